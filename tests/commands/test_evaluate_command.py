@@ -69,6 +69,10 @@ def test_a_comparison_is_printed(bioclip: Bioclip, catalog: str) -> None:
     assert said.code == 0
     assert "Compared with fake (one)" in said.out
     assert "species\t66.7%\t66.7%\t+0.0\t-82.9 to +82.9\t3\t3" in said.out
+    assert (
+        "Verdict: equal answers. The same model and labels: equal answers, right for 66.7% of 3 images in 3 groups."
+        in said.out
+    )
     assert said.out.index("Verdict: ") < said.out.index("3 images in 3 groups, 2 taxa"), "before every table"
     assert ("\nlabel\t" in said.out, said.out.count("\nexact taxon\t66.7%")) == (False, 2), "one word in both tables"
 

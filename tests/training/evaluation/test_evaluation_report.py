@@ -12,7 +12,7 @@ from evaluation_samples import BLUE, GREEN, RED, TRAIN, VAL, Listed, colour_cata
 
 from bioclip_core.model_names import described, short_name
 from bioclip_training.evaluation.comparing.by_taxon import worth_labels
-from bioclip_training.evaluation.comparing.verdict import KEEP_OLD, LABEL_MORE, NONE, USE_NEW, verdict_of
+from bioclip_training.evaluation.comparing.verdict import KEEP_OLD, LABEL_MORE, NONE, SAME, USE_NEW, verdict_of
 from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.run import evaluate
 from bioclip_training.evaluation.truth import EXACT
@@ -30,9 +30,12 @@ def compared(
         "other_top1": 0.5,
         "difference": difference,
         "difference_ci95": [low, high],
+        "gained": 9,
+        "lost": 5,
     }
     return {
-        "other": "before", "other_model": "bioclip-2", "other_trained": trained, "only_here": 0, "only_there": 0, "by_rank": {EXACT: row},
+        "other": "before", "labels": "", "other_labels": "", "other_model": "bioclip-2", "other_trained": trained,
+        "only_here": 0, "only_there": 0, "by_rank": {EXACT: row},
     }  # fmt: skip
 
 
@@ -58,6 +61,44 @@ def test_the_verdict_follows_the_interval(
     assert "my_model is right for" in found["sentence"]
     assert "40 images in 40 groups" in found["sentence"]
     assert found["cautions"] == []
+
+
+def test_the_same_model_and_labels_are_no_reason_to_label_more() -> None:
+    same = {**compared(-0.1, 0.1), "is_same": True}
+    same["by_rank"][EXACT] |= {"gained": 0, "lost": 0}
+    found = verdict_of(same, {"name": "bioclip-2"}, ["val"], "a" * 64, range(40))
+    assert (found["verdict"], found["sentence"], found["reason"]) == (
+        SAME, "The same model and labels: equal answers, right for 50.0% of 40 images in 40 groups.", "There is nothing to choose between.",
+    )  # fmt: skip
+    same["by_rank"][EXACT] |= {"gained": 3}
+    changed = verdict_of(same, {"name": "bioclip-2"}, ["val"], "a" * 64, range(40))
+    assert changed["reason"].startswith("3 of the images count otherwise than before")
+    del same["is_same"]
+    same["by_rank"][EXACT] |= {"gained": 0}
+    few = verdict_of(same, {"name": "bioclip-2"}, ["val"], "a" * 64, range(3))
+    assert few["reason"].startswith(
+        "Keep the old model until then: both are right for the same images. More test images"
+    )
+    assert "no difference of two models can be seen, however large" in few["reason"]
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "labels", "other_labels", "said"),
+    [
+        ("local-dir:a/m", "local-dir:b/n", "x", "x", ("m", "n")),
+        ("local-dir:a/m", "local-dir:b/m", "x", "y", ("local-dir:a/m", "local-dir:b/m")),
+        ("m", "m", "the label set a, b/p, 15 labels", "text labels of the same taxa: 15 labels (taxonomic captions)",
+         ("m with the label set a, b/p", "m with text labels of the same taxa")),
+        ("m", "m", "the label set p, 15 labels", "the label set p, 16 labels", ("m now", "m before")),
+        ("m", "m", "the label set p, 15 labels", "", ("m now", "m before")),
+    ],
+)  # fmt: skip
+def test_the_two_of_a_verdict_have_different_names(
+    new: str, old: str, labels: str, other_labels: str, said: tuple[str, str]
+) -> None:
+    both = {**compared(0.1, 0.2), "other_model": old, "labels": labels, "other_labels": other_labels}
+    found = verdict_of(both, {"name": new}, ["val"], "a" * 64, range(40))
+    assert (found["new"], found["old"]) == said
 
 
 def test_images_that_a_model_was_trained_on_give_no_verdict() -> None:
@@ -105,6 +146,17 @@ def test_taxa_with_many_mistakes_and_few_labels_are_worth_more_labels_first() ->
         [row("good", 0.9, 10, 1), row("many", 0.2, 10, 500), row("rare", 0.2, 10, 2), row("once", 0.0, 1, 2)]
     )
     assert [one["taxon"] for one in listed] == ["rare", "once", "many"]
+
+
+def test_without_training_images_the_number_of_labelled_ones_is_unknown_and_orders_nothing(tmp_path: Path) -> None:
+    config = EvaluationConfig(data=str(colour_catalog(tmp_path, VAL)), model="fake", output=str(tmp_path / "out"))
+    found = evaluate(config, second_model())
+    assert [(row["taxon"], row["labelled"]) for row in found["worth_labels"]] == [("Green fictus", None)]
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "(1 of 2 right). This catalog has no training images, so how many are labelled is unknown." in page
+    assert (" labelled; " in page, "few labelled images" in page, ">None<" in page) == (False, False, False)
+    header, first, *_ = (tmp_path / "out" / "by_taxon.csv").read_text("utf-8").splitlines()
+    assert first.split(",")[header.split(",").index("labelled")] == ""
 
 
 def colours(folder: Path, **options: Any) -> tuple[dict[str, Any], str]:

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from evaluation_samples import BLUE, GREEN, RED, TRAIN, VAL, colour_catalog, ent
 from PIL import Image
 from pyarrow import parquet
 
+from bioclip_core.calibration import Calibration
 from bioclip_core.classify import Classifier, consensus_of
 from bioclip_core.device import Compute
 from bioclip_core.errors import BioclipError, LabelSetError, NoTextTower, SourceError, UsageError
@@ -24,7 +26,7 @@ from bioclip_core.labels.building import build_label_set
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.labels.manifest import Block
 from bioclip_core.labels.writing import write_label_set
-from bioclip_core.models import find_model
+from bioclip_core.models import FoundModel, find_model
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.progress import silent
 from bioclip_core.taxonomy import RANKS, Taxon, taxon_from_row
@@ -56,7 +58,9 @@ def test_the_figures_are_those_worked_out_by_hand(tmp_path: Path) -> None:
     assert "genus" in found["zero_shot"]
     assert "order" not in found["zero_shot"]  # the images have no name at that rank
     assert found["images"] == {"n": 4, "failed": 0, "without_name": 0, "groups": 3, "taxa": 3}
-    assert found["provenance"]["labels"]["described"].startswith("every taxon of the catalog, all splits: 3 labels")
+    assert found["provenance"]["labels"]["described"].startswith(
+        "text labels of every taxon of the catalog, all splits: 3 labels"
+    )
     assert species["seen"]["n"] == 4
     assert species["unseen"]["n"] == 0
 
@@ -216,7 +220,7 @@ def test_a_model_compares_with_another_one_in_the_same_run(tmp_path: Path) -> No
 def test_each_model_of_a_comparison_has_its_own_labels_for_the_same_taxa(tmp_path: Path) -> None:
     labels = _two_species(tmp_path)
     found = compared(colour_catalog(tmp_path), tmp_path / "out", model="fake", labels=labels, compare="blind")
-    assert found["comparison"]["other_labels"].startswith("the taxa of the other model's label set: 2 labels")
+    assert found["comparison"]["other_labels"].startswith("text labels of the same taxa: 2 labels")
     own = LabelSet.open(tmp_path / "out" / "compared_label_set")
     own.check_encoder(find_model("blind", second_model()).identity())
 
@@ -231,13 +235,51 @@ def test_a_model_compares_with_itself_only_among_other_labels(tmp_path: Path) ->
     both = {"labels": labels, "compare_labels": labels}
     with pytest.raises(UsageError, match="weights of fake itself"):
         compared(catalog, tmp_path / "none", model="fake", compare="fake", **both)
+    copied = shutil.copytree(labels, tmp_path / "a copy of the labels")
+    with pytest.raises(UsageError, match="with the same labels"):
+        compared(catalog, tmp_path / "none", model="fake", labels=labels, compare="fake", compare_labels=str(copied))
     text = compared(catalog, tmp_path / "text", model="fake", labels=labels, compare="fake")["comparison"]
+    assert (text["is_same"], text["verdict"]["verdict"]) == (True, "equal answers")
     assert (text["by_rank"]["species"]["gained"], text["by_rank"]["species"]["lost"]) == (
         0,
         0,
     )  # the same labels, made of text
     with pytest.raises(UsageError, match="--compare MODEL"):
         compared(catalog, tmp_path / "none", model="fake", compare_labels=labels)
+
+
+def test_the_same_labels_at_another_temperature_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalog, labels = colour_catalog(tmp_path), _two_species(tmp_path)
+    label_set = LabelSet.open(labels).manifest["id"]
+    models = {name: replace(entries()["fake"], name=name) for name in ("fake", "warm")}
+
+    def fitted(model: FoundModel, asked: str) -> Calibration | None:
+        return Calibration(2.0, model.weights_sha256, asked, {}) if (model.name, asked) == ("warm", label_set) else None
+
+    monkeypatch.setattr("bioclip_training.evaluation.comparing.second_model.find_calibration", fitted)
+    monkeypatch.setattr("bioclip_training.evaluation.answering.find_calibration", fitted)
+    config = EvaluationConfig(
+        data=str(catalog), output=str(tmp_path / "out"), model="fake", labels=labels, compare="warm", compare_labels=labels
+    )  # fmt: skip
+    found = evaluate(config, models)["comparison"]
+    assert (found["is_same"], found["verdict"]["verdict"]) == (False, "label more")
+    with pytest.raises(UsageError, match="all answers would be equal"):
+        evaluate(replace(config, compare="fake", output=str(tmp_path / "none")), models)
+
+
+def test_an_earlier_evaluation_of_the_same_model_and_labels_has_equal_answers(tmp_path: Path) -> None:
+    catalog = colour_catalog(tmp_path)
+    measured(catalog, tmp_path / "one")
+    found = measured(catalog, tmp_path / "two", compare=str(tmp_path / "one"))["comparison"]
+    assert found["verdict"]["verdict"] == "equal answers"
+    assert "The same model and labels: equal answers" in (tmp_path / "two" / "report.html").read_text("utf-8")
+    other = measured(catalog, tmp_path / "three", compare=str(tmp_path / "one"), labels=_two_species(tmp_path))
+    assert other["comparison"]["verdict"]["verdict"] == "label more"
+    record = json.loads((tmp_path / "one" / "metrics.json").read_text("utf-8"))
+    del record["provenance"]["labels"]["id"]  # of an earlier version
+    (tmp_path / "one" / "metrics.json").write_text(json.dumps(record), "utf-8")
+    earlier = measured(catalog, tmp_path / "four", compare=str(tmp_path / "one"))["comparison"]
+    assert (earlier["is_same"], earlier["verdict"]["verdict"]) == (False, "label more")
 
 
 def test_what_is_neither_a_model_nor_an_evaluation_is_refused_before_anything_is_encoded(tmp_path: Path) -> None:

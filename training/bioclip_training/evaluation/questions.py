@@ -90,10 +90,12 @@ def ask(
         described = f"the label set {config.labels}, {len(labels)} labels"
     elif wanted is not None:
         labels = _built(config, wanted, encoder, folder, progress)
-        described = f"the taxa of the other model's label set: {len(labels)} labels ({config.caption} captions)"
+        described = f"text labels of the same taxa: {len(labels)} labels ({config.caption} captions)"
     else:
         labels = _built(config, taxa, encoder, folder, progress)
-        described = f"every taxon of the catalog, all splits: {len(labels)} labels ({config.caption} captions)"
+        described = (
+            f"text labels of every taxon of the catalog, all splits: {len(labels)} labels ({config.caption} captions)"
+        )
     number_T = np.array([-1 if taxon.rank is None else number for number, taxon in enumerate(taxa)])
     return Question(
         labels, described, truths_of(taxa, labels), number_T[catalog.taxon_of_N], tuple(taxon.scientific_name for taxon in taxa)

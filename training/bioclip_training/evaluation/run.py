@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.device import Compute, choose_compute
-from bioclip_core.errors import BioclipError, DataError, NoTextTower, SourceError
+from bioclip_core.errors import BioclipError, DataError, NoTextTower
 from bioclip_core.files.whole import whole_folder
-from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.next_commands import command, free_name
 from bioclip_core.process.quiet import importing, quiet
@@ -32,13 +31,14 @@ from bioclip_training.evaluation.already_seen import AlreadySeen, rows_to_measur
 from bioclip_training.evaluation.answering import Answered, answer
 from bioclip_training.evaluation.comparing.by_taxon import by_taxon, worth_labels, write_taxa
 from bioclip_training.evaluation.comparing.comparison import (
+    AnsweredBy,
     Other,
     compare_with,
     compared_groups,
     evaluated_here,
-    is_evaluation,
     read_other,
 )
+from bioclip_training.evaluation.comparing.second_model import second_model
 from bioclip_training.evaluation.comparing.verdict import verdict_of
 from bioclip_training.evaluation.config import SHOTS, EvaluationConfig
 from bioclip_training.evaluation.consensus import Consensus, by_rank, consensus_at, curve
@@ -92,7 +92,7 @@ def evaluate(
         config.data, dev_fraction=dev_fraction_of(found.folder), replace_prefix=config.replace_prefix
     )
     rows = query_rows(catalog, config.splits)
-    other = _other_model(config, found, entries or {})  # what is not a model is found before an hour of encoding
+    other = second_model(config, found, entries or {})  # what is not a model is found before an hour of encoding
     rows, seen = rows_to_measure(config, catalog, rows, [found, *([other] if other else [])])
     for said in seen.lines:
         log.warning(said)
@@ -156,41 +156,6 @@ def _measured(
     return Outcome(
         config, catalog, answers, consensus, dict(book.failures), figures.plain(metrics), figures.plain(taxa)
     )
-
-
-def _other_model(config: EvaluationConfig, found: FoundModel, entries: Mapping[str, ModelEntry]) -> FoundModel | None:
-    """Return the model to compare with; None for an earlier evaluation, or without a comparison.
-
-    Raises:
-        SourceError: if there is neither an evaluation nor a model of that name.
-        DataError: if it is the evaluated model itself.
-    """
-    if not config.compare:
-        return None
-    folder = Path(config.compare).expanduser()
-    if is_evaluation(folder):
-        if config.compare_labels:
-            raise DataError(
-                f"compare-labels: {config.compare} is an earlier evaluation, whose answers are stored; leave --compare-labels out, or "
-                "give --compare a model"
-            )
-        read_other(folder)
-        return None
-    try:
-        other = find_model(config.compare, entries)
-    except BioclipError as error:
-        raise SourceError(
-            f"compare {config.compare}: it is not an evaluation (the --output folder of an earlier evaluate), and not a model: {error}"
-        ) from error
-    if config.compare_labels:
-        LabelSet.open(config.compare_labels).check_encoder(other.identity())
-    same = other.identity()["weights_sha256"] == found.identity()["weights_sha256"]
-    if same and other.preprocessing == found.preprocessing and config.compare_labels == config.labels:
-        raise DataError(
-            f"compare {config.compare}: these are the weights of {config.model} itself, so all answers would be equal; "
-            "give another model, or other labels of this one with --compare-labels"
-        )
-    return other
 
 
 def _answered_too(
@@ -270,6 +235,8 @@ def _comparison(
     config: EvaluationConfig, catalog: Catalog, answered: Answered, other: Other, seen: AlreadySeen
 ) -> dict[str, Any]:
     found = compare_with(other, catalog, answered.answers)
+    found["labels"] = answered.answers.question.described
+    found["is_same"] = other.by == AnsweredBy.of(answered)
     if EXACT in found["by_rank"]:
         new = {"name": answered.found.name, **origin_of(answered.found.folder)}
         groups = compared_groups(other, catalog, answered.answers)

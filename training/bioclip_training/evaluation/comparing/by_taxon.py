@@ -20,12 +20,15 @@ from bioclip_training.evidence.minima import FEWEST_TO_DIFFER
 GOOD = 0.8
 """Accuracy from which a taxon is not listed as worth more labels."""
 MOST_LISTED = 20
+UNKNOWN_LABELLED = "This catalog has no training images, so how many are labelled is unknown."
 _HALVED_AT = 20
 """Labelled images that halve a taxon's place among those worth more labels."""
 
 
 def by_taxon(answers: Answers, catalog: Catalog, other: Other | None) -> list[dict[str, Any]]:
     """Return the figures of each true taxon: images, groups, labelled images in ``train``, accuracy with its interval.
+
+    ``labelled`` is None in a catalog without training images, which does not tell how many the model learnt from.
 
     With another evaluation, over the images that both have, also ``before``, ``change`` and their intervals, and the rows are in
     the order of the change, the greatest loss first; else in that of the accuracy. ``few`` marks a taxon of too few groups to
@@ -48,10 +51,10 @@ def by_taxon(answers: Answers, catalog: Catalog, other: Other | None) -> list[di
         if not len(places):
             continue
         own, group_N = hits_N[places], answers.group_N[places]
-        groups = len(np.unique(group_N))
+        groups, labelled = len(np.unique(group_N)), int(labelled_T[truth]) if is_train.any() else None
         row = {
             "taxon": answers.question.names[truth], "images": len(places), "groups": groups, "few": groups < FEWEST_TO_DIFFER,
-            "labelled": int(labelled_T[truth]), "top1": float(own.mean()), "top1_ci95": list(share_interval(own, group_N)),
+            "labelled": labelled, "top1": float(own.mean()), "top1_ci95": list(share_interval(own, group_N)),
         }  # fmt: skip
         if other is not None:
             before = before_N[places]
@@ -67,12 +70,12 @@ def worth_labels(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the taxa with low accuracy and few labelled images, the most worthwhile first.
 
     A taxon's weight is its share of wrong answers, with one right and one wrong answer added since images are few, divided by
-    ``1 + labelled / 20``: the first labels change most.
+    ``1 + labelled / 20``: the first labels change most. If the number of labelled images is unknown, it does not count.
     """
 
     def weight(row: dict[str, Any]) -> float:
         right = row["top1"] * row["images"]
-        return float((1 - (right + 1) / (row["images"] + 2)) / (1 + row["labelled"] / _HALVED_AT))
+        return float((1 - (right + 1) / (row["images"] + 2)) / (1 + (row["labelled"] or 0) / _HALVED_AT))
 
     low = [row for row in rows if row["top1"] < GOOD]
     listed = sorted(low, key=lambda row: (-weight(row), row["taxon"]))[:MOST_LISTED]

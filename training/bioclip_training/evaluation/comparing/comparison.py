@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,24 @@ Key = tuple[str, int, str]
 
 
 @dataclass(frozen=True, slots=True)
+class AnsweredBy:
+    """All that the answers to an image depend on: two that are equal give equal answers."""
+
+    weights_sha256: str
+    preprocessing: Mapping[str, Any]
+    label_set: str
+    """Id of the label set."""
+    temperature: float | None
+
+    @classmethod
+    def of(cls, answered: Answered) -> AnsweredBy:
+        found = answered.found
+        preprocessing = json.loads(json.dumps(found.preprocessing.identity()))  # as an earlier evaluation has it
+        label_set = answered.answers.question.labels.manifest["id"]
+        return cls(found.weights_sha256, preprocessing, label_set, answered.temperature)
+
+
+@dataclass(frozen=True, slots=True)
 class Other:
     """The evaluation to compare with."""
 
@@ -39,6 +58,8 @@ class Other:
     """Description of its labels."""
     hits: Mapping[Key, Mapping[str, bool | None]]
     """Hit of the best answer of each image, by level; None without a name at the level."""
+    by: AnsweredBy | None = None
+    """None for an evaluation of an earlier version, whose record lacks a part."""
 
 
 def compare_with(other: Other, catalog: Catalog, answers: Answers) -> dict[str, Any]:
@@ -106,24 +127,33 @@ def evaluated_here(answered: Answered, catalog: Catalog) -> Other:
         for place, key in enumerate(keys_of(catalog, answers))
     }
     trained = origin_of(answered.found.folder).get("trained", {})
-    return Other("", answered.found.name, trained, answers.question.described, hits)
+    return Other("", answered.found.name, trained, answers.question.described, hits, AnsweredBy.of(answered))
 
 
 @dataclass(frozen=True, slots=True)
 class _Model:
     name: str
     trained: dict[str, Any] | None = None
+    weights_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Labels:
     described: str = ""
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Provenance:
     model: _Model
     labels: _Labels = _Labels()
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+    temperature: float | None = None
+
+    @property
+    def answered_by(self) -> AnsweredBy | None:
+        parts = self.model.weights_sha256, self.preprocessing, self.labels.id
+        return AnsweredBy(*parts, self.temperature) if all(parts) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +192,9 @@ def read_other(folder: Path) -> Other:
         if row["failure"] is None
     }
     model = provenance.model
-    return Other(str(folder), model.name, model.trained or {}, provenance.labels.described, hits)
+    return Other(
+        str(folder), model.name, model.trained or {}, provenance.labels.described, hits, provenance.answered_by
+    )
 
 
 def _difference(here_N: NDArray[np.bool_], there_N: NDArray[np.bool_], group_N: NDArray[np.int64]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from bioclip_training.evaluation.truth import EXACT
 from bioclip_training.evidence.minima import Evidence, counted
 
 USE_NEW, KEEP_OLD, LABEL_MORE, NONE = "use the new model", "keep the old model", "label more", "no verdict"
+SAME = "equal answers"
 EQUAL = 0.02
 """Difference within which two models are as good as each other."""
 LEARNT_PARTS = ("train", "dev", "all")
@@ -30,7 +32,8 @@ def verdict_of(
     """Judge a comparison at the exact taxon.
 
     Args:
-        comparison: the figures of ``compare_with``.
+        comparison: the figures of ``compare_with``, with the ``labels`` of the evaluated model, and ``is_same``: True if the answers
+            of both depend on the same weights, preprocessing, labels and temperature.
         new: ``name`` and ``trained`` of the evaluated model.
         splits: the evaluated parts of the catalog.
         catalog_sha256: identity of the catalog.
@@ -39,12 +42,10 @@ def verdict_of(
         measures_seen: True if such images are measured all the same.
 
     Returns:
-        ``verdict``, one of the four words; ``sentence``, the figures; ``reason``; and ``cautions``.
+        ``verdict``, one of the five words; ``sentence``, the figures; ``reason``; and ``cautions``.
     """
     row = comparison["by_rank"][EXACT]
-    name, old = short_name(new["name"]), short_name(comparison["other_model"])
-    if name == old:
-        name, old = f"{name}, now", f"{old}, {'other labels' if 'same run' in comparison['other'] else 'before'}"
+    name, old = _names(comparison, new)
     low, high = row["difference_ci95"]
     sure = low is not None and low == low
     sentence = (
@@ -58,10 +59,36 @@ def verdict_of(
     verdict, reason = _judged(row, sure, Evidence.of(" and ".join(splits), groups))
     if any(caution["prevents"] for caution in cautions):
         verdict, reason = NONE, "Compare on images that neither model has seen: evaluate --split val."
+    if comparison.get("is_same"):
+        verdict, sentence, reason = SAME, *_same(row, counted(row["n"], len(set(groups))))
     return {
         "verdict": verdict, "sentence": sentence, "reason": reason, "cautions": [caution["text"] for caution in cautions],
         "new": name, "old": old,
     }  # fmt: skip
+
+
+def _names(comparison: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, str]:
+    """Return names of the two that differ: of the models, else with their labels, else by when they were evaluated."""
+    long = new["name"], comparison["other_model"]
+    short = short_name(long[0]), short_name(long[1])
+    if short[0] != short[1]:
+        return short
+    if long[0] != long[1]:
+        return long
+    labels = [re.sub(r"[,:] \d+ labels.*", "", said) for said in (comparison["labels"], comparison["other_labels"])]
+    if all(labels) and labels[0] != labels[1]:
+        return f"{short[0]} with {labels[0]}", f"{short[0]} with {labels[1]}"
+    return f"{short[0]} now", f"{short[0]} before"
+
+
+def _same(row: Mapping[str, Any], images: str) -> tuple[str, str]:
+    sentence = f"The same model and labels: equal answers, right for {percent(row['top1'])} of {images}."
+    changed = row["gained"] + row["lost"]
+    if not changed:
+        return sentence, "There is nothing to choose between."
+    return sentence, (
+        f"{changed} of the images count otherwise than before: since then the labels of the catalog, the device or the precision changed."
+    )
 
 
 def _judged(row: Mapping[str, Any], sure: bool, evidence: Evidence) -> tuple[str, str]:
@@ -77,10 +104,11 @@ def _judged(row: Mapping[str, Any], sure: bool, evidence: Evidence) -> tuple[str
             KEEP_OLD,
             f"The two are as good as each other: the difference is under {100 * EQUAL:.0f} points either way.",
         )
+    equal = "both are right for the same images" if not row["gained"] and not row["lost"] else ""
     return (
         LABEL_MORE,
-        "Keep the old model until then: the interval contains 0, so the difference may be chance. More test images of other "
-        f"groups would decide it. {evidence.shows}.",
+        f"Keep the old model until then: {equal or 'the interval contains 0, so the difference may be chance'}. More test images of "
+        f"other groups would decide it. {evidence.shows}.",
     )
 
 

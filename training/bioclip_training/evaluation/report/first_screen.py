@@ -5,7 +5,8 @@ from __future__ import annotations
 from html import escape
 
 from bioclip_core.model_names import described
-from bioclip_training.evaluation.comparing.verdict import KEEP_OLD, LABEL_MORE, NONE, USE_NEW
+from bioclip_training.evaluation.comparing.by_taxon import UNKNOWN_LABELLED
+from bioclip_training.evaluation.comparing.verdict import KEEP_OLD, LABEL_MORE, NONE, SAME, USE_NEW
 from bioclip_training.evaluation.markup import interval, percent, points
 from bioclip_training.evaluation.outcome import Outcome
 from bioclip_training.evaluation.truth import EXACT
@@ -17,6 +18,7 @@ _LOOKS = {
     KEEP_OLD: ("bad", "Keep the old model"),
     LABEL_MORE: ("open", "Label more test images"),
     NONE: ("open", "No verdict"),
+    SAME: ("open", "Equal answers"),
 }
 _SECTIONS = (
     ("species", "Every species"), ("label-more", "Label more of these"), ("pairs", "Confused pairs"), ("curve", "More labels?"),
@@ -100,10 +102,12 @@ def _next(outcome: Outcome) -> str:
         lines.append(curve["sentence"])
     if worth := outcome.metrics["worth_labels"][:_FEW_TAXA]:
         named = "; ".join(
-            f"{row['taxon']} ({row['labelled']} labelled; {round(row['top1'] * row['images'])} of {row['images']} right)"
+            f"{row['taxon']} ({'' if row['labelled'] is None else str(row['labelled']) + ' labelled; '}"
+            f"{round(row['top1'] * row['images'])} of {row['images']} right)"
             for row in worth
         )
-        lines.append(f"Label more of: {named}.")
+        unknown = f" {UNKNOWN_LABELLED}" if worth[0]["labelled"] is None else ""
+        lines.append(f"Label more of: {named}.{unknown}")
     return f"<h2>What to do next</h2><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from bioclip_core.model_names import short_name
 from bioclip_training.evaluation import plots
-from bioclip_training.evaluation.comparing.by_taxon import GOOD
+from bioclip_training.evaluation.comparing.by_taxon import GOOD, UNKNOWN_LABELLED
 from bioclip_training.evaluation.markup import image, interval, percent, points, remark, section, table
 from bioclip_training.evaluation.outcome import Outcome
 from bioclip_training.evidence.minima import FEWEST_TO_DIFFER
@@ -32,9 +32,9 @@ def species(outcome: Outcome) -> str:
         else "Every species, the least accurate first"
     )
     small = (
-        "Change is in percentage points. Labelled are its images in train. * marks species with test images of fewer than "
-        f"{FEWEST_TO_DIFFER} groups: no change of theirs can be told from chance. A dash stands for an interval from one group, which "
-        "has none."
+        "Change is in percentage points. Labelled are its images in train; a dash there: the catalog has no train. * marks species "
+        f"with test images of fewer than {FEWEST_TO_DIFFER} groups: no change of theirs can be told from chance. A dash stands for an "
+        "interval from one group, which has none."
     )
     several = " Of 100 species about five have an interval without 0 by chance alone." if compared else ""
     more = (
@@ -60,8 +60,12 @@ def _name(row: Mapping[str, Any]) -> str:
     return f"{row['taxon']}\u00a0*" if row["few"] else str(row["taxon"])
 
 
+def _labelled(row: Mapping[str, Any]) -> int | str:
+    return "–" if row["labelled"] is None else int(row["labelled"])
+
+
 def _row(row: Mapping[str, Any]) -> list[Any]:
-    return [_name(row), row["images"], row["groups"], percent(row["top1"]), interval(row["top1_ci95"]), row["labelled"]]
+    return [_name(row), row["images"], row["groups"], percent(row["top1"]), interval(row["top1_ci95"]), _labelled(row)]
 
 
 def _compared_row(row: Mapping[str, Any]) -> list[Any]:
@@ -69,7 +73,7 @@ def _compared_row(row: Mapping[str, Any]) -> list[Any]:
     between = "–" if low is None else f"{points(low)} to {points(high)}"
     return [
         _name(row), row["images"], row["groups"], percent(row["before"]), interval(row["before_ci95"]), percent(row["top1"]),
-        interval(row["top1_ci95"]), points(row["change"]), between, row["labelled"],
+        interval(row["top1_ci95"]), points(row["change"]), between, _labelled(row),
     ]  # fmt: skip
 
 
@@ -79,14 +83,17 @@ def label_more(outcome: Outcome) -> str:
     if not listed:
         return ""
     rows = [
-        [_name(row), row["labelled"], percent(row["top1"]), interval(row["top1_ci95"]), row["images"], row["groups"]]
+        [_name(row), _labelled(row), percent(row["top1"]), interval(row["top1_ci95"]), row["images"], row["groups"]]
         for row in listed
     ]
+    unknown = listed[0]["labelled"] is None
+    first = "" if unknown else " and few labelled images"
     return section(
         "Label more of these",
         remark(
-            f"Species of which fewer than {GOOD:.0%} of the test images are right, those with many wrong answers and few labelled images "
+            f"Species of which fewer than {GOOD:.0%} of the test images are right, those with many wrong answers{first} "
             "first. If a species has many labelled images and is still wrong, look at its confused pairs and at its labels first."
+            f"{f' {UNKNOWN_LABELLED}' if unknown else ''}"
         ),
         table(
             ["species", "labelled images", "right", "95%", "test images", "groups"], rows, "Species worth more labels"
