@@ -44,7 +44,7 @@ def show(ctx: click.Context, folder: Path | None, model: str | None) -> None:
     """
     labels = _opened(ctx, folder, model)
     manifest, made_for = labels.manifest, labels.manifest["encoder"]
-    named = ", ".join(f"{int(labels.spans(level).named_S.sum())} {level}" for level in labels.levels)
+    named = ", ".join(f"{count} {level}" for level, count in _distinct(labels))
     masked = ", ".join(f"{count} {reason}" for reason, count in manifest.get("masked_by", {}).items() if count)
     size = sum(file.stat().st_size for file in (labels.folder or Path()).iterdir() if file.is_file())
     print_lines(
@@ -61,6 +61,20 @@ def show(ctx: click.Context, folder: Path | None, model: str | None) -> None:
         f"made at: {manifest.get('made_at', 'unknown')}",
         f"licence: {manifest.get('licence', 'not stated')}",
     )
+
+
+def _distinct(labels: LabelSet) -> Iterator[tuple[str, int]]:
+    """Yield each level with its number of names; plain labels stand at the level of species and are of none."""
+    from bioclip_core.labels.label_set import LABEL
+
+    plain = len(labels.plain_rows())
+    for level in labels.levels:
+        count = int(labels.spans(level).named_S.sum())
+        count -= plain if level == "species" else 0
+        if count or not plain:
+            yield level, count
+    if plain:
+        yield LABEL, plain
 
 
 def _blocks_of(labels: LabelSet) -> Iterator[str]:

@@ -59,7 +59,7 @@ def show(file: Path, taxa: bool, changes: bool, as_json: bool) -> None:
             values["by_taxon"] = [
                 {
                     "name": entry.taxon.scientific_name,
-                    "rank": entry.taxon.rank.value if entry.taxon.rank else "",
+                    "rank": _rank_of(entry.taxon),
                     **entry.taxon.as_dict(),
                     "rows": dict(entry.rows),
                     "groups": dict(entry.groups),
@@ -202,7 +202,7 @@ def warnings_of(counted: Overview) -> list[str]:
     )  # fmt: skip
     warnings += [f"{text}: {len(taxa)} ({first_of(taxa, _SHOWN_NAMES)})" for text, taxa in names if taxa]
     if "train" in counted.splits and not set(counted.splits) - {"train", "dev"}:
-        warnings.append("no row is held out, so nothing can be evaluated: give a larger --val, or a split column")
+        warnings.append(f"no row is held out, so nothing can be evaluated: {_to_hold_out(counted)}")
     elif facts.get("drawn") and counted.by_image:
         warnings.append(
             "every group is a single image: photos of one individual or moment may be on both sides of the split, "
@@ -211,16 +211,34 @@ def warnings_of(counted: Overview) -> list[str]:
     return warnings
 
 
+def _to_hold_out(counted: Overview) -> str:
+    """Return what gives a catalog a held-out part."""
+    if counted.taxa and len(counted.single) == len(counted.taxa):
+        return (
+            "each species needs images of a second group (another individual, place or day), or give a split column; a larger --val "
+            "changes nothing"
+        )
+    return "give a larger --val, or a split column"
+
+
 def _names_of(taxa: Sequence[Taxon]) -> list[str]:
     return [taxon.scientific_name for taxon in taxa]
+
+
+def _rank_of(taxon: Taxon) -> str:
+    """Return the rank as answers state it: ``label`` for a plain label."""
+    from bioclip_core.labels.label_set import LABEL
+
+    return LABEL if taxon.words else str(taxon.rank or "")
 
 
 def _print_taxa(console: Console, counted: Overview) -> None:
     words, rows = list(counted.splits), []
     for entry in counted.taxa:
         cells = [f"{entry.rows[word]} ({entry.groups.get(word, 0)})" if word in entry.rows else "" for word in words]
-        rank = entry.taxon.rank.value if entry.taxon.rank else ""
-        rows.append([printable(entry.taxon.scientific_name), rank, printable(entry.taxon.common_name), *cells])
+        rows.append(
+            [printable(entry.taxon.scientific_name), _rank_of(entry.taxon), printable(entry.taxon.common_name), *cells]
+        )
     print_table(
         console, ("taxon", "rank", "common name", *(f"{word or 'no split'} rows (groups)" for word in words)), rows
     )

@@ -74,7 +74,7 @@ def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
         f"Labels: {provenance['labels']['described']}",
         metrics["evidence"]["shows"],
     )
-    _print_zero_shot(console, metrics["zero_shot"], custom=bool(provenance["options"]["words"]))
+    _print_zero_shot(console, metrics["zero_shot"])
     if few := metrics["few_shot"]:
         shown = "; ".join(
             f"{shots} example{'s' if shots > 1 else ''}: {percent(few[f'k{shots}'])} ± {percent(few[f'k{shots}_spread'])} "
@@ -93,15 +93,15 @@ def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
         f"{percent(consensus['accuracy'])} of them (n = {consensus['images']})",
     )
     if comparison := metrics.get("comparison"):
-        _print_comparison(console, comparison, custom=bool(provenance["options"]["words"]))
+        _print_comparison(console, comparison)
 
 
-def _print_zero_shot(console: Console, zero_shot: Mapping[str, Any], *, custom: bool) -> None:
+def _print_zero_shot(console: Console, zero_shot: Mapping[str, Any]) -> None:
     from bioclip_training.evaluation.markup import interval, percent
     from bioclip_training.evaluation.zero_shot import level_name
 
     rows = [
-        [level_name(level, custom=custom), percent(figures["top1"]), interval(figures["top1_ci95"]),
+        [level_name(level, zero_shot), percent(figures["top1"]), interval(figures["top1_ci95"]),
          percent(figures["top5"]), figures["n"], figures["groups"]]
         for level, figures in zero_shot.items()
     ]  # fmt: skip
@@ -121,13 +121,13 @@ def _print_verdict(console: Console, verdict: Mapping[str, Any]) -> None:
     )
 
 
-def _print_comparison(console: Console, comparison: Mapping[str, Any], *, custom: bool) -> None:
+def _print_comparison(console: Console, comparison: Mapping[str, Any]) -> None:
     from bioclip_training.evaluation.markup import percent, points, points_interval
     from bioclip_training.evaluation.zero_shot import level_name
 
     rows = [
         [
-            level_name(level, custom=custom), percent(row["top1"]), percent(row["other_top1"]), points(row["difference"]),
+            level_name(level, comparison["by_rank"]), percent(row["top1"]), percent(row["other_top1"]), points(row["difference"]),
             points_interval(row["difference_ci95"]), row["n"], row["groups"],
         ]
         for level, row in comparison["by_rank"].items()

@@ -53,9 +53,7 @@ class NameIndex:
     def _plain(self) -> dict[str, NDArray[np.int64]]:
         """Rows of plain labels by their words."""
         return {
-            self._labels.taxon(row).words.lower(): np.array([row], dtype=np.int64)
-            for row in np.flatnonzero(_without_higher_ranks(self._labels)).tolist()
-            if self._labels.taxon(row).is_plain
+            self._labels.taxon(row).words.lower(): np.array([row], dtype=np.int64) for row in self._labels.plain_rows()
         }
 
     def _binomial_rows(self, genus: str, epithet: str) -> NDArray[np.int64] | None:
@@ -211,19 +209,14 @@ class Health:
     examples: dict[str, list[str]]
 
 
-def _without_higher_ranks(labels: LabelSet) -> NDArray[np.bool_]:
-    """Return a mask of the labels that have an epithet and no other rank: plain labels, and epithets without genus."""
-    return np.asarray(labels.named("species") & ~np.any([labels.named(rank.value) for rank in RANKS[:-1]], axis=0))
-
-
 def health_of(labels: LabelSet) -> Health:
     """Find what spoils answers: unusable vectors, names with several parents, gaps in lineages, epithets without genus."""
     counts = {f"masked: {reason}": count for reason, count in labels.manifest.get("masked_by", {}).items() if count}
     examples: dict[str, list[str]] = {}
     if not labels.is_custom:
         named = {rank: labels.named(rank.value) for rank in RANKS}
-        for row in np.flatnonzero(_without_higher_ranks(labels)).tolist():
-            named[Rank.SPECIES][row] = not labels.taxon(row).is_plain
+        named[Rank.SPECIES] = named[Rank.SPECIES].copy()
+        named[Rank.SPECIES][labels.plain_rows()] = False
         for problem, rows in (
             ("hole in the lineage", _holes(named)),
             ("epithet without genus", np.flatnonzero(named[Rank.SPECIES] & ~named[Rank.GENUS])),

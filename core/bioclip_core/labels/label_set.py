@@ -204,6 +204,13 @@ class LabelSet:
         *lineage, common_name, source_id = (self._name(column, row) for column in COLUMNS[1:])
         return Taxon.of(lineage, common_name, source_id)
 
+    def plain_rows(self) -> list[int]:
+        """Return the rows of plain labels, which have no ranks."""
+        if self.is_custom:
+            return []
+        alone_N = self.named("species") & ~np.any([self.named(rank.value) for rank in RANKS[:-1]], axis=0)
+        return [row for row in np.flatnonzero(alone_N).tolist() if self.taxon(row).is_plain]
+
     def group(self, row: int) -> str:
         """Return the group of a custom label; empty if it has none."""
         return self._name(GROUP, row)

@@ -268,6 +268,11 @@ def _compare(name: str, found: str, manifest: Manifest) -> None:
 
 def damaged(folder: Path | None, fault: Exception | str) -> LabelSetError:
     """Return the error for a label set whose files cannot be used."""
+    text = (
+        f"its {Path(fault.filename).name} is missing"
+        if isinstance(fault, FileNotFoundError) and fault.filename
+        else str(fault)
+    )
     return LabelSetError(
-        f"label set {folder or '(in memory)'} is damaged: {' '.join(str(fault).split())[:400]}; build or import it again"
+        f"label set {folder or '(in memory)'} is damaged: {' '.join(text.split())[:400]}; build or import it again"
     )

@@ -10,6 +10,7 @@ from bioclip_core.labels.label_set import LabelSet, in_memory
 from bioclip_core.labels.manifest import Block
 from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_training.evaluation.truth import truths_of
+from bioclip_training.evaluation.zero_shot import level_name
 
 
 def label_set(taxa: Sequence[Taxon], masked: Sequence[int] = ()) -> LabelSet:
@@ -90,3 +91,11 @@ def test_a_masked_label_is_no_possible_answer() -> None:
     gone = labels.taxon(0)
     assert right_names(gone, labels, "species") == set()
     assert right_names(gone, labels, "genus") == set()
+
+
+def test_a_plain_label_counts_as_a_label_and_at_no_rank() -> None:
+    fox = Taxon.plain("arctic fox")
+    truths = truths_of([fox], label_set([fox, Taxon.plain("roe deer")]))
+    assert {level for level, truth in truths.items() if truth.named_C.any()} == {"label"}
+    assert level_name("label", ["label"]) == "label"
+    assert level_name("label", ["genus", "label"]) == "exact taxon"

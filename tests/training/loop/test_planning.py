@@ -14,7 +14,8 @@ from collections_of_discs import TAXA, TINY, make_catalog, tiny_config
 
 from bioclip_core.errors import BioclipError, DataError
 from bioclip_training.loop import checkpoint, measuring, planning
-from bioclip_training.loop.plan_record import TrainingPlan
+from bioclip_training.loop.differences import allowed_differences, refused_differences
+from bioclip_training.loop.plan_record import TrainingPlan, _passes
 from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, TrainingStopped
 from bioclip_training.loop.run import plan_training, train
 from bioclip_training.loop.trainer import Trainer
@@ -247,6 +248,52 @@ def test_a_resumed_run_says_where_it_goes_on_and_what_differs(
     assert "--workers was 1 and is now 2 (changes the speed only)" in heard
     assert any(text.startswith("torch was ") and "last bits" in text for text in heard)
     assert "going on after step 1 of 4" in heard
+
+
+def test_a_resumed_run_with_the_same_settings_says_nothing_of_a_difference(config: TrainConfig) -> None:
+    stopped_after(config, 1)
+    heard: list[str] = []
+    again = replace(config, tell=lambda p: heard.append(p.message), should_stop=lambda: True)
+    with pytest.raises(TrainingStopped):
+        train(again, {})
+    assert not [text for text in heard if " is now " in text]
+
+
+def test_settings_are_compared_as_their_file_gives_them_back_and_a_reason_is_no_difference() -> None:
+    was = {
+        "config": {"replace_prefix": [], "betas": [0.9, 0.98]},
+        "made_with": {"device": "cpu, bf16 (this CPU has it)"},
+    }
+    now = {
+        "config": {"replace_prefix": (), "betas": (0.9, 0.98)},
+        "made_with": {"device": "cpu, bf16 (as recorded by it)"},
+    }
+    assert refused_differences(was, now) == allowed_differences(was, now) == []
+    other = {**now, "made_with": {"device": "cuda, bf16 (as recorded by it)"}}
+    assert len(allowed_differences(was, other)) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "remark"),
+    [
+        ({"learning_rate": 0.0}, "--learning-rate 0 changes no weights"),
+        ({"warmup": 5000}, "--warmup 5000 is not shorter than the run of 4 steps"),
+        ({"warmup": 4}, "--warmup 4 is not shorter"),
+        ({}, ""),
+    ],
+)
+def test_a_rate_that_teaches_nothing_is_remarked_in_the_plan(
+    config: TrainConfig, given: dict[str, Any], remark: str
+) -> None:
+    remarks = plan_training(replace(config, **given), {}).remarks
+    found = [text for text in remarks if text.startswith(("--learning-rate", "--warmup"))]
+    assert [text.startswith(remark) for text in found] == ([True] if remark else [])
+
+
+def test_many_passes_are_a_plain_number() -> None:
+    assert [_passes(number) for number in (0.25, 1, 20, 1600, 12345.6)] == [
+        "0.25 passes", "1 pass", "20 passes", "1,600 passes", "12,346 passes",
+    ]  # fmt: skip
 
 
 def test_a_collection_that_moved_is_the_same_one_and_another_one_is_not(config: TrainConfig, tmp_path: Path) -> None:

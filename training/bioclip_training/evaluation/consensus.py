@@ -54,7 +54,8 @@ def consensus_at(
     right_N, open_N = np.zeros(len(taxon_N), dtype=bool), level_N >= 0
     for place, level in enumerate(levels):
         truth = scores[level].truth
-        now_N = open_N & (level_N <= place) & truth.named_C[taxon_N]
+        is_judged_C = truth.named_C | (truth.spans_CK >= 0).any(axis=1)  # a plain label stands at the level of species
+        now_N = open_N & (level_N <= place) & is_judged_C[taxon_N]
         span_N = np.searchsorted(labels.spans(level).starts_S, row_N[now_N], side="right") - 1
         right_N[now_N] = (truth.spans_CK[taxon_N[now_N]] == span_N[:, None]).any(axis=1)
         open_N &= ~now_N

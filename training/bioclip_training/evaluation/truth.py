@@ -30,7 +30,7 @@ class LevelTruth:
     spans_CK: NDArray[np.int64]
     """Numbers of the right spans, -1 if there are fewer than K."""
     named_C: NDArray[np.bool_]
-    """True for a taxon with a name at this level, so that its images count."""
+    """True for a taxon with a name at this level, so that its images count; a plain label is of no rank."""
 
 
 def truths_of(taxa: Sequence[Taxon], labels: LabelSet) -> dict[str, LevelTruth]:
@@ -41,8 +41,8 @@ def truths_of(taxa: Sequence[Taxon], labels: LabelSet) -> dict[str, LevelTruth]:
     found = {}
     for rank in RANKS:
         index = _NameIndex(taxa, labels, rank)
+        named_C = np.array([bool(taxon.lineage[rank.depth]) and not taxon.is_plain for taxon in taxa], dtype=bool)
         spans = [index.spans(taxon) if taxon.lineage[rank.depth] else [] for taxon in taxa]
-        named_C = np.array([bool(taxon.lineage[rank.depth]) for taxon in taxa], dtype=bool)
         found[rank.value] = LevelTruth(rank.value, padded(spans), named_C)
     # At the level of species every lineage is a span of its own, also one that ends at a genus.
     exact = {rank: _NameIndex(taxa, labels, rank, Rank.SPECIES) for rank in {taxon.rank for taxon in taxa} if rank}

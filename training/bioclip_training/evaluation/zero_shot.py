@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.classify import Classifier
 from bioclip_core.labels.label_set import GROUP, LABEL
+from bioclip_core.taxonomy import RANKS
 from bioclip_training.evaluation.features import StageProgress
 from bioclip_training.evaluation.truth import EXACT, LevelTruth
 
@@ -117,8 +118,13 @@ def _places(sums_BS: torch.Tensor, own_B: torch.Tensor, spans_BK: torch.Tensor, 
     return above_B
 
 
-def level_name(name: str, *, custom: bool) -> str:
-    """Return a level's name for readers: custom labels have labels and groups, taxa have ranks and the exact taxon."""
+def level_name(name: str, levels: Collection[str]) -> str:
+    """Return a level's name for readers: taxa have ranks and the exact taxon; labels without a taxonomy have labels and groups.
+
+    Args:
+        name: the level.
+        levels: all levels with images, of which taxa have some ranks.
+    """
     if name == EXACT:
-        return "label" if custom else "exact taxon"
+        return "label" if {*RANKS}.isdisjoint(levels) else "exact taxon"
     return {GROUP: "group", LABEL: "label"}.get(name, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
@@ -79,15 +80,27 @@ def _may_differ(name: str) -> bool:
 
 
 def _differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
-    before, after = flattened(was), flattened(now)
-    before = {**{f"config.{name}": value for name, value in _DEFAULTS.items() if "config" in was}, **before}
-    differing = [name for name in {*before, *after} if before.get(name) != after.get(name)]
+    before, after = flattened(as_recorded(was)), flattened(as_recorded(now))
+    before = (flattened(as_recorded({"config": _DEFAULTS})) if "config" in was else {}) | before
+    differing = [name for name in {*before, *after} if _compared(name, before) != _compared(name, after)]
     # What follows from an option that differs is not named a second time.
     differing = [name for name in differing if f"config.{name}" not in differing]
     return {
         name: f"{_named(name)} was {_shown(before.get(name))} and is now {_shown(after.get(name))}"
         for name in sorted(differing, key=lambda name: (not name.startswith("config."), name))
     }
+
+
+def as_recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as their file gives them back: tuples as lists, paths as text."""
+    recorded: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+    return recorded
+
+
+def _compared(name: str, flat: Mapping[str, Any]) -> Any:
+    """Return the value of a setting without what is no difference: the reason for a device and its precision."""
+    value = flat.get(name)
+    return value.partition(" (")[0] if name == "made_with.device" and isinstance(value, str) else value
 
 
 def _named(name: str) -> str:

@@ -221,7 +221,7 @@ class TrainingPlan:
         left = f"; {self.steps - self.step} are left" if self.state == "unfinished" else ""
         return (
             f"Work: {counted(self.steps, 'step')} of {self.batch_size} images{replay}{shared}, which is "
-            f"{self.epochs:.3g} passes over train; {counted(self.validations, 'validation')}{left}"
+            f"{_passes(self.epochs)} over train; {counted(self.validations, 'validation')}{left}"
         )
 
     def _saved(self) -> str:
@@ -253,6 +253,11 @@ def in_words(seconds: float) -> str:
     ('under 1 s', '1 h 3 min', '5 min 16 s')
     """
     return duration(seconds) if seconds >= 1 else "under 1 s"
+
+
+def _passes(epochs: float) -> str:
+    number = f"{epochs:.3g}" if epochs < 999.5 else f"{epochs:,.0f}"
+    return f"{number} {'pass' if number == '1' else 'passes'}"
 
 
 def _rounded(number: int) -> str:

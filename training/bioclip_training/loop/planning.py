@@ -27,6 +27,7 @@ from bioclip_training.loop.plan_record import (
     counted,
     size,
 )
+from bioclip_training.loop.recipe import TrainConfig
 from bioclip_training.loop.trainer import Trainer
 from bioclip_training.loop.validation import MOST
 
@@ -147,8 +148,20 @@ def _remarks(plan: Plan, drafted: TrainingPlan) -> Iterator[str]:
             f"A batch of {config.batch_size} is more than the {counted(images, 'image')} of train: each of them occurs about "
             f"{config.batch_size / images:.2g} times in a batch; --batch-size {max(2, images)} shows each once"
         )
+    yield from _rate_remarks(config, drafted.steps)
     if drafted.epochs < 1:
         yield f"The steps see about {drafted.epochs:.0%} of the images once; more with --epochs 1"
+
+
+def _rate_remarks(config: TrainConfig, steps: int) -> Iterator[str]:
+    """Yield what learning rate and warm-up keep the run from learning."""
+    if config.learning_rate == 0:
+        yield "--learning-rate 0 changes no weights, so the run learns nothing; leave it out for the usual rate"
+    elif config.warmup >= 1 and config.warmup >= steps:
+        yield (
+            f"--warmup {config.warmup:g} is not shorter than the run of {counted(steps, 'step')}: the learning rate rises to the end, and "
+            f"is never lowered; give a smaller one, such as --warmup {max(1, steps // 10)}, or a share below 1"
+        )
 
 
 # Space

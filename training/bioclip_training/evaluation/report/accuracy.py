@@ -26,8 +26,8 @@ from bioclip_training.evidence.minima import counted
 
 def by_level(outcome: Outcome) -> str:
     """Show the accuracy at every rank."""
-    custom = outcome.answers.labels.is_custom
-    named = {level_name(level, custom=custom): figures for level, figures in outcome.metrics["zero_shot"].items()}
+    levels = outcome.metrics["zero_shot"]
+    named = {level_name(level, levels): figures for level, figures in levels.items()}
     rows = [
         [
             name, figures["n"], figures["groups"], percent(figures["top1"]), interval(figures["top1_ci95"]), percent(figures["top3"]),
@@ -59,7 +59,7 @@ def parts_table(outcome: Outcome) -> str:
     zero_shot = outcome.metrics["zero_shot"]
     shares: list[tuple[str, str, Mapping[str, Any]]] = []
     for level in [level for level in (EXACT, "genus", "family") if level in zero_shot]:
-        figures, name = zero_shot[level], level_name(level, custom=outcome.answers.labels.is_custom)
+        figures, name = zero_shot[level], level_name(level, zero_shot)
         shares += [(name, f"{part} in train", figures[part]) for part in ("seen", "unseen")]
         for kind in ("split", "source"):
             parts = figures[f"by_{kind}"]
@@ -83,10 +83,9 @@ def comparison(outcome: Outcome) -> str:
     compared = outcome.metrics.get("comparison")
     if not compared:
         return ""
-    custom = outcome.answers.labels.is_custom
     rows = [
         [
-            level_name(level, custom=custom), row["n"], row["groups"], percent(row["other_top1"]), percent(row["top1"]),
+            level_name(level, compared["by_rank"]), row["n"], row["groups"], percent(row["other_top1"]), percent(row["top1"]),
             points(row["difference"]), points_interval(row["difference_ci95"]), row["gained"], row["lost"],
         ]
         for level, row in compared["by_rank"].items()

@@ -25,8 +25,7 @@ def calibration(outcome: Outcome) -> str:
         if fitted
         else "without a fitted temperature (the command calibrate fits one)"
     )
-    custom = outcome.answers.labels.is_custom
-    rows = [[level_name(level, custom=custom), percent(ece)] for level, ece in found["by_rank"].items()]
+    rows = [[level_name(level, found["by_rank"]), percent(ece)] for level, ece in found["by_rank"].items()]
     return section(
         "Are the probabilities right?",
         f"<p>Of the answers given with 80% probability, 80% should be right. They are off by {percent(found['ece'])} on average (expected "
