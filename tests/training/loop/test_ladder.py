@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -199,3 +200,30 @@ def test_weights_that_are_worse_by_more_than_chance_are_not_kept_even_on_few_gro
     assert ladder["evidence"]["groups"] < 20
     assert ladder["kept"] == "start model"
     assert "worse than the start by more than chance" in result.rule
+
+
+@pytest.mark.parametrize(
+    ("own_list", "said"), [(True, " images of train that are left out of this."), (False, "is not known: ")]
+)
+def test_the_start_is_not_compared_on_images_that_it_learnt_from(
+    tmp_path: Path, base: TrainConfig, own_list: bool, said: str
+) -> None:
+    start = Path(shutil.copytree(base.output, tmp_path / "start"))
+    if not own_list:
+        (start / "training" / "trained_on.npz").unlink()
+    few = replace(base, start=f"local-dir:{start}", output=str(tmp_path / "few"), steps=1, dev_fraction=0.1)
+    result = train(few, {})
+    assert "too few to choose a way to retrain. The safe default is" in result.recommendation
+    assert said in result.recommendation
+    assert own_list or "neither" not in result.recommendation
+
+
+def test_without_dev_images_the_unmeasured_model_is_not_recommended(tmp_path: Path, base: TrainConfig) -> None:
+    result = train(replace(base, output=str(tmp_path / "all"), steps=1, dev_fraction=0.0), {})
+    ladder = json.loads((tmp_path / "all" / "ladder.json").read_text("utf-8"))
+    assert (ladder["rungs"], ladder["recommendation"]["rung"]) == ([], "start model")
+    assert result.recommendation.startswith(
+        "Nothing could be measured: dev has no usable image. Use the start model first"
+    )
+    assert result.commands[-1].startswith(f"bioclip-plugin classify PATHS --model {base.start} --labels ")
+    assert result.recommendation in (tmp_path / "all" / "README.md").read_text("utf-8")

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from bioclip_training.evidence.minima import Evidence
 from bioclip_training.loop.frozen import LeftOut
 from bioclip_training.loop.recipe import TrainConfig
-from bioclip_training.loop.recommending import Measured, Recommendation, commands_of, recommend
+from bioclip_training.loop.recommending import Measured, Recommendation, commands_of, recommend, without_held_out
 
 COMMANDS = {name: (f"make {name}", "classify") for name in ("start model", "prototypes", "probe", "full, trained")}
+
+PLANTS = tuple(f"plant {number}" for number in range(50))
 
 
 def right(count: int, of: int = 60) -> NDArray[np.bool_]:
@@ -59,15 +61,15 @@ def test_images_of_one_track_are_one_observation() -> None:
     assert all(found.can_choose for found in evidence)
     few = Evidence.of("dev", (np.arange(60) // 12).tolist())
     assert recommend(rungs, evidence[0], one_each, COMMANDS, None).rung == "probe"
-    assert "too few to choose a rung" in recommend(rungs, few, np.arange(60) // 12, COMMANDS, None).sentence
+    assert "too few to choose a way to retrain" in recommend(rungs, few, np.arange(60) // 12, COMMANDS, None).sentence
 
 
 def test_with_a_small_dev_nothing_is_chosen_and_the_start_is_the_safe_default() -> None:
     found = recommended(of=3, start=0, prototypes=3, probe=3, full=3)
     assert found.rung == "start model"
     assert found.sentence == (
-        "3 images in 3 groups of dev are too few to choose a rung; the safe default is the start model, unchanged, which cannot be "
-        "worse than before."
+        "3 images in 3 groups of dev are too few to choose a way to retrain. The safe default is the start model: unchanged, it "
+        "cannot be worse than before."
     )
 
 
@@ -84,12 +86,63 @@ def test_with_a_small_dev_nothing_is_chosen_and_the_start_is_the_safe_default() 
 def test_with_a_small_dev_left_out_images_of_train_decide_on_the_probe(
     probe: int, start: int, rung: str, said: str
 ) -> None:
-    left_out = LeftOut(right(probe, 50), right(start, 50), tuple(f"plant {number}" for number in range(50)))
+    left_out = LeftOut(right(probe, 50), right(start, 50), PLANTS, is_new_to_start=True)
     found = recommended(left_out, of=3, start=3, prototypes=3, probe=0, full=3)
     assert found.rung == rung
-    assert f"the safe default is the {rung}, " in found.sentence
+    assert f"The safe default is the {rung}: " in found.sentence
     assert " Of 50 images in 50 groups of train that neither learnt from, the probe " in found.sentence
     assert found.sentence.endswith(f"{said}.")
+
+
+@pytest.mark.parametrize(
+    ("probe", "start", "rung", "said"),
+    [
+        (46, 47, "start model", "this says nothing against the probe."),
+        (10, 47, "start model", "this says nothing against the probe."),
+        (47, 10, "probe", "it is the better one all the same, by more than chance."),
+    ],
+)
+def test_images_that_the_start_may_have_learnt_from_do_not_speak_against_the_probe(
+    probe: int, start: int, rung: str, said: str
+) -> None:
+    found = recommended(LeftOut(right(probe, 50), right(start, 50), PLANTS), of=3, start=3, probe=3, full=3)
+    assert found.rung == rung
+    assert "neither" not in found.sentence
+    assert (
+        f" Of 50 images in 50 groups of train that the probe did not learn from, the probe is right for {2 * probe}% and the start "
+        f"model for {2 * start}%. Whether the start model learnt from them is not known: {said}"
+    ) in found.sentence
+
+
+def test_images_that_the_start_learnt_from_are_no_evidence() -> None:
+    nothing = LeftOut(right(0, 0), right(0, 0), (), is_new_to_start=True, learnt=50)
+    found = recommended(nothing, of=3, start=3, probe=3, full=3)
+    assert found.rung == "start model"
+    assert found.sentence.endswith(
+        "The start model learnt from all images of train that could tell if a probe is better, so that is not known."
+    )
+    some = LeftOut(right(40, 50), right(10, 50), PLANTS, is_new_to_start=True, learnt=7)
+    found = recommended(some, of=3, start=3, probe=3, full=3)
+    assert found.rung == "probe"
+    assert found.sentence.endswith(" The start model learnt from 7 images of train that are left out of this.")
+
+
+@pytest.mark.parametrize(
+    ("images", "is_random", "is_replayed", "rung", "said"),
+    [
+        (5, False, False, "prototypes", "Use the prototypes first: they are made for 1 to 10 images per taxon (here 1)."),
+        (500, False, False, "start model", "Use the start model first: unchanged, it cannot be worse than before."),
+        (5, False, True, "start model", "Whether the trained model is better is not known."),
+        (5, True, False, "full, trained", "the trained model, unmeasured, is the default."),
+    ],
+)  # fmt: skip
+def test_without_held_out_images_nothing_is_measured_and_the_unchanged_model_comes_first(
+    images: int, is_random: bool, is_replayed: bool, rung: str, said: str
+) -> None:
+    found = without_held_out(5, images, "full, trained", COMMANDS, is_random=is_random, is_replayed=is_replayed)
+    assert (found.rung, found.commands) == (rung, COMMANDS[rung])
+    assert found.sentence.startswith("Nothing could be measured: dev has no usable image.")
+    assert said in found.sentence
 
 
 def test_from_random_weights_the_trained_model_is_the_only_rung() -> None:

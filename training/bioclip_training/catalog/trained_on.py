@@ -54,6 +54,14 @@ class Seen:
         """Return a mask of the rows whose group is among these, by its name."""
         return np.isin(group_numbers(catalog)[rows], self.groups)
 
+    def learnt(self, catalog: Catalog, rows: NDArray[np.int64]) -> tuple[NDArray[np.bool_], bool]:
+        """Return a mask of the rows whose region or group is among these, and True if it is known that no other one is.
+
+        It is not known of rows without a recorded hash.
+        """
+        learnt_N = self.has_regions(catalog, rows) | self.has_groups(catalog, rows)
+        return learnt_N, not (region_numbers(catalog)[rows[~learnt_N]] == _UNKNOWN).any()
+
     def write(self, model: Path) -> None:
         """Keep them in a model's folder."""
         file = model / _FILE

@@ -44,6 +44,8 @@ class Sample:
     taxa: tuple[Taxon, ...]
     groups: tuple[str, ...] = ()
     """Group of each image: images of one group are not independent of each other."""
+    rows: tuple[int, ...] = ()
+    """Row of each image in its catalog."""
 
     def __len__(self) -> int:
         return len(self.taxa)
@@ -54,6 +56,7 @@ class Sample:
         return replace(
             self, features_ND=self.features_ND[rows], taxa=tuple(self.taxa[row] for row in rows),
             groups=tuple(self.groups[row] for row in rows) if self.groups else (),
+            rows=tuple(self.rows[row] for row in rows) if self.rows else (),
         )  # fmt: skip
 
 
@@ -110,6 +113,7 @@ def _encoded_sample(
         book.of(rows),
         tuple(catalog.taxon(row) for row in rows.tolist()),
         tuple(map(catalog.group, rows.tolist())),
+        tuple(rows.tolist()),
     )
 
 

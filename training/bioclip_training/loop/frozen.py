@@ -5,8 +5,9 @@ Features, label sets and answers are those of the main job, so that a rung's fig
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +20,8 @@ from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.labels.prototypes import build_prototypes
 from bioclip_core.models import ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder
+from bioclip_training.catalog.rows import Catalog
+from bioclip_training.catalog.trained_on import trained_on
 from bioclip_training.evaluation.features import FeatureBook
 from bioclip_training.evaluation.probing import MOST_EXAMPLES, Tested, fit_probe
 from bioclip_training.evaluation.prototyping import Sample, examples_of, open_labelled, scores_of, text_labels
@@ -47,12 +50,16 @@ class FrozenRung:
 class LeftOut:
     """Examples that the probe answered while they were left out of it, and the start's answers to the same images.
 
-    Neither saw them, so that they tell which of the two is better where ``dev`` is too small to.
+    Where the start did not learn from them either, they tell which of the two is better if ``dev`` is too small to.
     """
 
     probe_T: NDArray[np.bool_]
     start_T: NDArray[np.bool_]
     groups_T: tuple[str, ...]
+    is_new_to_start: bool = False
+    """True if the start's own list of training images has none of these; False if it has no list."""
+    learnt: int = 0
+    """Further such images that the start learnt from, itself or another image of their group; they are not compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,7 @@ def frozen_rungs(plan: Plan, models: Mapping[str, ModelEntry], held_out: HeldOut
         book = FeatureBook(catalog, encoder, plan.compute, workers=config.workers or None, encoded=encoded)
         examples = examples_of(catalog, "train", book, most_examples=MOST_EXAMPLES, progress=report)
     except BioclipError as error:
-        trainer.say(f"no rungs without training: {error}")
+        trainer.say(f"prototypes and probe cannot be measured: {error}")
         return Frozen()
     queries = _queries(held_out, encoder)
     left_out: LeftOut | None = None
@@ -102,7 +109,7 @@ def frozen_rungs(plan: Plan, models: Mapping[str, ModelEntry], held_out: HeldOut
     def probe(_: Path) -> LabelSet:
         nonlocal left_out
         fitted, _fit, tested = fit_probe(examples.features_ND, examples.taxa, examples.groups, progress=report)
-        left_out = _left_out(examples, tested, encoder, held_out, device)
+        left_out = _left_out(examples, tested, encoder, held_out, device, partial(_learnt, catalog, plan.start.folder))
         return fitted.in_memory(encoder.identity)
 
     rungs = []
@@ -111,7 +118,7 @@ def frozen_rungs(plan: Plan, models: Mapping[str, ModelEntry], held_out: HeldOut
             with TemporaryDirectory(prefix="bioclip-", ignore_cleanup_errors=True) as scratch:
                 scores = scores_of(make(Path(scratch) / "set"), queries, device=device)[EXACT]
         except BioclipError as error:
-            trainer.say(f"no rung {name!r}: {error}")
+            trainer.say(f"{name} cannot be measured: {error}")
             continue
         rungs.append(FrozenRung(name, scores.place_N == 0, mean_nll(scores.own_N)))
         trainer.say(f"{name}: {rungs[-1].hits_N.mean():.1%} of {held_out.evidence.counted} of dev")
@@ -129,12 +136,32 @@ def _queries(held_out: HeldOut, encoder: Encoder) -> Sample:
     return Sample("dev", np.concatenate(parts), taxa, tuple(held_out.groups))
 
 
-def _left_out(examples: Sample, tested: Tested, encoder: Encoder, held_out: HeldOut, device: str) -> LeftOut | None:
+def _learnt(catalog: Catalog, start: Path | None, rows: Sequence[int]) -> tuple[NDArray[np.bool_], bool]:
+    """Return a mask of the rows that the start learnt from, by its own list, and True if it is known that it learnt from no other."""
+    seen = trained_on(start)
+    if seen is None:
+        return np.zeros(len(rows), dtype=bool), False
+    return seen.learnt(catalog, np.asarray(rows, dtype=np.int64))
+
+
+def _left_out(
+    examples: Sample,
+    tested: Tested,
+    encoder: Encoder,
+    held_out: HeldOut,
+    device: str,
+    learnt: Callable[[Sequence[int]], tuple[NDArray[np.bool_], bool]],
+) -> LeftOut | None:
     if not len(tested.rows_T):
         return None
-    is_tested_N = np.isin(np.arange(len(examples)), tested.rows_T)
-    sample = examples.where(is_tested_N)
+    rows_T = np.sort(tested.rows_T)
+    probe_T = tested.hits_T[np.argsort(tested.rows_T)]
+    learnt_T, is_known = learnt([examples.rows[row] for row in rows_T.tolist()])
+    count = int(learnt_T.sum())
+    if learnt_T.all():
+        nothing = np.zeros(0, dtype=bool)
+        return LeftOut(nothing, nothing, (), True, count)
+    sample = examples.where(np.isin(np.arange(len(examples)), rows_T[~learnt_T]))
     named = [taxon for taxon in held_out.taxa if taxon.rank is not None]
     start = scores_of(text_labels(named, encoder), sample, device=device)[EXACT]
-    order = np.argsort(tested.rows_T)
-    return LeftOut(tested.hits_T[order], start.place_N == 0, sample.groups)
+    return LeftOut(probe_T[~learnt_T], start.place_N == 0, sample.groups, is_known, count)

@@ -15,11 +15,19 @@ import torch
 from numpy.typing import NDArray
 
 from bioclip_core.models import ModelEntry
+from bioclip_training.evaluation.probing import MOST_EXAMPLES
 from bioclip_training.evidence.intervals import difference_interval
 from bioclip_training.evidence.minima import Evidence
 from bioclip_training.loop.building import Plan
 from bioclip_training.loop.frozen import Frozen, FrozenRung, frozen_rungs
-from bioclip_training.loop.recommending import START, Measured, Recommendation, commands_of, recommend
+from bioclip_training.loop.recommending import (
+    START,
+    Measured,
+    Recommendation,
+    commands_of,
+    recommend,
+    without_held_out,
+)
 from bioclip_training.loop.trainer import Trainer
 from bioclip_training.loop.validation import HeldOut, Validation
 from bioclip_training.towers.model import Towers
@@ -65,7 +73,7 @@ class Ladder:
     rule: str
     """The way in which the kept weights were decided, as a sentence."""
     recommendation: Recommendation | None = None
-    """None without held-out images."""
+    """None in records of earlier versions."""
     old_evidence: Evidence | None = None
     """The images behind each rung's ``old_top1``; None without a replayed collection."""
 
@@ -95,8 +103,7 @@ def climb(trainer: Trainer, towers: Towers, plan: Plan, new: Weights, models: Ma
     """
     held_out, old, method = trainer.held_out, trainer.starting_weights, trainer.config.method
     if held_out is None:
-        nothing = Evidence.of("dev", ())
-        return Ladder(new, (), "trained", 1.0, None, None, nothing, nothing.rule)
+        return _unmeasured(plan, new)
     of_replay = trainer.held_out_of_replay
     hits: dict[str, NDArray[np.bool_]] = {}
 
@@ -148,6 +155,18 @@ def climb(trainer: Trainer, towers: Towers, plan: Plan, new: Weights, models: Ma
         start.top1 if start else None, kept.top1, evidence, rule,
         recommend(candidates, evidence, held_out.group_numbers(), commands, frozen.left_out), of_old,
     )  # fmt: skip
+
+
+def _unmeasured(plan: Plan, new: Weights) -> Ladder:
+    """Return the trained weights, unmeasured, and the way to try before them."""
+    nothing, trained = Evidence.of("dev", ()), f"{plan.config.method}, trained"
+    images = len(plan.images)
+    advice = without_held_out(
+        len(np.unique(plan.images.taxon_of_N)), images, trained,
+        commands_of(plan.config, trained, is_capped=images > MOST_EXAMPLES),
+        is_random=plan.start.is_random, is_replayed=plan.replay is not None,
+    )  # fmt: skip
+    return Ladder(new, (), trained, 1.0, None, None, nothing, nothing.rule, advice)
 
 
 def _weights_at(share: float, old: Weights | None, new: Weights) -> Weights:

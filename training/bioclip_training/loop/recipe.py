@@ -272,7 +272,7 @@ class TrainResult:
     rule: str = ""
     """The way in which the kept weights were decided, in one sentence."""
     recommendation: str = ""
-    """The cheapest way that ``dev`` cannot tell from the best, in one sentence; empty without a ``dev``."""
+    """The cheapest way that ``dev`` cannot tell from the best, in plain sentences."""
     commands: tuple[str, ...] = ()
     """Commands that lead there; the last one classifies."""
 

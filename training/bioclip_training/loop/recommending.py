@@ -23,6 +23,8 @@ from bioclip_training.shards.manifest import INDEX_FILE
 START = "start model"
 """Name of the rung of the unchanged starting weights."""
 
+_MOST_FOR_PROTOTYPES = 10
+
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
@@ -44,11 +46,15 @@ class Measured:
     @property
     def said(self) -> str:
         """Its name in a sentence."""
-        return self.name if self.name in (START, PROTOTYPES, PROBE) else "trained model"
+        return _said(self.name)
 
     @property
     def share(self) -> float:
         return float(self.hits_N.mean())
+
+
+def _said(name: str) -> str:
+    return name if name in (START, PROTOTYPES, PROBE) else "trained model"
 
 
 def recommend(
@@ -87,22 +93,78 @@ def _safe_default(
     names: Sequence[str], evidence: Evidence, commands: Mapping[str, tuple[str, ...]], left_out: LeftOut | None
 ) -> Recommendation:
     """Recommend where ``dev`` is too small to: an unchanged model, with a probe if that is better on images left out of it."""
-    said = f"{evidence.counted[0].upper()}{evidence.counted[1:]} of dev are too few to choose a rung; "
+    said = f"{evidence.counted[0].upper()}{evidence.counted[1:]} of dev are too few to choose a way to retrain."
     if START not in names:
         return Recommendation(
             names[-1],
-            f"{said}there is no start to fall back on, so the {names[-1]} is the default.",
+            f"{said} There is no start model to fall back on, so the {_said(names[-1])} is the default.",
             commands[names[-1]],
         )
-    compared, is_better = "", False
-    if left_out is not None and PROBE in names:
-        group_T = numbered(left_out.groups_T)
-        images = counted(len(group_T), len(set(left_out.groups_T)))
-        is_better = _is_worse(left_out.start_T, left_out.probe_T, group_T)
-        compared = f" Of {images} of train that neither learnt from, {_said_of(left_out, group_T)}."
+    compared, is_better = _compared(left_out) if left_out is not None and PROBE in names else ("", False)
     name = PROBE if is_better else START
-    reason = "on an unchanged model" if is_better else "unchanged, which cannot be worse than before"
-    return Recommendation(name, f"{said}the safe default is the {name}, {reason}.{compared}", commands[name])
+    reason = "on an unchanged model" if is_better else "unchanged, it cannot be worse than before"
+    return Recommendation(name, f"{said} The safe default is the {name}: {reason}.{compared}", commands[name])
+
+
+def without_held_out(
+    taxa: int, images: int, trained: str, commands: Mapping[str, tuple[str, ...]], *, is_random: bool, is_replayed: bool
+) -> Recommendation:
+    """Recommend where nothing is held out, so that nothing is measured: a way that leaves the start model as it is.
+
+    Args:
+        taxa: number of taxa of ``train``.
+        images: number of its images.
+        trained: name of the rung of the trained weights.
+        commands: by the rung's name.
+        is_random: the start has random weights.
+        is_replayed: the model must keep the taxa of a replayed collection, with which prototypes do not answer.
+    """
+    said = "Nothing could be measured: dev has no usable image."
+    if is_random:
+        return Recommendation(
+            trained, f"{said} There is no start model to fall back on, so the trained model, unmeasured, is the default.",
+            commands[trained],
+        )  # fmt: skip
+    each = images / max(1, taxa)
+    if is_replayed or each > _MOST_FOR_PROTOTYPES:
+        name, reason = START, "unchanged, it cannot be worse than before"
+    else:
+        name, reason = PROTOTYPES, f"they are made for 1 to {_MOST_FOR_PROTOTYPES} images per taxon (here {each:.2g})"
+    return Recommendation(
+        name,
+        f"{said} Use the {name} first: {reason}. Whether the trained model is better is not known.",
+        commands[name],
+    )
+
+
+def _compared(left_out: LeftOut) -> tuple[str, bool]:
+    """Say how the probe and the start compare on left-out images; and return True if the probe is better by more than chance."""
+    group_T = numbered(left_out.groups_T)
+    images = counted(len(group_T), len(set(left_out.groups_T)))
+    learnt = (
+        f" The start model learnt from {counted(left_out.learnt, None)} of train that are left out of this."
+        if left_out.learnt
+        else ""
+    )
+    if not len(group_T):
+        return (
+            " The start model learnt from all images of train that could tell if a probe is better, so that is not known.",
+            False,
+        )
+    is_better = _is_worse(left_out.start_T, left_out.probe_T, group_T)
+    if left_out.is_new_to_start:
+        return f" Of {images} of train that neither learnt from, {_said_of(left_out, group_T)}.{learnt}", is_better
+    shares = (
+        f"the probe is right for {left_out.probe_T.mean():.0%} and the start model for {left_out.start_T.mean():.0%}"
+    )
+    weight = (
+        "it is the better one all the same, by more than chance" if is_better else "this says nothing against the probe"
+    )
+    return (
+        f" Of {images} of train that the probe did not learn from, {shares}. Whether the start model learnt from them is not known: "
+        f"{weight}.{learnt}",
+        is_better,
+    )
 
 
 def _said_of(left_out: LeftOut, group_T: NDArray[np.int64]) -> str:

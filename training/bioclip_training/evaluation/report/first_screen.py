@@ -97,7 +97,7 @@ def _tiles(outcome: Outcome) -> str:
 def _next(outcome: Outcome) -> str:
     lines = []
     if advice := (outcome.metrics.get("ladder") or {}).get("recommendation"):
-        lines.append(f"When it was trained, on its dev images: {advice['sentence']}")
+        lines.append(f"When it was trained: {advice['sentence']}")
     if curve := outcome.metrics.get("learning_curve"):
         lines.append(curve["sentence"])
     if worth := outcome.metrics["worth_labels"][:_FEW_TAXA]:
