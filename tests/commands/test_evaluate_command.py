@@ -46,6 +46,7 @@ def test_the_summary_has_every_rank_and_the_path_of_the_report(bioclip: Bioclip,
     assert "Few-shot over 5 draws, 2 taxa: 1 example: 66.7% ± 0.0% (of 3 images)" in said.out
     assert "Calibration error: " in said.out
     assert f"Report: {Path('out/report.html')}" in said.out
+    assert "\nExamples\n" not in said.out, "a stage without anything to encode"
     assert Path("out/report.html").read_text("utf-8").startswith("<!doctype html>")
     metrics = json.loads(Path("out/metrics.json").read_text("utf-8"))
     assert metrics["zero_shot"]["species"]["top1"] == pytest.approx(2 / 3)

@@ -39,6 +39,7 @@ def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, 
     bioclip-plugin evaluate --data reef.parquet --model bioclip-2 --label "parrot fish" --label wrasse --output words
     """
     from bioclip_plugin.running.label_choice import read_words
+    from bioclip_training.evaluation.remarks import one_answer, trained_images
     from bioclip_training.evaluation.run import evaluate as measure
 
     console = console_for()
@@ -56,6 +57,9 @@ def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, 
         )
     if verdict := metrics.get("comparison", {}).get("verdict"):
         _print_verdict(console, verdict)
+    else:
+        labels = metrics["provenance"]["labels"]["count"]
+        print_lines(console, trained_images(metrics["trained_images"]), one_answer(labels))
     _summarise(console, metrics)
     console.print(f"Report: {Path(config.output) / 'report.html'}")
     return EXIT_WITH_FAILURES if metrics["images"]["failed"] else EXIT_DONE
@@ -63,6 +67,7 @@ def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, 
 
 def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
     from bioclip_training.evaluation.markup import percent
+    from bioclip_training.evaluation.remarks import few_examples
 
     images, provenance = metrics["images"], metrics["provenance"]
     print_lines(
@@ -78,7 +83,7 @@ def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
     if few := metrics["few_shot"]:
         shown = "; ".join(
             f"{shots} example{'s' if shots > 1 else ''}: {percent(few[f'k{shots}'])} ± {percent(few[f'k{shots}_spread'])} "
-            f"(of {number_of(round(few[f'k{shots}_queries']), 'image')})"
+            f"(of {number_of(round(few[f'k{shots}_queries']), 'image')}{few_examples(few, shots)})"
             for shots in (1, 5)
         )
         console.print(f"Few-shot over {few['draws']} draws, {few['k1_taxa']} taxa: {shown}")
@@ -135,4 +140,4 @@ def _print_comparison(console: Console, comparison: Mapping[str, Any]) -> None:
     title = f"Compared with {comparison['other_model']} ({comparison['other']})"
     if not console.is_terminal:
         console.print(title)
-    print_table(console, ["rank", "here", "there", "points", "95% interval", "images", "groups"], rows, title=title)
+    print_table(console, ["rank", "new", "old", "points", "95% interval", "images", "groups"], rows, title=title)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from bioclip_core.model_names import described, short_name
 from bioclip_training.evaluation.comparing.by_taxon import worth_labels
 from bioclip_training.evaluation.comparing.verdict import KEEP_OLD, LABEL_MORE, NONE, SAME, USE_NEW, verdict_of
 from bioclip_training.evaluation.config import EvaluationConfig
+from bioclip_training.evaluation.remarks import few_examples, trained_images
+from bioclip_training.evaluation.report import first_screen
 from bioclip_training.evaluation.run import evaluate
 from bioclip_training.evaluation.truth import EXACT
 
@@ -146,6 +149,41 @@ def test_taxa_with_many_mistakes_and_few_labels_are_worth_more_labels_first() ->
         [row("good", 0.9, 10, 1), row("many", 0.2, 10, 500), row("rare", 0.2, 10, 2), row("once", 0.0, 1, 2)]
     )
     assert [one["taxon"] for one in listed] == ["rare", "once", "many"]
+
+
+def test_figures_that_mean_little_are_marked_on_the_first_screen(tmp_path: Path) -> None:
+    one = tuple((colour, RED, split, group) for colour, _, split, group in (*TRAIN[:2], *VAL))
+    config = EvaluationConfig(data=str(colour_catalog(tmp_path, one)), model="fake", output=str(tmp_path / "out"))
+    found = evaluate(replace(config, compare="blind"), second_model())
+    assert found["comparison"]["verdict"]["verdict"] == NONE
+    assert found["comparison"]["verdict"]["reason"].startswith("Only one answer is possible")
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert page.index("Only one answer is possible") < page.index("<h2")
+    assert "4 images in 3 groups, 1 taxon." in page
+    assert few_examples(found["few_shot"], 1) == "; one taxon only, so that no answer can be wrong"
+
+
+def test_images_that_the_model_was_trained_on_are_counted_in_one_sentence() -> None:
+    seen = {"images": 0, "of_groups": 0, "decision": "refuse", "first": "", "of_train": 0}
+    assert trained_images(seen) == ""
+    assert trained_images({**seen, "images": 3, "decision": "leave-out"}) == ""
+    assert trained_images({**seen, "images": 1, "decision": "keep"}).startswith(
+        "1 of the evaluated images is in the training data"
+    )
+    assert trained_images({**seen, "of_train": 7}).startswith(
+        "7 of the evaluated images are in the training data of the model: that"
+    )
+    assert few_examples({"k5_taxa": 4, "k5_short": 4}, 5) == "; all of the taxa have fewer"
+    assert few_examples({"k5_taxa": 4, "k5_short": 0}, 5) == ""
+
+
+def test_of_species_with_many_labelled_images_the_labels_are_to_be_checked() -> None:
+    rows = [
+        {"taxon": name, "labelled": labelled, "top1": 0.25, "images": 8} for name, labelled in (("A a", 84), ("B b", 5))
+    ]
+    said = first_screen._next(SimpleNamespace(metrics={"worth_labels": rows}))  # type: ignore[arg-type]
+    assert "Label more training images of: B b (5 labelled; 2 of 8 right)." in said
+    assert "Check the labels and the confused pairs of: A a." in said
 
 
 def test_without_training_images_the_number_of_labelled_ones_is_unknown_and_orders_nothing(tmp_path: Path) -> None:

@@ -262,7 +262,7 @@ def test_the_same_labels_at_another_temperature_compare(tmp_path: Path, monkeypa
         data=str(catalog), output=str(tmp_path / "out"), model="fake", labels=labels, compare="warm", compare_labels=labels
     )  # fmt: skip
     found = evaluate(config, models)["comparison"]
-    assert (found["is_same"], found["verdict"]["verdict"]) == (False, "label more")
+    assert (found["is_same"], found["verdict"]["verdict"]) == (False, "label more test images")
     with pytest.raises(UsageError, match="all answers would be equal"):
         evaluate(replace(config, compare="fake", output=str(tmp_path / "none")), models)
 
@@ -274,12 +274,12 @@ def test_an_earlier_evaluation_of_the_same_model_and_labels_has_equal_answers(tm
     assert found["verdict"]["verdict"] == "equal answers"
     assert "The same model and labels: equal answers" in (tmp_path / "two" / "report.html").read_text("utf-8")
     other = measured(catalog, tmp_path / "three", compare=str(tmp_path / "one"), labels=_two_species(tmp_path))
-    assert other["comparison"]["verdict"]["verdict"] == "label more"
+    assert other["comparison"]["verdict"]["verdict"] == "label more test images"
     record = json.loads((tmp_path / "one" / "metrics.json").read_text("utf-8"))
     del record["provenance"]["labels"]["id"]  # of an earlier version
     (tmp_path / "one" / "metrics.json").write_text(json.dumps(record), "utf-8")
     earlier = measured(catalog, tmp_path / "four", compare=str(tmp_path / "one"))["comparison"]
-    assert (earlier["is_same"], earlier["verdict"]["verdict"]) == (False, "label more")
+    assert (earlier["is_same"], earlier["verdict"]["verdict"]) == (False, "label more test images")
 
 
 def test_what_is_neither_a_model_nor_an_evaluation_is_refused_before_anything_is_encoded(tmp_path: Path) -> None:

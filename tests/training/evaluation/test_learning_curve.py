@@ -32,7 +32,7 @@ def test_a_curve_that_grows_says_that_more_labels_help_with_its_figures() -> Non
     assert found["verdict"] == MORE
     assert found["sentence"].startswith("From 10 to 20 images a species accuracy grew by +")
     assert "240 test images of 12 species" in found["sentence"]
-    assert found["sentence"].endswith("more labels help.")
+    assert found["sentence"].endswith("more training labels help.")
     assert [(step["fewer"], step["more"]) for step in found["by_images"]] == [(1, 2), (2, 5), (5, 10), (10, 20)]
     assert [(step["fewer"], step["more"]) for step in found["by_share"]] == [(0.25, 0.5), (0.5, 1.0)]
     assert found["by_images"][0]["fewer_top1"] < found["by_images"][-1]["more_top1"]

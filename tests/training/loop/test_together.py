@@ -162,7 +162,14 @@ def test_a_model_remembers_what_it_and_its_start_were_trained_on(tmp_path: Path)
         assert (len(kept), found.lines[0].endswith("so that the figures are too good")) == (4, True)
         own = Catalog.open(first)
         assert len(rows_to_measure(config, own, own.rows_of("val"), [model])[0]) == 2
-        assert len(rows_to_measure(config, own, own.rows_of("train"), [model])[0]) > 2  # asked for by name
+        asked, found = rows_to_measure(config, own, own.rows_of("train"), [model])
+        assert len(asked) > 2  # asked for by name
+        dev = len(own.rows_of("dev"))
+        assert (found.images, found.of_train >= len(asked) - dev > 0, found.is_measured) == (0, True, True)
+        assert found.lines[0].startswith(
+            f"images of train that the model was trained on: {found.of_train}, measured since"
+        )
+        assert rows_to_measure(config, own, own.rows_of("val"), [model])[1].of_train == 0
 
 
 def test_a_damaged_record_of_the_training_images_is_named(tmp_path: Path) -> None:

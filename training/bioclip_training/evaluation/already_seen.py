@@ -1,4 +1,4 @@
-"""Images of an evaluation that the model was trained on: refused, left out or measured all the same."""
+"""Images of an evaluation that the model was trained on: refused, left out or measured all the same, and then marked."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from bioclip_core.errors import DataError
 from bioclip_core.models import FoundModel
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.catalog.splits import is_training
+from bioclip_training.catalog.trained_models import origin_of
 from bioclip_training.catalog.trained_on import Seen, trained_on
 from bioclip_training.evaluation.config import EvaluationConfig
 
@@ -26,6 +27,8 @@ class AlreadySeen:
     """Other images of groups with the name of one that was trained on."""
     decision: str
     first: str
+    of_train: int = 0
+    """Images of the catalog's own ``train`` that were asked for and that a model was trained on; they are measured."""
 
     @property
     def lines(self) -> list[str]:
@@ -38,6 +41,11 @@ class AlreadySeen:
                 else "measured all the same, so that the figures are too good"
             )
             lines.append(f"images in the training data of the model: {self.images} (first: {self.first}), {done}")
+        if self.of_train:
+            lines.append(
+                f"images of train that the model was trained on: {self.of_train}, measured since they were asked for; their accuracy is "
+                "memory and says nothing about new images"
+            )
         if self.of_groups:
             lines.append(
                 f"images of groups with the name of one that the model was trained on, so that they may look easier: {self.of_groups}"
@@ -47,7 +55,7 @@ class AlreadySeen:
     @property
     def is_measured(self) -> bool:
         """True if images that a model was trained on are part of the figures."""
-        return self.images > 0 and self.decision != "leave-out"
+        return self.of_train > 0 or (self.images > 0 and self.decision != "leave-out")
 
     def as_dict(self) -> dict[str, object]:
         """Return plain JSON values."""
@@ -59,7 +67,8 @@ def rows_to_measure(
 ) -> tuple[NDArray[np.int64], AlreadySeen]:
     """Return the rows to measure, and how many of them the models have seen in training.
 
-    Rows of the catalog's own ``train`` that were asked for are measured: whoever asks for them knows.
+    Rows of the catalog's own ``train`` that were asked for are measured, and counted if a model was trained on them: by its list
+    of training images, or since it was trained on this very catalog.
 
     Raises:
         DataError: if a model was trained on some, and no option decides.
@@ -73,7 +82,10 @@ def rows_to_measure(
     seen_N = seen.has_regions(catalog, rows) & asked_N
     of_group_N = seen.has_groups(catalog, rows) & asked_N & ~seen_N
     first = catalog.key(int(rows[seen_N][0])) if seen_N.any() else ""
-    found = AlreadySeen(int(seen_N.sum()), int(of_group_N.sum()), config.trained_images, first)
+    trained = (origin_of(found.folder).get("trained", {}) for found in models)
+    is_own = any(one.get("data_sha256") == catalog.identity for one in trained)
+    of_train_N = ~asked_N & (seen.has_regions(catalog, rows) | is_own)
+    found = AlreadySeen(int(seen_N.sum()), int(of_group_N.sum()), config.trained_images, first, int(of_train_N.sum()))
     if not found.images or config.trained_images == "keep":
         return rows, found
     named = " and ".join(model.name for model in models)

@@ -81,6 +81,8 @@ class FeatureBook:
             SourceError: if there are such rows and none of their images can be read.
         """
         wanted = [row for row in dict.fromkeys(rows_N.tolist()) if row not in self._place and row not in self.failures]
+        if not wanted:
+            return
         batch: list[tuple[int, NDArray[np.uint8]]] = []
         preprocessing = self._encoder.preprocessing
         work = (
@@ -101,7 +103,7 @@ class FeatureBook:
                     self._place[encoded] = len(self._place)
                 batch = []
             progress(stage, done, len(wanted))
-        if wanted and not any(row in self._place for row in wanted):
+        if not any(row in self._place for row in wanted):
             raise SourceError(
                 f"none of {len(wanted)} images of {self._catalog.file} could be used; the first is {self._catalog.key(wanted[0])}: "
                 f"{self.failures[wanted[0]]}. {read_advice(self._catalog)}"

@@ -249,10 +249,13 @@ def conclusion(by_share: Sequence[Step], by_images: Sequence[Step], counts: dict
         f"{100 * high:+.1f}; {step.images} test images of {step.taxa} species)"
     )
     if low > 0 and step.growth >= WORTH:
-        return MORE, f"{grew[0].upper()}{grew[1:]}: more labels help."
+        return MORE, f"{grew[0].upper()}{grew[1:]}: more training labels help."
     if high < AT_MOST:
-        return FLAT, f"{grew[0].upper()}{grew[1:]}, which is flat: more labels of the same kind help little."
-    return UNKNOWN, f"{grew[0].upper()}{grew[1:]}: too few test images to say if more labels are worth their work."
+        return FLAT, f"{grew[0].upper()}{grew[1:]}, which is flat: more training labels of the same kind help little."
+    return (
+        UNKNOWN,
+        f"{grew[0].upper()}{grew[1:]}: too few test images to say if more training labels are worth their work.",
+    )
 
 
 def _unknown(counts: dict[str, int]) -> str:
@@ -264,8 +267,8 @@ def _unknown(counts: dict[str, int]) -> str:
         )
     if counts["groups"] < FEWEST_TO_DIFFER:
         return (
-            f"Nothing can be said about more labels: the test images are {counted(counts['images'], counts['groups'])}, and at least "
-            f"{FEWEST_TO_DIFFER} groups outside of train are needed."
+            "Nothing can be said about more labels: the test images of species that train has are "
+            f"{counted(counts['images'], counts['groups'])}, and at least {FEWEST_TO_DIFFER} groups outside of train are needed."
         )
     return (
         "Nothing can be said about more labels: the examples of a species come from one group (a track, a specimen) each, so "

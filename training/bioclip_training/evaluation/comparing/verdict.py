@@ -11,7 +11,7 @@ from bioclip_training.evaluation.markup import percent, points
 from bioclip_training.evaluation.truth import EXACT
 from bioclip_training.evidence.minima import Evidence, counted
 
-USE_NEW, KEEP_OLD, LABEL_MORE, NONE = "use the new model", "keep the old model", "label more", "no verdict"
+USE_NEW, KEEP_OLD, LABEL_MORE, NONE = "use the new model", "keep the old model", "label more test images", "no verdict"
 SAME = "equal answers"
 EQUAL = 0.02
 """Difference within which two models are as good as each other."""
@@ -59,6 +59,8 @@ def verdict_of(
     verdict, reason = _judged(row, sure, Evidence.of(" and ".join(splits), groups))
     if any(caution["prevents"] for caution in cautions):
         verdict, reason = NONE, "Compare on images that neither model has seen: evaluate --split val."
+    if comparison.get("one_answer"):
+        verdict, reason = NONE, comparison["one_answer"]
     if comparison.get("is_same"):
         verdict, sentence, reason = SAME, *_same(row, counted(row["n"], len(set(groups))))
     return {

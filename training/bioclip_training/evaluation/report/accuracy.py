@@ -19,6 +19,7 @@ from bioclip_training.evaluation.markup import (
     table,
 )
 from bioclip_training.evaluation.outcome import Outcome
+from bioclip_training.evaluation.remarks import trained_images
 from bioclip_training.evaluation.truth import EXACT
 from bioclip_training.evaluation.zero_shot import level_name
 from bioclip_training.evidence.minima import counted
@@ -73,7 +74,11 @@ def parts_table(outcome: Outcome) -> str:
         "Accuracy by part of the collection",
         table(["rank", "part", "images", "groups", "right", "95%"], rows, "Accuracy by part"),
         remark(
-            "Seen in train are taxa with images in the catalog's train; the catalog does not say whether this model was trained on it."
+            "Seen in train are taxa with images in the catalog's train. "
+            + (
+                trained_images(outcome.metrics["trained_images"])
+                or "The catalog does not say whether this model was trained on it."
+            )
         ),
     )
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 from bioclip_core.model_names import described
 from bioclip_training.evaluation.comparing.by_taxon import UNKNOWN_LABELLED
 from bioclip_training.evaluation.comparing.verdict import KEEP_OLD, LABEL_MORE, NONE, SAME, USE_NEW
 from bioclip_training.evaluation.markup import interval, percent, points
 from bioclip_training.evaluation.outcome import Outcome
+from bioclip_training.evaluation.remarks import one_answer, trained_images
 from bioclip_training.evaluation.truth import EXACT
+from bioclip_training.evaluation.zero_shot import level_name
 from bioclip_training.evidence.minima import counted
 
 _FEW_TAXA = 5
+_MANY_LABELLED = 50
+"""Labelled images from which wrong labels and look-alikes are likelier reasons of mistakes than too few of them."""
 _LOOKS = {
     USE_NEW: ("good", "Use the new model"),
     KEEP_OLD: ("bad", "Keep the old model"),
@@ -40,13 +46,14 @@ def title_of(outcome: Outcome) -> str:
 def first_screen(outcome: Outcome, body: str) -> str:
     """Return heading, verdict, figures and links; ``body`` are the sections below, of which some may be missing."""
     config, images = outcome.config, outcome.metrics["images"]
-    on = f"On {', '.join(config.splits)} of {outcome.catalog.file.name}: {counted(images['n'], images['groups'])}, {images['taxa']} taxa."
+    taxa = f"{images['taxa']} {'taxon' if images['taxa'] == 1 else 'taxa'}"
+    on = f"On {', '.join(config.splits)} of {outcome.catalog.file.name}: {counted(images['n'], images['groups'])}, {taxa}."
     links = [f'<li><a href="#{anchor}">{text}</a></li>' for anchor, text in _SECTIONS if f'id="{anchor}"' in body]
     return "".join(
         [
             f"<h1>{escape(title_of(outcome))}</h1>",
             f'<p class="note">{escape(on)} A group is one track, specimen or camera: its images are not independent of each other.</p>',
-            _verdict(outcome), _tiles(outcome), _next(outcome), _exceptions(outcome),
+            _verdict(outcome), _warnings(outcome), _tiles(outcome), _next(outcome), _exceptions(outcome),
             f'<nav aria-label="Sections"><ul>{"".join(links)}</ul></nav>',
         ]
     )  # fmt: skip
@@ -64,6 +71,14 @@ def _verdict(outcome: Outcome) -> str:
     )
 
 
+def _warnings(outcome: Outcome) -> str:
+    """Return remarks that make the figures below mean less than they seem to."""
+    metrics = outcome.metrics
+    lines = [trained_images(metrics["trained_images"]), one_answer(metrics["provenance"]["labels"]["count"])]
+    said = "".join(f"<p>{escape(line)}</p>" for line in lines if line)
+    return f'<div class="verdict bad"><strong>Not a figure for new images</strong>{said}</div>' if said else ""
+
+
 def _tiles(outcome: Outcome) -> str:
     exact, compared = outcome.metrics["zero_shot"][EXACT], outcome.metrics.get("comparison")
     row = compared["by_rank"].get(EXACT) if compared else None
@@ -79,19 +94,25 @@ def _tiles(outcome: Outcome) -> str:
     else:
         tiles = [
             (
-                "right species",
+                f"right, {level_name(EXACT, custom=outcome.answers.labels.is_custom)}",
                 percent(exact["top1"]),
-                f"95% interval {interval(exact['top1_ci95'])}; {counted(exact['n'], exact['groups'])}",
+                f"{_interval(exact)}; {counted(exact['n'], exact['groups'])}",
             ),
-            ("among the best five", percent(exact["top5"]), f"{exact['n']} images"),
+            ("among the best five", percent(exact["top5"]), counted(exact["n"], exact["groups"])),
             ("mean over species", percent(exact["macro"]["top1"]), "each species counts once"),
         ]
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{text}</small></dd></div>" for name, value, text in tiles)
     return (
         f'<dl class="tiles">{cells}</dl><p class="note">An answer is right if the most probable name is exactly the label. The 95% '
-        "interval says how exact a figure is: on other images of the same kind it would nearly always lie in there. "
+        "interval holds the accuracies on all images of this kind that these images are compatible with: of 100 such intervals, about 95 "
+        "contain the true one. "
         f"{escape(outcome.metrics['evidence']['shows'])}.</p>"
     )
+
+
+def _interval(figures: Mapping[str, Any]) -> str:
+    low, _ = figures["top1_ci95"]
+    return "no interval: one group" if low is None else f"95% interval {interval(figures['top1_ci95'])}"
 
 
 def _next(outcome: Outcome) -> str:
@@ -100,14 +121,21 @@ def _next(outcome: Outcome) -> str:
         lines.append(f"When it was trained: {advice['sentence']}")
     if curve := outcome.metrics.get("learning_curve"):
         lines.append(curve["sentence"])
-    if worth := outcome.metrics["worth_labels"][:_FEW_TAXA]:
+    listed = outcome.metrics["worth_labels"]
+    known = [row for row in listed if (row["labelled"] or 0) >= _MANY_LABELLED]
+    if worth := [row for row in listed if row not in known][:_FEW_TAXA]:
         named = "; ".join(
             f"{row['taxon']} ({'' if row['labelled'] is None else str(row['labelled']) + ' labelled; '}"
             f"{round(row['top1'] * row['images'])} of {row['images']} right)"
             for row in worth
         )
         unknown = f" {UNKNOWN_LABELLED}" if worth[0]["labelled"] is None else ""
-        lines.append(f"Label more of: {named}.{unknown}")
+        lines.append(f"Label more training images of: {named}.{unknown}")
+    if known:
+        named = "; ".join(row["taxon"] for row in known[:_FEW_TAXA])
+        lines.append(
+            f"Check the labels and the confused pairs of: {named}. They have {_MANY_LABELLED} labelled images or more, and are wrong often."
+        )
     return f"<h2>What to do next</h2><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
 
 

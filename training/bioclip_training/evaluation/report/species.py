@@ -32,9 +32,9 @@ def species(outcome: Outcome) -> str:
         else "Every species, the least accurate first"
     )
     small = (
-        "Change is in percentage points. Labelled are its images in train; a dash there: the catalog has no train. * marks species "
-        f"with test images of fewer than {FEWEST_TO_DIFFER} groups: no change of theirs can be told from chance. A dash stands for an "
-        "interval from one group, which has none."
+        f"{'Change is in percentage points. ' if compared else ''}Labelled are its images in train; a dash there: the catalog has no "
+        f"train. * marks species with test images of fewer than {FEWEST_TO_DIFFER} groups: no change of theirs can be told from chance. "
+        "A dash stands for an interval from one group, which has none."
     )
     several = " Of 100 species about five have an interval without 0 by chance alone." if compared else ""
     more = (

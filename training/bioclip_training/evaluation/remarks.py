@@ -1,0 +1,35 @@
+"""Remarks on figures that mean less than they seem to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def one_answer(labels: int) -> str:
+    """Return a remark on a single possible answer; empty with several."""
+    if labels != 1:
+        return ""
+    return (
+        "Only one answer is possible, which every image gets: the figures mean nothing. Add images of other species to the catalog, or "
+        "give --labels with a label set of several species."
+    )
+
+
+def trained_images(found: Mapping[str, Any]) -> str:
+    """Return a remark on measured images that the model was trained on, for ``trained_images`` of the metrics; empty without any."""
+    measured = found["of_train"] + (found["images"] if found["decision"] == "keep" else 0)
+    if not measured:
+        return ""
+    many = f"{measured} of the evaluated images are" if measured > 1 else "1 of the evaluated images is"
+    return f"{many} in the training data of the model: that accuracy is memory, and says nothing about new images."
+
+
+def few_examples(few: Mapping[str, Any], shots: int) -> str:
+    """Return a remark on few-shot figures with fewer examples than asked for, or of a single taxon; empty if there is none."""
+    if few[f"k{shots}_taxa"] == 1:
+        return "; one taxon only, so that no answer can be wrong"
+    short = few[f"k{shots}_short"]
+    if not short:
+        return ""
+    return f"; {'all' if short == few[f'k{shots}_taxa'] else short} of the taxa have fewer"
