@@ -58,8 +58,8 @@ def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, 
     if verdict := metrics.get("comparison", {}).get("verdict"):
         _print_verdict(console, verdict)
     else:
-        labels = metrics["provenance"]["labels"]["count"]
-        print_lines(console, trained_images(metrics["trained_images"]), one_answer(labels))
+        count = metrics["provenance"]["labels"]["count"]
+        print_lines(console, trained_images(metrics["trained_images"]), one_answer(count))
     _summarise(console, metrics)
     console.print(f"Report: {Path(config.output) / 'report.html'}")
     return EXIT_WITH_FAILURES if metrics["images"]["failed"] else EXIT_DONE

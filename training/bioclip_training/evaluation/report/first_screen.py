@@ -94,7 +94,7 @@ def _tiles(outcome: Outcome) -> str:
     else:
         tiles = [
             (
-                f"right, {level_name(EXACT, custom=outcome.answers.labels.is_custom)}",
+                f"right, {level_name(EXACT, outcome.metrics['zero_shot'])}",
                 percent(exact["top1"]),
                 f"{_interval(exact)}; {counted(exact['n'], exact['groups'])}",
             ),
