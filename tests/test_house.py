@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,12 @@ def test_importing_everything_that_a_host_sees_loads_nothing_heavy_and_sets_up_n
     assert said["heavy"] == {}
     assert said["handlers"] == 0
     assert {"bioclip_plugin.running.session", "bioclip_plugin.cli", "bioclip_core.encoder"} <= set(said["modules"])  # type: ignore[call-overload]
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest collects the second one as an error."""
+    names = Counter(file.name for file in TESTS.rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_each_module_of_the_training_package_can_be_imported() -> None:

@@ -41,7 +41,7 @@ def test_names_that_are_in_doubt_or_not_read_are_counted_with_the_first_example(
         "image,catalogNumber,scientificName,kingdom\n"
         "photos/red.png,R 1,Red fictus?,Fictia\n"
         "photos/green.png,G 2,Unidentified leaf,Fictia\n"
-        "photos/blue.png,B 3,Blue pictus x rubens,Fictia\n"
+        "photos/blue.png,B 3,Caerulea picta x rubens,Fictia\n"
     )
     bioclip("classify", "museum.csv", "--model", "fake", "--labels", "labels", "--store", "doubts.db")
     done = bioclip("second-opinion", "--store", "doubts.db")

@@ -176,5 +176,5 @@ def test_an_image_that_cannot_be_drawn_for_a_fault_of_ours_has_a_reason(
     Image.new("RGB", (20, 10)).save(path)
     illustrator = thumbnails.Illustrator(40)
     assert illustrator.draw(item_of(path), [], People()).whole is not None
-    monkeypatch.setattr(thumbnails, "_encoded", fails)
+    monkeypatch.setattr(thumbnails, "_thumbnail", fails)
     assert reason in illustrator.draw(item_of(path), [], People()).reason

@@ -174,9 +174,11 @@ def test_an_interrupted_call_goes_on_and_ends_with_the_same_weights(made: Path, 
     (work / "recipe.json").write_bytes((made / "work" / "recipe.json").read_bytes())
     first, _ = train_configs(TINY, *write_scenes(TINY, work, workers=1), workers=1)
     write_architecture(TINY, work)
-    steps = iter([False, False, True])
+    reached: list[int] = []
     with pytest.raises(TrainingStopped, match="step 2 of 3"):
-        train(replace(first, should_stop=lambda: next(steps)), {})
+        train(
+            replace(first, tell=lambda told: reached.append(told.step), should_stop=lambda: max(reached, default=0) == 2), {}
+        )  # fmt: skip
     make(tmp_path / "in_two", TINY, work=work, images=4, threads=1, workers=1)
     one, two = (load_file(folder / WEIGHTS.name) for folder in (made / "demo", tmp_path / "in_two"))
     assert one.keys() == two.keys()

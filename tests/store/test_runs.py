@@ -68,7 +68,7 @@ def test_the_latest_run_is_the_one_begun_last(store: Store, run: Run) -> None:
 
 
 def test_a_store_without_runs_says_how_to_make_one(store: Store) -> None:
-    with pytest.raises(StoreError, match="no runs in this store yet: `bioclip-plugin classify`"):
+    with pytest.raises(StoreError, match="no runs in this store yet: `classify` makes one"):
         store.run()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import openpyxl
@@ -55,7 +56,8 @@ def test_a_path_of_windows_that_does_not_exist_here_stays_as_it_is_and_names_its
     (item,), skipped, _ = listed(f"{folder}/moved.csv")
     assert (item.uri, item.metadata, skipped) == (name, {"note": "x"}, [])
     beginning = name[: -len(re.split(r"[/\\]", name)[-1]) - 1]
-    with pytest.raises(ImageError, match=re.escape(f"such as --replace-prefix '{beginning}=FOLDER', with the folder")):
+    written = shlex.quote(f"{beginning}=FOLDER")
+    with pytest.raises(ImageError, match=re.escape(f"such as --replace-prefix {written}, with the folder")):
         bytes_of(item)
     Path("deep", name.replace("\\", "/").rpartition("/")[2]).write_bytes(b"x")
     (item,), _, _ = listed(
