@@ -39,7 +39,7 @@ def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, 
     bioclip-plugin evaluate --data reef.parquet --model bioclip-2 --label "parrot fish" --label wrasse --output words
     """
     from bioclip_plugin.running.label_choice import read_words
-    from bioclip_training.evaluation.remarks import one_answer, trained_images
+    from bioclip_training.evaluation.remarks import meaningless, trained_images
     from bioclip_training.evaluation.run import evaluate as measure
 
     console = console_for()
@@ -58,8 +58,10 @@ def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, 
     if verdict := metrics.get("comparison", {}).get("verdict"):
         _print_verdict(console, verdict)
     else:
-        count = metrics["provenance"]["labels"]["count"]
-        print_lines(console, trained_images(metrics["trained_images"]), one_answer(count))
+        count, exact = metrics["provenance"]["labels"]["count"], metrics["zero_shot"]["label"]
+        print_lines(
+            console, trained_images(metrics["trained_images"]), meaningless(count, exact["n"], exact["unanswerable"])
+        )
     _summarise(console, metrics)
     console.print(f"Report: {Path(config.output) / 'report.html'}")
     return EXIT_WITH_FAILURES if metrics["images"]["failed"] else EXIT_DONE

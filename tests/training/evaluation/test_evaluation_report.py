@@ -15,7 +15,7 @@ from bioclip_core.model_names import described, short_name
 from bioclip_training.evaluation.comparing.by_taxon import worth_labels
 from bioclip_training.evaluation.comparing.verdict import KEEP_OLD, LABEL_MORE, NONE, SAME, USE_NEW, verdict_of
 from bioclip_training.evaluation.config import EvaluationConfig
-from bioclip_training.evaluation.remarks import few_examples, trained_images
+from bioclip_training.evaluation.remarks import few_examples, meaningless, trained_images
 from bioclip_training.evaluation.report import first_screen
 from bioclip_training.evaluation.run import evaluate
 from bioclip_training.evaluation.truth import EXACT
@@ -173,6 +173,8 @@ def test_images_that_the_model_was_trained_on_are_counted_in_one_sentence() -> N
     assert trained_images({**seen, "of_train": 7}).startswith(
         "7 of the evaluated images are in the training data of the model: that"
     )
+    assert meaningless(2, 8, 7) == ""
+    assert meaningless(2, 8, 8).startswith("No answer can be right: the label set has none of the taxa")
     assert few_examples({"k5_taxa": 4, "k5_short": 4}, 5) == "; all of the taxa have fewer"
     assert few_examples({"k5_taxa": 4, "k5_short": 0}, 5) == ""
 
@@ -257,6 +259,10 @@ def test_no_width_makes_the_report_scroll_sideways_and_all_text_can_be_read(
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.locator(".verdict").bounding_box()["y"] < 900  # type: ignore[index]
         assert page.locator("img:not([alt])").count() == 0
+        species = page.locator(".wide", has=page.locator(".extra")).first
+        fits = species.evaluate("(one) => [one.scrollWidth, one.clientWidth]")
+        assert width != 390 or fits[0] <= fits[1], "before, after and change are seen without scrolling"
+        assert page.locator(".narrow").first.is_visible() == page.locator(".extra").first.is_hidden() == (width == 390)
         colours_of = page.evaluate(
             "[...document.querySelectorAll('h1,h2,p,td,th,li,dd,dt,small,strong,figcaption span,a')].map((one) => {"
             "let under = one; const colour = (of) => getComputedStyle(of).backgroundColor;"

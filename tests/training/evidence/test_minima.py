@@ -11,7 +11,8 @@ from bioclip_training.evidence.minima import FEWEST_TO_DIFFER, Evidence, counted
 def test_a_part_says_the_smallest_difference_that_it_can_show() -> None:
     assert Evidence.of("dev", range(15)).smallest_difference == pytest.approx(0.4)  # 6 of 15
     assert (
-        Evidence.of("dev", range(15)).shows == "dev: 15 images in 15 groups: differences under 40 points cannot be seen"
+        Evidence.of("dev", range(15)).shows
+        == "dev: 15 images in 15 groups: as a rule of thumb, differences under 40 points cannot be seen"
     )
     assert Evidence.of("val", [0, 0, 1, 1]).smallest_difference is None
     assert Evidence.of("val", [0, 0, 1, 1]).shows == (

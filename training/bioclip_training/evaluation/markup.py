@@ -40,22 +40,36 @@ def image(png: bytes, described: str, *, wide: bool = False) -> str:
     )
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]], described: str = "table", *, tall: bool = False) -> str:
+def table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    described: str = "table",
+    *,
+    tall: bool = False,
+    wide_only: Sequence[str] = (),
+) -> str:
     """Return a table that scrolls by itself on a narrow screen, with columns of numbers aligned to the right.
 
-    A long table that is ``tall`` scrolls downwards too, so that the sections below it are found.
+    A long table that is ``tall`` scrolls downwards too, so that the sections below it are found. The columns of ``wide_only`` are left
+    out on a phone, which a line above the table says.
     """
     listed = list(rows)
     numeric = [all(_NUMBER.fullmatch(str(row[column])) for row in listed) for column in range(len(header))]
-    kinds = [' class="n"' if of_numbers else "" for of_numbers in numeric]
+    classes = [
+        " ".join([*(["n"] if of_numbers else []), *(["extra"] if name in wide_only else [])])
+        for of_numbers, name in zip(numeric, header, strict=True)
+    ]
+    kinds = [f' class="{names}"' if names else "" for names in classes]
     head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for kind, name in zip(kinds, header, strict=True))
     body = "".join(
         "<tr>" + "".join(f"<td{kind}>{escape(str(cell))}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
         for row in listed
     )
     kind = "wide tall" if tall and len(listed) > _LONG else "wide"
+    hidden = ", ".join(dict.fromkeys(name for name in header if name in wide_only))
+    said = f'<p class="note narrow">A wider screen, or paper, also shows: {escape(hidden)}.</p>' if hidden else ""
     return (
-        f'<div class="{kind}" role="region" tabindex="0" aria-label="{escape(described)}"><table><thead><tr>{head}</tr></thead>'
+        f'{said}<div class="{kind}" role="region" tabindex="0" aria-label="{escape(described)}"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 

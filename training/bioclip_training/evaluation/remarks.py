@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def one_answer(labels: int) -> str:
-    """Return a remark on a single possible answer; empty with several."""
+def meaningless(labels: int, images: int, unanswerable: int) -> str:
+    """Return a remark on figures of a single possible answer, or of labels without any of the images' taxa; else empty."""
+    if images and unanswerable == images:
+        return (
+            "No answer can be right: the label set has none of the taxa of these images. Give --labels with a label set that has them, or "
+            "leave it out."
+        )
     if labels != 1:
         return ""
     return (

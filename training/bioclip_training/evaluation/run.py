@@ -49,7 +49,7 @@ from bioclip_training.evaluation.few_shot import few_shot, support_pools
 from bioclip_training.evaluation.outcome import Answers, Outcome
 from bioclip_training.evaluation.pairs import confused_pairs
 from bioclip_training.evaluation.questions import groups_of, query_rows
-from bioclip_training.evaluation.remarks import one_answer
+from bioclip_training.evaluation.remarks import meaningless
 from bioclip_training.evaluation.report.page import report_html
 from bioclip_training.evaluation.truth import EXACT, RULE
 from bioclip_training.evidence.minima import Evidence
@@ -237,7 +237,8 @@ def _comparison(
 ) -> dict[str, Any]:
     found = compare_with(other, catalog, answered.answers)
     found["labels"] = answered.answers.question.described
-    found["one_answer"] = one_answer(len(answered.answers.labels))
+    exact = answered.answers.scores[EXACT]
+    found["meaningless"] = meaningless(len(answered.answers.labels), len(exact.place_N), int((exact.place_N < 0).sum()))
     found["is_same"] = other.by == AnsweredBy.of(answered)
     if EXACT in found["by_rank"]:
         new = {"name": answered.found.name, **origin_of(answered.found.folder)}

@@ -59,8 +59,8 @@ def verdict_of(
     verdict, reason = _judged(row, sure, Evidence.of(" and ".join(splits), groups))
     if any(caution["prevents"] for caution in cautions):
         verdict, reason = NONE, "Compare on images that neither model has seen: evaluate --split val."
-    if comparison.get("one_answer"):
-        verdict, reason = NONE, comparison["one_answer"]
+    if comparison.get("meaningless"):
+        verdict, reason = NONE, comparison["meaningless"]
     if comparison.get("is_same"):
         verdict, sentence, reason = SAME, *_same(row, counted(row["n"], len(set(groups))))
     return {

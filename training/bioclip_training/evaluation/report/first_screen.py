@@ -11,7 +11,7 @@ from bioclip_training.evaluation.comparing.by_taxon import UNKNOWN_LABELLED
 from bioclip_training.evaluation.comparing.verdict import KEEP_OLD, LABEL_MORE, NONE, SAME, USE_NEW
 from bioclip_training.evaluation.markup import interval, percent, points
 from bioclip_training.evaluation.outcome import Outcome
-from bioclip_training.evaluation.remarks import one_answer, trained_images
+from bioclip_training.evaluation.remarks import meaningless, trained_images
 from bioclip_training.evaluation.truth import EXACT
 from bioclip_training.evaluation.zero_shot import level_name
 from bioclip_training.evidence.minima import counted
@@ -74,7 +74,11 @@ def _verdict(outcome: Outcome) -> str:
 def _warnings(outcome: Outcome) -> str:
     """Return remarks that make the figures below mean less than they seem to."""
     metrics = outcome.metrics
-    lines = [trained_images(metrics["trained_images"]), one_answer(metrics["provenance"]["labels"]["count"])]
+    exact = metrics["zero_shot"][EXACT]
+    lines = [
+        trained_images(metrics["trained_images"]),
+        meaningless(metrics["provenance"]["labels"]["count"], exact["n"], exact["unanswerable"]),
+    ]
     said = "".join(f"<p>{escape(line)}</p>" for line in lines if line)
     return f'<div class="verdict bad"><strong>Not a figure for new images</strong>{said}</div>' if said else ""
 

@@ -44,7 +44,7 @@ def species(outcome: Outcome) -> str:
     )
     return section(
         title,
-        table(head, shown, "Accuracy of every species", tall=True),
+        table(head, shown, "Accuracy of every species", tall=True, wide_only=("images", "groups", "95%")),
         remark(small + several + more),
         anchor="species",
     )

@@ -48,6 +48,9 @@ figcaption { font-size: .85rem; line-height: 1.35; margin-top: .25rem; } figcapt
   font-size: .78rem; } .wrong { color: var(--bad); } .right { color: var(--good); }
 @media (max-width: 40rem) { body { padding: .8rem; } h1 { font-size: 1.3rem; } dl:not(.tiles) { grid-template-columns: 1fr; gap: 0; }
   dl:not(.tiles) dd { margin-bottom: .4rem; } .pictures { grid-template-columns: 1fr 1fr; } }
+.narrow { display: none; }
+@media screen and (max-width: 40rem) { .extra { display: none; } .narrow { display: block; }
+  table:has(.extra) :is(th, td) { min-width: 0; padding: .25rem .35rem; } table:has(.extra) :is(th, td):first-child { padding-left: 0; } }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; } .wide, .tall { overflow: visible; max-height: none; }
   .tall th { position: static; } pre { white-space: pre-wrap; }
