@@ -54,7 +54,7 @@ def collection(bioclip: Bioclip, labels: str) -> list[str]:
             "image": f"trap/{n:02}.png",
             "scientificName": right[n],
             "reviewer": "Ann",
-            "reviewedAt": "2031-05-01T10:00:00Z",
+            "reviewedAt": "2021-05-01T10:00:00Z",
         }
         for n in range(12)
     ]
@@ -83,15 +83,15 @@ def test_reviews_correct_the_table_and_no_image_is_there_twice(bioclip: Bioclip,
     assert {row["licence"] for row in rows} == {"CC0"}  # the table's row stays, with the reviewer's name
     assert rows[0]["verbatim_name"] == "Green fictus"
     assert rows[0]["changes"][-1] == (
-        "label 'Green fictus' of old.csv replaced by the review by Ann of 2031-05-01T10:00:00Z in store.db"
+        "label 'Green fictus' of old.csv replaced by the review by Ann of 2021-05-01T10:00:00Z in store.db"
     )
     losers = listed("c.merged.csv")
     assert len(losers) == 12
     assert losers[0] == {
-        "uri": "trap/00.png", "source": "store.db", "label": "Red fictus", "evidence": "review by Ann of 2031-05-01T10:00:00Z",
+        "uri": "trap/00.png", "source": "store.db", "label": "Red fictus", "evidence": "review by Ann of 2021-05-01T10:00:00Z",
         "other_uri": "trap/00.png", "other_source": "old.csv", "other_label": "Green fictus", "other_evidence": "catalogue name",
         "outcome": "replaced",
-        "reason": "the catalogue name yields to 'Red fictus' in store.db (review by Ann of 2031-05-01T10:00:00Z)",
+        "reason": "the catalogue name yields to 'Red fictus' in store.db (review by Ann of 2021-05-01T10:00:00Z)",
     }  # fmt: skip
     assert "labels of a source replaced by those of one that comes first: 12, listed in c.merged.csv" in built.out
 
@@ -118,7 +118,7 @@ def test_a_review_of_an_event_that_a_rule_made_labels_its_images(bioclip: Biocli
     for n in range(4):
         noise(n, Path(f"trap/{n}.png"))
         rows.append(
-            {"image": f"trap/{n}.png", "timestamp": f"2031-05-01T10:0{n // 2 * 5}:0{n}Z", "deployment": "north"}
+            {"image": f"trap/{n}.png", "timestamp": f"2021-05-01T10:0{n // 2 * 5}:0{n}Z", "deployment": "north"}
         )
     write("trap.csv", rows)
     done = bioclip(
@@ -164,7 +164,7 @@ def test_what_decides_on_an_undecided_image_is_said(bioclip: Bioclip, tmp_path: 
 
 
 def test_answers_of_a_model_are_no_labels_and_reviews_beside_them_are(bioclip: Bioclip, collection: list[str]) -> None:
-    more = [{"image": "trap/20.png", "verdict": "blank", "reviewer": "Bo", "reviewedAt": "2031-05-02T10:00:00Z"}]
+    more = [{"image": "trap/20.png", "verdict": "blank", "reviewer": "Bo", "reviewedAt": "2021-05-02T10:00:00Z"}]
     bioclip("review", "import", write("more.csv", more), "--store", "store.db")
     bioclip("export", "--store", "store.db", "--format", "csv", "--output", "answers.csv")
     alone = bioclip("catalog", "build", "answers.csv", "--group-by", "image", "--output", "a.parquet")

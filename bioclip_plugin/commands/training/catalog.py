@@ -12,6 +12,7 @@ import click
 
 from bioclip_core.errors import DataError, SourceError, UsageError
 from bioclip_core.files.whole import check_output, folder_beside, whole_file
+from bioclip_core.naming.judging import NameKind
 from bioclip_core.naming.options import NameOptions
 from bioclip_core.next_commands import command
 from bioclip_core.tables.options import TableOptions
@@ -33,7 +34,11 @@ from bioclip_training.taxonomy import TaxonomyIndex
 if TYPE_CHECKING:
     from bioclip_training.catalog.build import Built
 
-_REPAIRABLE = ("missing image", "broken image", "no file", "not listed")
+_REPAIRABLE = (
+    "missing image", "broken image", "no file", "not listed", "no name", "undecided", NameKind.SEVERAL, NameKind.CODE, NameKind.COMMON,
+    NameKind.DOUBTFUL, NameKind.MISSPELT,
+)  # fmt: skip
+"""Reasons by which rows are skipped that a person can repair or decide in the files; of the others none is missing."""
 
 
 @click.group()

@@ -26,7 +26,7 @@ from bioclip_training.catalog.sources import LabelledSource, SkippedRow
 
 FOX = {"kingdom": "Animalia", "family": "Fictidae", "genus": "Vulpes", "specificEpithet": "ficta"}
 GENUS = {"kingdom": "Animalia", "family": "Fictidae", "genus": "Lynx"}
-NOON = datetime(2031, 5, 1, 12, tzinfo=UTC)
+NOON = datetime(2021, 5, 1, 12, tzinfo=UTC)
 LEFT, RIGHT = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 0.5, 1.0)
 
 
@@ -82,7 +82,7 @@ def test_a_review_that_is_no_taxon_takes_the_image_out_of_every_source(tmp_path:
     assert catalog.column("uri") == ["2.png"]
     assert built.facts["left_out"] == {"no taxon": 1, "withdrawn by a review": 1}
     gone = {row["uri"]: row for row in listed(built.removed)}
-    assert gone["copy.png"]["reason"] == f"the review by Ann of 2031-05-01T12:00:00Z in store.db says {verdict}"
+    assert gone["copy.png"]["reason"] == f"the review by Ann of 2021-05-01T12:00:00Z in store.db says {verdict}"
     assert gone["1.png"]["reason"] == f"the review says {verdict}"
     assert [(row["label"], row["other_label"], row["outcome"]) for row in listed(built.merged)] == [
         (verdict, "Lynx fictus", "withdrawn")
@@ -204,7 +204,24 @@ def test_the_order_of_day_and_month_is_that_of_the_sources_other_dates(tmp_path:
     first[1]["dateIdentified"] = "not long ago"
     catalog, built = build(tmp_path, source_of(tmp_path, first, "a.csv"), source_of(tmp_path, second, "b.csv"))
     assert labels(catalog) == {"2.png": "Lynx fictus"}  # 3 April or 4 March
-    assert built.facts["dates_not_read"] == {"rows": 1, "first": "not long ago"}
+    assert built.facts["dates_not_read"] == {"rows": 1, "first": "not long ago: it cannot be read"}
+
+
+@pytest.mark.parametrize(
+    ("written", "fault"),
+    [
+        ("2099-01-01", "it is after today"),
+        ("45356", "it looks like a day number of a spreadsheet"),
+        ("soon", "it cannot be read"),
+    ],
+)
+def test_a_date_that_cannot_be_true_decides_nothing_and_is_named(tmp_path: Path, written: str, fault: str) -> None:
+    save(tmp_path, 1)
+    wrong = source_of(tmp_path, [{"image": "1.png", **LYNX, "dateIdentified": written}], "wrong.csv")
+    dated = source_of(tmp_path, [{"image": "1.png", **FOX, "dateIdentified": "2024-01-01"}], "dated.csv")
+    catalog, built = build(tmp_path, wrong, dated)
+    assert list(labels(catalog).values()) == [" ".join((FOX["genus"], FOX["specificEpithet"]))]
+    assert built.facts["dates_not_read"] == {"rows": 1, "first": f"{written}: {fault}"}
 
 
 def test_compatible_names_become_the_more_specific_one(tmp_path: Path) -> None:
@@ -539,11 +556,11 @@ def test_evidence_is_read_from_a_row_and_says_what_it_is() -> None:
         "identification of 2020": {"dateidentified": 2020},
         "identification of 2019-01-01/2020-12-31": {"dateidentified": "2019/2020"},
         "catalogue name": {"dateidentified": "s.d."},
-        "review by Ann of 2031-05-01T12:00:00Z": {"evidence": "review", "identifiedby": "Ann", "dateidentified": "2031-05-01T12:00:00Z"},
+        "review by Ann of 2021-05-01T12:00:00Z": {"evidence": "review", "identifiedby": "Ann", "dateidentified": "2021-05-01T12:00:00Z"},
     }  # fmt: skip
     assert [str(evidence_of(cells)) for cells in said.values()] == list(said)
     assert str(evidence_of({}, is_folder=True)) == "folder name"
-    assert str(reviewed(NOON, "Ann", of_event=True)) == "review of its event by Ann of 2031-05-01T12:00:00Z"
+    assert str(reviewed(NOON, "Ann", of_event=True)) == "review of its event by Ann of 2021-05-01T12:00:00Z"
     assert reviewed(NOON, " - ").standing is Standing.NAMELESS_REVIEW
     assert Evidence(Standing.NAME).when == ""
 
@@ -561,12 +578,12 @@ def test_a_dated_blank_in_a_table_takes_an_undated_name_away_and_an_undated_one_
     save(tmp_path, 1, 2)
     table = source_of(tmp_path, [{"image": f"{n}.png", **LYNX} for n in (1, 2)], "old.csv")
     checked = [
-        {"image": "1.png", "scientificName": "blank", "reviewer": "Ann", "reviewedAt": "2031-05-01"},
+        {"image": "1.png", "scientificName": "blank", "reviewer": "Ann", "reviewedAt": "2021-05-01"},
         {"image": "2.png", "scientificName": "blank"},
     ]
     catalog, built = build(tmp_path, table, source_of(tmp_path, checked, "checked.csv"))
     assert catalog.column("uri") == ["2.png"]
-    assert listed(built.merged)[0]["evidence"] == "identification by Ann of 2031-05-01"
+    assert listed(built.merged)[0]["evidence"] == "identification by Ann of 2021-05-01"
 
 
 def test_hundreds_of_names_that_cannot_be_used_are_no_limit(tmp_path: Path) -> None:

@@ -261,11 +261,11 @@ def test_a_resumed_run_with_the_same_settings_says_nothing_of_a_difference(confi
 
 def test_settings_are_compared_as_their_file_gives_them_back_and_a_reason_is_no_difference() -> None:
     was = {
-        "config": {"replace_prefix": [], "betas": [0.9, 0.98]},
+        "run": {"replace_prefix": [], "betas": [0.9, 0.98]},
         "made_with": {"device": "cpu, bf16 (this CPU has it)"},
     }
     now = {
-        "config": {"replace_prefix": (), "betas": (0.9, 0.98)},
+        "run": {"replace_prefix": (), "betas": (0.9, 0.98)},
         "made_with": {"device": "cpu, bf16 (as recorded by it)"},
     }
     assert refused_differences(was, now) == allowed_differences(was, now) == []

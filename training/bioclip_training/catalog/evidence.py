@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import IntEnum
 from typing import Any
 
-from bioclip_core.cells import DateOrder, dated_of, is_unknown
+from bioclip_core.cells import Dated, DateOrder, dated_of, is_unknown
 from bioclip_core.names import clean_name
 
 DATE_COLUMNS = ("dateidentified", "reviewedat")
@@ -16,6 +17,8 @@ DATE_COLUMNS = ("dateidentified", "reviewedat")
 BASIS_COLUMN = "evidence"
 """Column of our own catalogs with the kind of evidence of each label, so that a catalog can be a source again."""
 _IDENTIFIER_COLUMNS = ("identifiedby", "reviewer", "reviewedby")
+_DAY_NUMBER = re.compile(r"[2-6]\d{4}(\.\d+)?")
+"""Days since 1900, as spreadsheets keep them: from 1954 to 2091."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMELESS = frozenset(("anonymous", "anonym", "import", "imported", "nobody", "reviewer", "user"))
 
@@ -129,9 +132,12 @@ def evidence_of(cells: Mapping[str, Any], *, is_folder: bool = False, order: Dat
 
 
 def identified(cells: Mapping[str, Any], order: DateOrder | None = None) -> tuple[int, int] | None:
-    """Return the first and the last moment of a row's date of identification; None without one that is certain to the year."""
+    """Return the first and the last moment of a row's date of identification; None without one that is certain to the year.
+
+    A date after today is a mistake, and does not count.
+    """
     written = date_cell(cells)
-    if is_unknown(written) or (dated := dated_of(written, order)) is None:
+    if is_unknown(written) or (dated := dated_of(written, order)) is None or date_fault(written, dated):
         return None
     if dated.moment is not None:
         at = _microseconds(dated.moment)
@@ -144,6 +150,25 @@ def identified(cells: Mapping[str, Any], order: DateOrder | None = None) -> tupl
 def date_cell(cells: Mapping[str, Any]) -> Any:
     """Return the cell with the date of identification; None without one."""
     return next((cells[name] for name in DATE_COLUMNS if not is_unknown(cells.get(name))), None)
+
+
+def date_fault(written: object, dated: Dated | None) -> str:
+    """Return the reason for which a date of identification does not count, empty for one that does.
+
+    Args:
+        written: the cell.
+        dated: its meaning.
+    """
+    if dated is None or dated.first is None:
+        is_number = bool(_DAY_NUMBER.fullmatch(str(written).strip()))
+        return "it looks like a day number of a spreadsheet" if is_number else "it cannot be read"
+    return "it is after today" if _is_ahead(dated.moment or _begin(dated.first)) else ""
+
+
+def _is_ahead(moment: datetime) -> bool:
+    """True for a moment after today, in any time zone."""
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return aware > datetime.now(UTC) + timedelta(days=1)
 
 
 def _begin(day: date) -> datetime:

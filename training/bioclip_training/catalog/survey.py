@@ -11,7 +11,7 @@ from bioclip_core.cells import DateOrder, column_name, dated_of, plain_cells
 from bioclip_core.errors import DataError
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.clashes import check_clashes, find_clashes
-from bioclip_training.catalog.evidence import date_cell
+from bioclip_training.catalog.evidence import date_cell, date_fault
 from bioclip_training.catalog.naming.labelling import Labeller, first_cell
 from bioclip_training.catalog.naming.likeness import Spellings
 from bioclip_training.catalog.naming.one_taxon import OneTaxon, WrittenTaxa
@@ -38,7 +38,7 @@ class _Seen:
     orders: set[DateOrder] = field(default_factory=set)
     """Orders of day and month that dates of identification show."""
     undated: int = 0
-    """Rows with a date of identification that cannot be read."""
+    """Rows with a date of identification that does not count: it cannot be read, or is after today."""
     first_undated: str = ""
 
     def add_date(self, cells: Mapping[str, Any], given: DateOrder | None) -> None:
@@ -48,9 +48,9 @@ class _Seen:
         dated = dated_of(written, given)
         if dated is not None and dated.order is not None:
             self.orders.add(dated.order)
-        if dated is None or dated.first is None:
+        if fault := date_fault(written, dated):
             self.undated += 1
-            self.first_undated = self.first_undated or str(written)
+            self.first_undated = self.first_undated or f"{written}: {fault}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Survey:
     date_orders: Mapping[str, DateOrder | None]
     """Per source the order of day and month in its dates of identification: the given one, or the one that the dates show."""
     dates_not_read: tuple[int, str]
-    """Rows with a date of identification that cannot be read, and the first such date."""
+    """Rows with a date of identification that does not count, and the first such date with the reason."""
 
     def facts(self) -> dict[str, Any]:
         """Return what is stored with the catalog."""
