@@ -110,6 +110,7 @@ def test_words_of_ones_own_are_measured_against_a_column(bioclip: Bioclip, catal
         (("--labels", "nowhere"), "no such folder"),
         (("--threshold", "2"), "threshold 2.0"),
         (("--data", "missing.parquet"), "catalog build"),
+        (("--data", "."), ". is a folder and not a catalog; give the .parquet file"),
         (("--label", "red", "--labels", "nowhere"), "one kind of label"),
         (("--label", "red", "--truth-column", "colour"), "allowed are kingdom"),
     ],

@@ -19,7 +19,7 @@ from bioclip_core.errors import SourceError, first_line
 from bioclip_core.files.documents import parse_document
 from bioclip_core.files.moved import MovedNames
 from bioclip_core.files.near_names import near_hint
-from bioclip_core.files.present import is_file
+from bioclip_core.files.present import is_file, is_folder
 from bioclip_core.identity import file_sha256
 from bioclip_core.images.decoding import read_bytes
 from bioclip_core.images.regions import EncodedRegion
@@ -206,6 +206,11 @@ class Catalog:
         from pyarrow import parquet
 
         path = Path(file)
+        if is_folder(path):
+            raise SourceError(
+                f"{path} is a folder and not a catalog; give the .parquet file that catalog build made, for a folder of shards the catalog "
+                "that they were written from"
+            )
         if not is_file(path):
             raise SourceError(
                 f"the catalog {path} does not exist{near_hint(path)}; make one with: "
