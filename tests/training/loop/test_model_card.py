@@ -63,7 +63,15 @@ def test_a_card_is_filled_in_with_data_licences_limits_and_figures(tmp_path: Pat
         "start": "local-dir:/home/ada/secret/base",
     }
     card_with_dev = model_card(facts(catalog_of(tmp_path, ["CC0"]), config=dev))
-    assert "of them, the part `dev`, were not learnt from" in card_with_dev
+    learnt, measured = (len(catalog_of(tmp_path, ["CC0"]).rows_of(part, dev_fraction=0.3)) for part in ("train", "dev"))
+    assert 0 < learnt == 24 - measured < 24
+    for text in (
+        f"{learnt} labelled images; {measured} further ones, the part `dev`, were not learnt from but measured on",
+        f"**Trained on**: `catalog.parquet`, {learnt} images in {learnt // 2} groups", f"| survey\\|2024 | {learnt} |",
+        f"| train | {learnt} |", f"| dev | {measured} |", f"| CC0 | {learnt} |",
+    ):  # fmt: skip
+        assert text in card_with_dev, text
+    assert "Images per taxon in training: 12 to 12" not in card_with_dev
     assert "secret" not in card_with_dev
     assert header(card) | {"tags": []} == {
         "library_name": "open_clip", "pipeline_tag": "zero-shot-image-classification", "license": "mit", "tags": [],

@@ -86,11 +86,12 @@ def _licence_word(facts: CardFacts) -> str:
 def _opening(facts: CardFacts) -> str:
     trained = {"start": facts.config["start"], "method": facts.config["method"]}
     catalog = facts.data
-    taxa, images = len(_taxa_of(catalog, ("train", "dev"))), len(_rows_of(catalog, ("train", "dev")))
+    rows = _learnt(facts, catalog)
+    taxa, images = len(set(catalog.taxon_of_N[rows].tolist())), len(rows)
     replay = " with replay of an earlier collection" if facts.replay is not None else ""
     dev = len(catalog.rows_of("dev", dev_fraction=facts.config.get("dev_fraction")))
     if dev:
-        replay += f"; {dev} of them, the part `dev`, were not learnt from but measured on"
+        replay += f"; {dev:,} further ones, the part `dev`, were not learnt from but measured on"
     return f"""# {short_name(facts.name)}
 
 {described(facts.name, trained)}: a model that names {taxa} taxa in images, trained with bioclip-plugin on
@@ -117,18 +118,22 @@ def _data(facts: CardFacts) -> str:
     parts = ["## Data"]
     for title, catalog in (("Trained on", facts.data), ("Replayed, to keep earlier knowledge", facts.replay)):
         if catalog is not None:
-            parts.append(_statement(title, catalog))
+            parts.append(_statement(title, catalog, facts))
     return "\n\n".join(parts)
 
 
-def _statement(title: str, catalog: Catalog) -> str:
+def _statement(title: str, catalog: Catalog, facts: CardFacts) -> str:
     """Return sources, splits, images per taxon and licences of a collection."""
-    rows = _rows_of(catalog, ("train", "dev"))
+    rows = _learnt(facts, catalog)
     sources = Counter(_column(catalog, "source", rows))
     counts = np.array(sorted(Counter(catalog.taxon_of_N[rows].tolist()).values()) or [0])
     groups = Counter(catalog.group(row) for row in rows)
     listed = sources.most_common(_LISTED)
     splits = Counter(split or "(no split)" for split in catalog.column("split"))
+    parts = {
+        part: len(catalog.rows_of(part, dev_fraction=facts.config.get("dev_fraction"))) for part in ("train", "dev")
+    }
+    splits = Counter({**splits, **{part: count for part, count in parts.items() if count}})
     lines = [
         f"**{title}**: `{catalog.file.name}`, {counted(len(rows), len(groups))} (a group is one specimen, individual, track or camera; "
         "never on both sides of a split).", "",
@@ -138,14 +143,14 @@ def _statement(title: str, catalog: Catalog) -> str:
         f"Images per taxon in training: {counts.min()} to {counts.max()}, median {np.median(counts):g}; "
         f"{int((counts < _FEW).sum())} of {len(counts)} taxa have fewer than {_FEW}.", "",
         "| licence of the images, as their sources state it | images |", "|---|---|",
-        *(f"| {_cell(name or 'not stated')} | {count} |" for name, count in _licences(catalog).most_common(_LISTED)),
+        *(f"| {_cell(name or 'not stated')} | {count} |" for name, count in _licences(facts, catalog).most_common(_LISTED)),
     ]  # fmt: skip
     return "\n".join(lines)
 
 
 def _limits(facts: CardFacts) -> str:
     catalog = facts.data
-    counts = Counter(catalog.taxon_of_N[_rows_of(catalog, ("train", "dev"))].tolist())
+    counts = Counter(catalog.taxon_of_N[_learnt(facts, catalog)].tolist())
     few = sorted(catalog.taxa[taxon].scientific_name for taxon, count in counts.items() if count < _FEW)
     untrained = sorted(catalog.taxa[taxon].scientific_name for taxon in range(len(catalog.taxa)) if taxon not in counts)
     lines = ["## Limits", ""]
@@ -227,23 +232,21 @@ def _restricting(facts: CardFacts) -> Counter[str]:
     """Count the training images whose licence is not plainly open."""
     found: Counter[str] = Counter()
     for catalog in (facts.data, facts.replay):
-        for name, count in _licences(catalog).items() if catalog is not None else ():
+        for name, count in _licences(facts, catalog).items() if catalog is not None else ():
             words = name.replace("_", " ")
             if _BINDING.search(words) or not _OPEN.search(words):
                 found[name] += count
     return found
 
 
-def _licences(catalog: Catalog) -> Counter[str]:
-    return Counter(" ".join(name.split()) for name in _column(catalog, "licence", _rows_of(catalog, ("train", "dev"))))
+def _licences(facts: CardFacts, catalog: Catalog) -> Counter[str]:
+    return Counter(" ".join(name.split()) for name in _column(catalog, "licence", _learnt(facts, catalog)))
 
 
-def _rows_of(catalog: Catalog, splits: Sequence[str]) -> list[int]:
-    return [row for row, split in enumerate(catalog.column("split")) if split in splits]
-
-
-def _taxa_of(catalog: Catalog, splits: Sequence[str]) -> set[int]:
-    return set(catalog.taxon_of_N[_rows_of(catalog, splits)].tolist())
+def _learnt(facts: CardFacts, catalog: Catalog) -> list[int]:
+    """Return the rows that the model learnt from: ``train`` without its ``dev``, as the run had it."""
+    rows: list[int] = catalog.rows_of("train", dev_fraction=facts.config.get("dev_fraction")).tolist()
+    return rows
 
 
 def _column(catalog: Catalog, name: str, rows: Sequence[int]) -> list[str]:
