@@ -40,6 +40,7 @@ from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bioclip_core.errors import UsageError
+from bioclip_core.option_types import plain_value
 
 LARGEST_WHOLE = 2**63 - 1
 """Limit of a whole number, as databases have it."""
@@ -114,12 +115,26 @@ def options_of(kind: type) -> tuple[Option, ...]:
     return tuple(found)
 
 
+@lru_cache
+def _hints_of(kind: type) -> tuple[tuple[str, Any, Any], ...]:
+    """Return name, type and default of each field of a dataclass, those that are not options included."""
+    hints = get_type_hints(kind)
+    return tuple((entry.name, hints[entry.name], entry.default) for entry in fields(kind) if entry.init)
+
+
 def check_options(options: Any) -> None:
-    """Refuse a dataclass of options with a value that a field does not allow; None is always allowed.
+    """Refuse a dataclass of options with a value that a field does not allow: of another type, or outside of its limits.
+
+    A value of a type that means the same (a number of numpy, a list for a tuple, a text for a path) is replaced by one of the
+    field's type.
 
     Raises:
         UsageError: for the first such value.
     """
+    for name, hint, default in _hints_of(options.__class__):
+        value = getattr(options, name)
+        if value is not default and (plain := plain_value(name, hint, value)) is not value:
+            object.__setattr__(options, name, plain)
     for option in options_of(options.__class__):
         value = getattr(options, option.name)
         if value is not None and not option.multiple:

@@ -119,8 +119,11 @@ def test_too_few_images_are_refused_with_their_number(bioclip: Bioclip, catalog:
     parquet.write_table(table.slice(0, 6), "few.parquet")
     said = bioclip("calibrate", "--data", "few.parquet", "--model", "fake", "--labels", labels, "--split", "tune")
     assert said.code == 1
-    assert "6 of its 6 images, of 6 independent groups, can be used" in said.err
-    assert "needs at least 20 groups, so none is fitted" in said.err
+    assert (
+        "split 'tune': 6 images in 6 groups. A temperature needs as many as 20 equal groups, so none is fitted: give a catalog"
+        in said.err
+    )
+    assert "--labels that have" not in said.err, "no taxon is missing in them"
     assert not Path("cache", "calibrations").exists()
 
 
@@ -134,7 +137,7 @@ def test_many_images_of_few_groups_give_no_temperature(bioclip: Bioclip, catalog
     parquet.write_table(table_from(rows), "tracks.parquet")
     said = bioclip("calibrate", "--data", "tracks.parquet", "--model", "fake", "--labels", labels, "--split", "tune")
     assert said.code == 1
-    assert "20 of its 20 images, of 2 independent groups, can be used" in said.err
+    assert "20 images in 2 groups. A temperature needs as many as 20 equal groups" in said.err
 
 
 @pytest.mark.parametrize(

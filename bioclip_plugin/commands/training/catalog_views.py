@@ -113,7 +113,7 @@ def described(file: Path, counted: Overview, lists: Mapping[str, Path]) -> list[
         else "",
         f"  listed with their reasons in {lists['removed']}" if "removed" in lists else "",
         *_splits_and_sources(counted),
-        *(line for found in counted.evidence for line in _shown_by(found)),
+        *(line for found in counted.evidence for line in _shown_by(found, counted.enough_dev)),
         f"{number_of(len(counted.taxa), 'taxon', 'taxa')} ({ranks}); {counted.without_common_name} without a common name",
         f"Names: {number_of(counted.names_changed, 'row')} changed; see: {command('catalog show', file, changes=True)}",
         *(
@@ -171,12 +171,16 @@ def _splits_and_sources(counted: Overview) -> Iterator[str]:
         yield f"  {printable(source['name'])}: {number_of(source['rows'], 'row')}, {grouping}"
 
 
-def _shown_by(found: Evidence) -> list[str]:
+def _shown_by(found: Evidence, enough: float | None) -> list[str]:
     """Return what the held-out images of a part can show, for a catalog that has any."""
     if not found.images:
         return []
     lines = [found.shows]
-    return [*lines, found.rule] if found.part == "dev" and not found.can_choose else lines
+    if found.part != "dev" or found.can_choose:
+        return lines
+    from bioclip_training.catalog.enough_dev import advice_on_dev
+
+    return [*lines, found.rule, advice_on_dev(enough)]
 
 
 def warnings_of(counted: Overview) -> list[str]:

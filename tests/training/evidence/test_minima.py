@@ -51,3 +51,18 @@ def test_a_count_reads_as_a_sentence() -> None:
     assert [counted(1, 1), counted(3, 1), counted(3, 2), counted(3, None)] == [
         "1 image of 1 group", "3 images of 1 group", "3 images in 2 groups", "3 images",
     ]  # fmt: skip
+
+
+def test_enough_groups_that_are_too_unequal_are_no_contradiction() -> None:
+    found = Evidence.of("dev", [*range(29), *[99] * 10])
+    assert not found.can_choose
+    assert found.rule.startswith(
+        "the groups of dev are too unequal (39 images in 30 groups, which count as 11.7 equal ones; a choice needs as many as 20 equal "
+        "ones): nothing is chosen on it"
+    )
+    nearly = Evidence.of("dev", [*range(20), 0])
+    assert not nearly.can_choose
+    assert "21 images in 20 groups, which count as 19.2 equal ones" in nearly.rule
+    assert Evidence.of("dev", range(3)).rule.startswith(
+        "fewer than 20 independent groups in dev (3 images in 3 groups): "
+    )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bioclip_core.taxonomy import PLAIN_LABEL, RANKS, Taxon
+from bioclip_training.catalog.enough_dev import enough_dev
 from bioclip_training.catalog.ledger import compatible
 from bioclip_training.catalog.naming.changes import kinds_of
 from bioclip_training.catalog.rows import Catalog
@@ -55,6 +56,8 @@ class Overview:
     evidence: tuple[Evidence, ...]
     """What the images of ``dev`` and ``val`` can show."""
     facts: Mapping[str, Any]
+    enough_dev: float | None = None
+    """Share of ``train`` whose ``dev`` would have enough groups to choose on, where the usual share has too few; None if none has."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -124,7 +127,13 @@ def overview(catalog: Catalog) -> Overview:
             Evidence.of(part, [catalog.group(row) for row in catalog.rows_of(part).tolist()]) for part in ("dev", "val")
         ),
         facts=catalog.facts,
+        enough_dev=_enough_dev(catalog),
     )
+
+
+def _enough_dev(catalog: Catalog) -> float | None:
+    dev = Evidence.of("dev", [catalog.group(row) for row in catalog.rows_of("dev").tolist()])
+    return None if dev.can_choose else enough_dev(catalog, catalog.dev_fraction)
 
 
 def _reading_order(word: str) -> tuple[bool, int, str]:

@@ -25,6 +25,7 @@ from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.progress import silent
+from bioclip_training.catalog.enough_dev import enough_dev
 from bioclip_training.catalog.rows import Catalog, hashed_share
 from bioclip_training.catalog.trained_models import dev_fraction_of
 from bioclip_training.evaluation.config import CalibrateConfig
@@ -244,10 +245,17 @@ def _check_enough(catalog: Catalog, rows: NDArray[np.int64], asked: int, config:
     found = Evidence.of(config.split, [catalog.group(row) for row in rows.tolist()])
     if found.can_choose:
         return
-    unequal = f" (which count as {found.effective:.1f} equal ones)" if found.is_unequal else ""
-    groups = f"{found.groups} independent group{'' if found.groups == 1 else 's'}"
+    missing = asked - found.images
+    unused = (
+        f"; {missing} further ones cannot be read or are of a taxon that is not in the label set {config.labels}"
+        if missing
+        else ""
+    )
+    advice = ["give --labels that have its taxa"] if missing else []
+    if config.split == "dev" and (share := enough_dev(catalog, catalog.dev_fraction)) is not None:
+        advice.append(f"train with --dev-fraction {share:g}, which holds out enough")
+    advice.append("give a catalog with more groups, or a larger part of your own with --split")
     raise DataError(
-        f"split {config.split!r}: {found.images} of its {asked} images, of {groups}{unequal}, can be used: they can be read and are of a "
-        f"taxon in the label set {config.labels}. A temperature needs at least {FEWEST_TO_CHOOSE} groups, so none is fitted: give a "
-        "catalog with more, or --labels that have its taxa"
+        f"split {config.split!r}: {counted(found.images, found.groups)}{found.unequal}{unused}. A temperature needs as many as "
+        f"{FEWEST_TO_CHOOSE} equal groups, so none is fitted: {'; or '.join(advice)}"
     )

@@ -64,10 +64,25 @@ class Evidence:
             return f"no {self.part} images: the last step of the schedule is kept, without interpolation, unmeasured"
         if self.can_choose:
             return f"step and interpolation are chosen on {self.part} ({self.counted})"
+        return f"{self.too_few}: nothing is chosen on it; the last step of the schedule is kept, without interpolation"
+
+    @property
+    def too_few(self) -> str:
+        """The number of groups beside the number that a choice needs, for parts that cannot choose."""
+        if self.groups < FEWEST_TO_CHOOSE:
+            return f"fewer than {FEWEST_TO_CHOOSE} independent groups in {self.part} ({self.counted}{self.unequal})"
         return (
-            f"fewer than {FEWEST_TO_CHOOSE} independent groups in {self.part} ({self.counted}): nothing is chosen on it; the last step "
-            "of the schedule is kept, without interpolation"
+            f"the groups of {self.part} are too unequal ({self.counted}{self.unequal}; a choice needs as many as {FEWEST_TO_CHOOSE} equal "
+            "ones)"
         )
+
+    @property
+    def unequal(self) -> str:
+        """The number of equal groups that unequal ones count as, to follow their number; empty for nearly equal ones."""
+        if not self.is_unequal and self.can_choose == (self.groups >= FEWEST_TO_CHOOSE):
+            return ""
+        shown = self.effective if self.can_choose else min(self.effective, FEWEST_TO_CHOOSE - 0.1)  # 19.97 is not 20.0
+        return f", which count as {shown:.1f} equal ones"
 
     @property
     def counted(self) -> str:
@@ -81,14 +96,13 @@ class Evidence:
             return f"{self.part}: no images, so nothing can be measured on it"
         if self.groups == 1:
             return f"{self.part}: {self.counted}: a single observation, without an interval; no difference of two models can be seen"
-        unequal = f", which count as {self.effective:.1f} equal ones" if self.is_unequal else ""
         smallest = self.smallest_difference
         if smallest is None:
             return (
-                f"{self.part}: {self.counted}{unequal}: no difference of two models can be seen, however large "
+                f"{self.part}: {self.counted}{self.unequal}: no difference of two models can be seen, however large "
                 f"(that takes {FEWEST_TO_DIFFER} groups)"
             )
-        return f"{self.part}: {self.counted}{unequal}: as a rule of thumb, differences under {100 * smallest:.0f} points cannot be seen"
+        return f"{self.part}: {self.counted}{self.unequal}: as a rule of thumb, differences under {100 * smallest:.0f} points cannot be seen"
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

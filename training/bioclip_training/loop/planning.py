@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from bioclip_training.batches.data import LabelledImages
+from bioclip_training.catalog.enough_dev import advice_on_dev, enough_dev
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation.probing import MOST_EXAMPLES
 from bioclip_training.evidence.minima import Evidence
@@ -143,6 +144,11 @@ def _remarks(plan: Plan, drafted: TrainingPlan) -> Iterator[str]:
     yield dev.rule if deciding.can_choose else deciding.rule
     if dev.images and not dev.can_choose:
         yield "dev is only measured, and not trained on; --dev-fraction 0 trains on its images too"
+    if deciding.images and not deciding.can_choose:
+        asked = plan.replay if plan.replay is not None and dev.can_choose else plan.images
+        yield advice_on_dev(enough_dev(asked.catalog, config.dev_fraction))
+    if plan.replay is not None and plan.replay.identity == plan.images.identity:
+        yield "--replay and --data are the same collection: each batch has its images twice, and nothing else is kept from being forgotten"
     if config.batch_size > images:
         yield (
             f"A batch of {config.batch_size} is more than the {counted(images, 'image')} of train: each of them occurs about "
