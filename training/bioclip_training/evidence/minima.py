@@ -102,7 +102,8 @@ class Evidence:
                 f"{self.part}: {self.counted}{self.unequal}: no difference of two models can be seen, however large "
                 f"(that takes {FEWEST_TO_DIFFER} groups)"
             )
-        return f"{self.part}: {self.counted}{self.unequal}: as a rule of thumb, differences under {100 * smallest:.0f} points cannot be seen"
+        rule = f"as a rule of thumb, differences under {100 * smallest:.0f} points cannot be seen"
+        return f"{self.part}: {self.counted}{self.unequal}: {rule}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
