@@ -165,3 +165,10 @@ def test_options_that_contradict_plain_labels_are_refused(bioclip: Bioclip, phot
     said = bioclip("catalog", "build", photos, "--output", "c.parquet", "--plain-labels", "--split-names")
     assert said.code != 0
     assert "--split-names has no effect" in said.err
+
+
+def test_plain_labels_have_the_rank_label_and_one_group_each_needs_a_second(bioclip: Bioclip, photos: Path) -> None:
+    Path("t.csv").write_text("image,label\nphotos/Deer/18.png,roe deer\nphotos/Blank/13.png,red fox\n")
+    said, _ = build(bioclip, Path("t.csv"), "--plain-labels")
+    assert "nothing can be evaluated: each species needs images of a second group" in said
+    assert "roe deer\tlabel\t" in bioclip("catalog", "show", "c.parquet", "--taxa").out
