@@ -16,6 +16,8 @@ from bioclip_core.files.present import exists, is_folder
 from bioclip_core.files.regular import open_regular
 from bioclip_core.findings import Findings
 from bioclip_core.names import NameKind, clean_name, judge_name, parse_name, verdict_of_word
+from bioclip_core.naming.common_names import is_unlike_latin_epithet
+from bioclip_core.naming.judging import judge_alone
 from bioclip_core.naming.ranks import rank_by_name
 from bioclip_core.tables.sheets import sheet_of
 from bioclip_core.taxonomy import RANKS
@@ -188,7 +190,7 @@ def taxon_of_folders(names: Sequence[str]) -> dict[str, str]:
     {'verbatimScientificName': 'Quercus robur', 'genus': 'Quercus', 'specificEpithet': 'robur', 'group': 'Quercus_robur/tree 7'}
     """
     cells: dict[str, str] = {}
-    code = ""
+    code = unread = ""
     for place, name in enumerate(names):
         if "specificEpithet" in cells and verdict_of_word(name) in ("blank", "person", "vehicle"):
             return {**cells, "scientificName": name}  # "Vulpes_vulpes/empty": no image of it
@@ -200,27 +202,48 @@ def taxon_of_folders(names: Sequence[str]) -> dict[str, str]:
         elif found := _INAT21.match(name):
             cells |= {rank.value: found[rank.value] for rank in RANKS[:6]}
             cells["specificEpithet"] = found["epithet"].replace("_", " ")
-        elif name.lower() not in _NO_TAXA and _WORDS.match(words := clean_name(name)):
-            _add_name(cells, words, next_is_epithet=place + 1 < len(names) and bool(_EPITHET.match(names[place + 1])))
-        elif judge_name(name).kind is not NameKind.SCIENTIFIC:
+        elif (kind := judge_name(name).kind) is NameKind.FOLDER:
+            code = name  # says nothing beside others
+        elif _is_read(words := clean_name(name)):
+            _add_name(cells, words, next_is_epithet=place + 1 < len(names) and _may_be_epithet(names[place + 1]))
+        elif kind is not NameKind.SCIENTIFIC:
             code = name
-    if code and not any(rank.value in cells for rank in RANKS) and "specificEpithet" not in cells:
-        cells.setdefault("scientificName", code)  # "OTU_12" is refused by its name
+        else:
+            unread = words
+    if not any(rank.value in cells for rank in RANKS) and "specificEpithet" not in cells and (code or unread):
+        if code:
+            cells.setdefault("scientificName", code)  # "OTU_12" is refused by its name
+        elif "scientificName" not in cells:
+            cells["verbatimScientificName"] = unread
     return cells
 
 
-# Names of folders that are not taxa.
-_NO_TAXA = frozenset(
-    "images image imgs img photos photo pictures media data dataset raw files jpg jpeg png tif misc other others unsorted".split()
-)
 _WORDS = re.compile(r"^[^\W\d_][^\d]*$")
 _EPITHET = re.compile(r"^[^\W\d_A-Z][\w-]*$")
+
+_COPY = re.compile(r"[\s,-]*(?:\(\d{1,3}\)|(?:copy|copie|kopie|copia|kopia|kopio)\b[\s()\d]*| \d{1,3})$", re.IGNORECASE)
+"""Marks of copied folders: "Vulpes vulpes (2)", "Vulpes vulpes - Kopie", "Vulpes_vulpes_2"."""
+_WITH_YEAR = re.compile(r"([A-Z][a-z-]+ (?:[x×] )?[a-z-]{3,})(?: [^\d]+1[5-9]\d\d\)?| [^\d]+20\d\d\)?)?")
+
+
+def _is_read(words: str) -> bool:
+    """True for a folder's name without digits, or a Latin binomial whose digits are a year or the number of a copy."""
+    if _WORDS.match(words):
+        return True
+    found = _WITH_YEAR.fullmatch(_COPY.sub("", words))
+    return found is not None and judge_name(found[1]).is_name and not is_unlike_latin_epithet(found[1])
+
+
+def _may_be_epithet(name: str) -> bool:
+    return bool(_EPITHET.match(name)) and judge_name(name).is_name
 
 
 def _add_name(cells: dict[str, str], words: str, *, next_is_epithet: bool) -> None:
     """Add one folder's name: a binomial, an epithet below its genus, or a name whose rank its ending or its place tells."""
+    judgement = judge_name(words)
     is_epithet = "genus" in cells and words[0].islower() and " " not in words
-    if not is_epithet and not judge_name(words).is_name:
+    is_alone = not next_is_epithet and not any(rank.value in cells for rank in RANKS)
+    if not (judge_alone(words) if is_alone and not is_epithet else judgement).is_name:
         cells["scientificName"] = words  # the catalog refuses it, unless a folder below has a name
         return
     cells.pop("scientificName", None)

@@ -133,3 +133,8 @@ def is_unlike_genus(text: str) -> bool:
     if key in _ODD_GENERA or not text.isalpha():
         return False
     return bool(_UNLIKE_GENUS.match(key)) or (text[0].islower() and not _LIKE_GENUS.match(key))
+
+
+def is_unlike_latin_epithet(text: str) -> bool:
+    """True for a binomial whose second word does not end as an epithet does: "Camera trap", "Plot two"."""
+    return not re.fullmatch(r".{2,}(?:us|um|is|ae|es|ax|ex|ix|ens|ans|ii|a|i|e|or|er)", text.rsplit(maxsplit=1)[-1])

@@ -18,7 +18,7 @@ from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.evidence import Evidence, evidence_of
 from bioclip_training.catalog.fingerprints import Fingerprint, Look, fingerprint
 from bioclip_training.catalog.naming.labelling import LICENCES, SOURCE_IDS, Labeller, first_cell, occurrence_of
-from bioclip_training.catalog.naming.name_decisions import WORD_COLUMNS
+from bioclip_training.catalog.naming.name_decisions import NO_NAME, WORD_COLUMNS
 from bioclip_training.catalog.naming.names import Label
 from bioclip_training.catalog.options import FOLDER, IMAGE, BuildOptions
 from bioclip_training.catalog.rows import CatalogRow, LabelledItem
@@ -29,8 +29,6 @@ from bioclip_training.catalog.uris import RelativeUris
 
 BURST_GAP_S = 300.0
 """Images of one camera and folder that were taken within this time of each other count as one encounter."""
-NO_NAME = "no name"
-"""Kind of a row whose name cannot be used."""
 MISSING_IMAGE = "missing image"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 NO_LABEL = Label(Taxon(), "", ())
@@ -132,7 +130,7 @@ def _labelled(
         if label.taxon.rank is None:
             labeller.names.refuse(label, item.uri)
             reason = (
-                f"its name cannot be used ({label.verbatim!r}{f': {label.unread}' if label.unread else ''})"
+                f"its name cannot be used ({label.verbatim!r}: {label.why_unread})"
                 if label.verbatim
                 else "no column of a rank and no scientificName has its name"
                 + ("; --plain-labels takes its words" if any(cells.get(name) for name in WORD_COLUMNS) else "")

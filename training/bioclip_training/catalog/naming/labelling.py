@@ -64,8 +64,14 @@ class Labeller:
         self._known.clear()
 
     def suspect(self, spellings: Spellings) -> None:
-        """Leave out names that are probably misspelt, from here on: no other source and no taxonomy knows them."""
+        """Leave out names that are probably misspelt, from here on: no other source and no taxonomy knows them.
+
+        Raises:
+            DataError: if the map of names has such a name.
+        """
+        self.names.check_map(spellings, self._is_listed)
         self._meant = spellings.suspects(self._is_listed)
+        self.names.near_names = [pair for pair in spellings.near_pairs(self._is_listed) if pair[0] not in self._meant]
         self._known.clear()
 
     def is_suspect(self, taxon: Taxon) -> bool:

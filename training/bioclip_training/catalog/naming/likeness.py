@@ -13,6 +13,8 @@ from bioclip_training.taxonomy.spelling import MOST_EDITS, distance, edits_allow
 TIMES_AS_OFTEN, TIMES_ELSEWHERE = 4, 2
 """A name is taken for the right spelling of another one if it has as many times its rows: in the same source, and in another one."""
 _FEW = 20
+_MOST_COMPARED = 500
+"""Names of a catalog up to which all are compared with each other."""
 _LARGE = 2_000
 """Words under one genus (or epithet) from which only one error is looked for, so that the search stays quick."""
 
@@ -64,6 +66,48 @@ class Spellings:
                 found[one.name] = max(likes, key=lambda like: (like.rows, like.name)).name
         return found
 
+    def has(self, name: str) -> bool:
+        """True if a source has this name."""
+        return name in self._by_key
+
+    def like(self, name: str, others: Mapping[str, int]) -> str:
+        """Return the name within two letters of one that no source has; empty if there is none.
+
+        Args:
+            others: further names, with how often each is given: one that is given more often than the name is right.
+        """
+        found = [like.name for like in self._whole_index().near(_key(name))]
+        key = _key(name)
+        found += [
+            other for other, times in others.items()
+            if times > others.get(name, 0) and other != name and next(_Index({_key(other): Spelling(other)}).near(key), None)
+        ]  # fmt: skip
+        return min(found, default="")
+
+    def near_pairs(self, known: Callable[[str], bool] = lambda _name: False) -> Iterator[tuple[str, str]]:
+        """Yield the names that stand beside a near one which is at least as frequent, each with it; not those that a taxonomy has.
+
+        Names with different common names, and suspects, are none of them.
+        """
+        if not 2 <= len(self._by_key) <= _MOST_COMPARED:
+            return
+        index = self._whole_index()
+        for one in self._by_key.values():
+            likes = [
+                like for like in index.near(_key(one.name))
+                if (like.rows, like.name) > (one.rows, one.name) and not _are_both_known(like, one) and not _is_better(like, one)
+            ]  # fmt: skip
+            if likes and not known(one.name):
+                yield one.name, max(likes, key=lambda like: (like.rows, like.name)).name
+
+    def _whole_index(self) -> _Index:
+        return _Index({_key(one.name): one for one in self._by_key.values()})
+
+
+def _are_both_known(like: Spelling, one: Spelling) -> bool:
+    """True if the sources have different common names for two names."""
+    return bool(one.common_names and like.common_names and one.common_names.isdisjoint(like.common_names))
+
 
 def _key(name: str) -> tuple[str, str]:
     """Return the keys of the two words of a clean name."""
@@ -73,8 +117,8 @@ def _key(name: str) -> tuple[str, str]:
 
 def _is_better(like: Spelling, one: Spelling) -> bool:
     """True if a name is so much better known than another that this one is its misspelling."""
-    if one.common_names and like.common_names and one.common_names.isdisjoint(like.common_names):
-        return False  # the sources know both
+    if _are_both_known(like, one):
+        return False
     return like.rows >= one.rows * (TIMES_ELSEWHERE if like.sources - one.sources else TIMES_AS_OFTEN)
 
 

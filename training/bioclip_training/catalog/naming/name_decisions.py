@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from bioclip_core.naming.judging import judge_word
 from bioclip_core.naming.options import NameOptions
 from bioclip_core.naming.verdict_words import MEANINGS
 from bioclip_core.taxonomy import RANKS, Taxon
+from bioclip_training.catalog.naming.likeness import Spellings
 from bioclip_training.catalog.naming.name_map import Decision, NameMap, Undecided, map_key
 from bioclip_training.catalog.naming.names import Label, cleaned
 from bioclip_training.taxonomy.matching import Outcome
@@ -25,6 +27,9 @@ WORD_COLUMNS = (*PLAIN_COLUMNS, "vernacularname", "commonname", "common")
 _DECIDED_BY_TAXONOMY = frozenset(
     (NameKind.COMMON, NameKind.DOUBTFUL, NameKind.CODE, NameKind.FOLDER, NameKind.MISSPELT)
 )
+_WORDS_ALONE = frozenset((NameKind.DOUBTFUL, NameKind.FOLDER))
+NO_NAME = "no name"
+"""Kind of a row whose name cannot be read."""
 _NO_WORDS = frozenset((NameKind.VERDICT, NameKind.SEVERAL, NameKind.FOLDER))
 """Kinds of cells that are no plain label either."""
 _SURE = frozenset((Outcome.EXACT, Outcome.SYNONYM, Outcome.DOUBTFUL))
@@ -46,6 +51,9 @@ class NameDecisions:
         self.undecided: dict[str, Undecided] = {}
         self._common: dict[str, str] = {}
         self._words: dict[str, str] = {}
+        self._genera: set[str] = set()
+        self.near_names: list[tuple[str, str]] = []
+        """Names that are kept although each is within two letters of another one."""
 
     def read(self, cells: Mapping[str, Any], resolver: TaxonomyIndex | None = None) -> Label:
         """Return the label of a row as written, before a taxonomy resolves it.
@@ -61,6 +69,8 @@ class NameDecisions:
             return self._plain(cells, label)
         if label.fault is None:
             return label
+        if label.fault.kind in _WORDS_ALONE and map_key(label.verbatim) in self._genera:
+            return cleaned(cells, is_asserted=True)
         if label.fault.kind is NameKind.SEVERAL and self.options.split_names:
             return _shared(cells, label, resolver)
         if label.fault.kind in _DECIDED_BY_TAXONOMY and resolver is not None:
@@ -124,25 +134,52 @@ class NameDecisions:
         names = {name: cells[name] for name in ("kingdom", "phylum", "class", "order", "family") if cells.get(name)}
         return [self.read({**names, "scientificname": name}) for name in written.fault.names]
 
+    def check_map(self, spellings: Spellings, known: Callable[[str], bool]) -> None:
+        """Compare the names that the map gives with those of the sources.
+
+        Args:
+            known: True for a name that a taxonomy has.
+
+        Raises:
+            DataError: for names that nothing knows and that are within two letters of a known one, all at once.
+        """
+        if self.map is None:
+            return
+        given = Counter(_mapped_name(decision) for decision in self.map.names())
+        faults = []
+        for decision in self.map.names():
+            name = _mapped_name(decision)
+            if not name or decision.ranks or spellings.has(name) or known(name):
+                continue
+            if like := spellings.like(name, given):
+                faults.append(
+                    f"line {decision.line}: {decision.written!r} is mapped to {decision.text!r}, which no source has and which is within "
+                    f"two letters of {like}"
+                )
+        self.map.refuse(
+            faults, "write the other name, or fill in a column `family` of these lines if the name is right"
+        )
+
     # The list of open names
 
     def learn(self, label: Label) -> None:
-        """Remember the common name of a taxon, for suggestions."""
+        """Remember the genus of a species, which tells a word alone, and the common name of a taxon, for suggestions."""
         taxon = label.taxon
+        if taxon.genus and (taxon.species or taxon.family):
+            self._genera.add(map_key(taxon.genus))
         if taxon.rank is not None and taxon.common_name:
             self._common.setdefault(map_key(taxon.common_name), taxon.scientific_name)
 
     def refuse(self, label: Label, uri: str) -> None:
         """Count a row whose name is refused."""
         fault = label.fault
-        if fault is None or self.map_says(label):
+        if self.map_says(label) or (fault is None and not clean_name(label.verbatim)):
             return
         known = self.undecided.get(label.verbatim)
         if known is None:
-            suggestion = label.proposal or self._suggestion(label.verbatim, fault)
-            known = self.undecided[label.verbatim] = Undecided(
-                label.verbatim, fault.kind.value, fault.reason, suggestion, uri
-            )
+            suggestion = label.proposal or (self._suggestion(label.verbatim, fault) if fault is not None else "")
+            kind, reason = (fault.kind.value, fault.reason) if fault is not None else (NO_NAME, label.why_unread)
+            known = self.undecided[label.verbatim] = Undecided(label.verbatim, kind, reason, suggestion, uri)
         known.rows += 1
 
     def map_says(self, label: Label) -> bool:
@@ -169,7 +206,13 @@ class NameDecisions:
             open_names[key].suggestion = name
 
     def report(self, findings: Findings) -> None:
-        """Report lines of the map without effect."""
+        """Report lines of the map without effect, and names that are near each other."""
+        if self.near_names:
+            first, like = self.near_names[0]
+            findings.add(
+                "names within two letters of another one are kept, since neither is much more frequent",
+                f"{first!r} beside {like!r}", len(self.near_names),
+            )  # fmt: skip
         if self.map is not None:
             self.map.report(findings)
 
@@ -183,6 +226,10 @@ class NameDecisions:
         if self.map is not None:
             given["name_map"] = self.map.path.name
         return given
+
+
+def _mapped_name(decision: Decision) -> str:
+    return cleaned({"scientificname": decision.text}, is_asserted=True).taxon.scientific_name
 
 
 def misspelt(label: Label, proposal: str, reason: str) -> Label:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,7 @@ MAP_COLUMNS = ("written_name", "map_to", "suggestion", "kind", "rows", "first_ex
 _RANKS_ABOVE = tuple(rank.value for rank in RANKS[:5])
 _KEEP = frozenset(("keep", "as written", "scientific"))
 _SKIP = frozenset(("skip", "none", "leave out", "drop", "remove"))
+_FAULTS_SHOWN = 20
 _ALLOWED = "a scientific name, a verdict (blank, person, vehicle, unidentifiable), skip, keep (it is a scientific name), or plain"
 
 
@@ -57,11 +58,16 @@ class NameMap:
             raise SourceError(
                 f"--map {path}: the columns written_name and map_to are needed; it has {table.headings.shown()}"
             )
+        faults: list[str] = []
         for row in table:
             if row.fault:
                 raise SourceError(f"--map {path}, row {row.number}: it cannot be read: {row.fault}")
             cells = {name: str(value).strip() for name, value in plain_cells(row.cells).items() if value is not None}
-            self._add(row.line, cells, plain_labels)
+            try:
+                self._add(row.line, cells, plain_labels)
+            except DataError as error:
+                faults.append(str(error))
+        self.refuse(faults, f"needed is {_ALLOWED}")
 
     def _add(self, line: int, cells: Mapping[str, str], plain_labels: bool) -> None:
         written, text = cells.get("writtenname", ""), cells.get("mapto", "")
@@ -73,9 +79,7 @@ class NameMap:
         made.ranks = {rank: cells[rank] for rank in _RANKS_ABOVE if clean_name(cells.get(rank))}
         known = self._decisions.setdefault(map_key(written), made)
         if (known.kind, known.text, known.verdict) != (made.kind, made.text, made.verdict):
-            raise DataError(
-                f"--map {self.path}: lines {known.line} and {line} say different things about {written!r}; remove one of them"
-            )
+            raise DataError(f"lines {known.line} and {line} say different things about {written!r}; remove one of them")
 
     def _decision(self, line: int, written: str, text: str, plain_labels: bool) -> Decision:
         low = " ".join(text.lower().split())
@@ -86,7 +90,7 @@ class NameMap:
         if low == "plain" or plain_labels:
             if not plain_labels:
                 raise DataError(
-                    f"--map {self.path}, line {line}: {written!r} is mapped to a plain label, and other names are taxa: a label set has "
+                    f"line {line}: {written!r} is mapped to a plain label, and other names are taxa: a label set has "
                     "words or taxa; give --plain-labels too, so that all names are words, or map it to a scientific name"
                 )
             if word := verdict_of_word(text):
@@ -98,9 +102,7 @@ class NameMap:
         if judgement.kind is NameKind.SCIENTIFIC and parse_name(text).genus:
             return Decision(line, written, "name", " ".join(text.split()))
         reason = f" ({judgement.reason})" if judgement.reason else ""
-        raise DataError(
-            f"--map {self.path}, line {line}: {written!r} is mapped to {text!r}{reason}; needed is {_ALLOWED}"
-        )
+        raise DataError(f"line {line}: {written!r} is mapped to {text!r}{reason}")
 
     def get(self, names: Iterable[str]) -> Decision | None:
         """Return the decision about the first of some spellings that the map has."""
@@ -109,6 +111,20 @@ class NameMap:
                 found.is_used = True
                 return found
         return None
+
+    def names(self) -> list[Decision]:
+        """Return the lines that map to a scientific name."""
+        return [decision for decision in self._decisions.values() if decision.kind == "name"]
+
+    def refuse(self, faults: Sequence[str], advice: str) -> None:
+        """Refuse the map for the faults of its lines, if there are any.
+
+        Raises:
+            DataError: with all of them, up to a limit.
+        """
+        if faults:
+            more = f"; and {len(faults) - _FAULTS_SHOWN:,} more lines" if len(faults) > _FAULTS_SHOWN else ""
+            raise DataError(f"--map {self.path}, {'; '.join(faults[:_FAULTS_SHOWN])}{more}; {advice}")
 
     def report(self, findings: Findings) -> None:
         """Report lines that no name needed, and those without a decision."""

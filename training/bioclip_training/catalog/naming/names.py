@@ -29,6 +29,8 @@ TEXT_COLUMNS = (
 _MARKERS = INFRASPECIFIC | DOUBT.keys() | frozenset("sp spp indet".split())
 _TAG = re.compile(r"<[^<>]{1,60}>")
 _HYBRID_MARKS = frozenset("×✕xX")
+_NO_AUTHOR = re.compile(r"[\W\d_]*\d[\W\d_]*|[\W\d_]*(?:copy|copie|kopie|copia|kopia|kopio)[\W\d_]*", re.IGNORECASE)
+"""Numbers and marks of copies: "(2)", "- Kopie"."""
 _OF_AUTHORITIES = PARTICLES | frozenset("f fil emend".split())
 
 
@@ -62,6 +64,14 @@ class Label:
     """The name that a suspected misspelling stands for."""
     is_decided: bool = False
     """True if an option decided about the name, so that it is not compared with others."""
+
+    @property
+    def why_unread(self) -> str:
+        """Reason why a row with a written name has no taxon."""
+        if self.unread:
+            return self.unread
+        removed = (change for change in self.changes if ": without its genus it names nothing" in change)
+        return next(removed, "it was not read as a name")
 
 
 def cleaned(cells: Mapping[str, Any], *, is_asserted: bool = False) -> Label:
@@ -213,11 +223,18 @@ def _rest(words: Sequence[str], rank: Rank | None) -> Iterator[str]:
     marks = (place for place, word in enumerate(words) if word.rstrip(".").lower() in _MARKERS)
     cut = next((place for place in marks if not _is_filius(words[place:])), len(words))
     authority, below = " ".join(words[:cut]), " ".join(words[cut:])
-    is_name = rank is Rank.SPECIES and authority[:1].islower() and words[0].rstrip(".") not in _OF_AUTHORITIES
+    is_name = (
+        rank is Rank.SPECIES
+        and not _NO_AUTHOR.fullmatch(authority)
+        and authority[:1].islower()
+        and words[0].rstrip(".") not in _OF_AUTHORITIES
+    )
     if is_name and not below:
         yield f"cut below the species: {authority!r} removed"
         return
-    if authority:
+    if _NO_AUTHOR.fullmatch(authority):
+        yield f"remark {authority!r} removed"
+    elif authority:
         yield f"authority {authority!r} removed"
     if below:
         yield f"cut at {words[cut]}: {below!r} removed"
