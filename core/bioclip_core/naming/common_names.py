@@ -101,7 +101,7 @@ def _is_name_of(words: list[str]) -> bool:
     if first[0].islower() and rest and rest[0][0].isupper() and rest[0].endswith("."):
         return True  # "ruber L."
     is_epithet = bool(_STRONG_EPITHET.fullmatch(first)) and first not in LATIN_NOUNS
-    return is_epithet and (not rest or rest[0][0].isupper())
+    return is_epithet and (not rest or rest[0][0].isupper() or rest[0] in ("x", "×"))
 
 
 def is_common_binomial(genus: str, epithet: str) -> bool:

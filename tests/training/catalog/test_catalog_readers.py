@@ -114,7 +114,7 @@ HIGHER = dict(zip(("kingdom", "phylum", "class", "order", "family", "genus"), LY
             "val/00012_Animalia_Chordata_Mammalia_Carnivora_Felidae_Lynx_fictus_minor",
             {**HIGHER, "split": "val", "specificEpithet": "fictus minor"},
         ),
-        ("images", {}),
+        ("images", {"scientificName": "images"}),
     ],
 )
 def test_folders_are_read_as_taxa(path: str, cells: dict[str, str]) -> None:
