@@ -36,6 +36,7 @@ from bioclip_training.evaluation.prototyping import (
     examples_of,
     held_out_of,
     open_labelled,
+    standing_of,
     text_labels,
 )
 
@@ -290,6 +291,7 @@ def _print_accuracy(console: Console, found: Sequence[Accuracy], held_out: Seque
     ]
     columns = ("part", "taxa", "answers", "images", "right", "genus right", "groups", "95% interval of right")
     print_table(console, columns, rows, "Accuracy on held-out images")
+    print_lines(console, *standing_of(found))
     for sample in held_out:
         counted = {entry.taxa: entry.images for entry in found if entry.part == sample.part}
         if left := len(sample) - sum(counted.values()):

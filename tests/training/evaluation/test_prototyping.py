@@ -22,6 +22,7 @@ from bioclip_plugin.testing import FakeEncoder
 from bioclip_training.catalog.rows import Catalog, CatalogRow, hashed_share, table_from
 from bioclip_training.evaluation.features import FeatureBook
 from bioclip_training.evaluation.prototyping import (
+    Accuracy,
     Sample,
     accuracy_of,
     compare_alone,
@@ -29,6 +30,7 @@ from bioclip_training.evaluation.prototyping import (
     examples_of,
     held_out_of,
     sample_of,
+    standing_of,
     text_labels,
 )
 
@@ -143,3 +145,26 @@ def test_joined_to_text_new_leaves_are_named_and_old_ones_mostly_still(tmp_path:
     # Half of the images of fourteen species, by hash: 59% in the mean of three draws.
     assert found["new", "joined"].label >= 0.4  # of 70 images; one tenth of them is two standard errors
     assert found["old", "joined"].label > found["old", "text"].label - 0.15
+
+
+@pytest.mark.parametrize(
+    ("made", "text", "said"),
+    [
+        (50, 10, "prototypes is better than text by more than chance (83.3% against 16.7%)."),
+        (10, 50, "text is better than prototypes by more than chance (83.3% against 16.7%); classify with text labels until there are "
+                 "more examples."),
+        (48, 50, "prototypes and text cannot be told apart (text is ahead, 83.3% against 80.0%, which may be chance)."),
+        (50, 50, "prototypes and text cannot be told apart (as many are right)."),
+    ],
+)  # fmt: skip
+def test_the_labels_that_were_made_are_compared_with_the_others_in_words(made: int, text: int, said: str) -> None:
+    found = [
+        Accuracy(answers, "dev", "all", 60, right / 60, None, 60, None, np.arange(60) < right, np.arange(60))
+        for answers, right in (("prototypes", made), ("text", text))
+    ]
+    assert standing_of(found) == [f"On dev: {said}"]
+    one_group = [Accuracy(a, "val", "old", 2, n / 2, None, 1, None, np.arange(2) < n, np.zeros(2, dtype=np.int64)) for a, n in
+                 (("text", 2), ("joined", 0))]  # fmt: skip
+    assert standing_of(one_group) == [
+        "On val, old taxa: joined and text cannot be told apart (text is ahead, 100.0% against 0.0%, which may be chance)."
+    ]

@@ -57,7 +57,7 @@ def test_enough_groups_that_are_too_unequal_are_no_contradiction() -> None:
     found = Evidence.of("dev", [*range(29), *[99] * 10])
     assert not found.can_choose
     assert found.rule.startswith(
-        "the groups of dev are too unequal (39 images in 30 groups, which count as 11.7 equal ones; a choice needs as many as 20 equal "
+        "the groups of dev are too unequal (39 images in 30 groups, which count as 11.8 equal ones; a choice needs as many as 20 equal "
         "ones): nothing is chosen on it"
     )
     nearly = Evidence.of("dev", [*range(20), 0])

@@ -259,6 +259,14 @@ def test_a_resumed_run_with_the_same_settings_says_nothing_of_a_difference(confi
     assert not [text for text in heard if " is now " in text]
 
 
+def test_a_refused_setting_names_the_value_that_was_used_even_if_it_was_chosen_automatically() -> None:
+    was = {"config": {"learning_rate": None, "steps": None}, "learning_rate": 0.00104, "steps": 300}
+    now = {"config": {"learning_rate": 0.001, "steps": 200}, "learning_rate": 0.001, "steps": 200}
+    found = refused_differences(was, now)
+    assert "--learning-rate was 0.00104 (chosen automatically) and is now 0.001" in found
+    assert "--steps was 300 (chosen automatically) and is now 200" in found
+
+
 def test_settings_are_compared_as_their_file_gives_them_back_and_a_reason_is_no_difference() -> None:
     was = {
         "run": {"replace_prefix": [], "betas": [0.9, 0.98]},

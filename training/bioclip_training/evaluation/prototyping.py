@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from bioclip_training.evaluation.features import FeatureBook, StageProgress
 from bioclip_training.evaluation.scores import numbered
 from bioclip_training.evaluation.truth import EXACT, truths_of
 from bioclip_training.evaluation.zero_shot import LevelScores, score
-from bioclip_training.evidence.intervals import share_interval
+from bioclip_training.evidence.intervals import difference_interval, share_interval
 from bioclip_training.shards.reading import ShardImages, open_index
 
 HELD_OUT = ("dev", "val")
@@ -78,6 +78,9 @@ class Accuracy:
     """Independent groups of the images."""
     label_ci95: tuple[float, float] | None = None
     """95% interval of ``label``, over groups; None for a single one."""
+    right_N: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool), compare=False, repr=False)
+    group_N: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64), compare=False, repr=False)
+    """Answers and groups of the images, in their order, to compare two on the same ones."""
 
 
 def sample_of(
@@ -202,8 +205,34 @@ def accuracy_of(labels: LabelSet, sample: Sample, answers: str, taxa: str = "all
     low, high = share_interval(right_N, group_N)
     return Accuracy(
         answers, sample.part, taxa, len(sample), float(right_N.mean()), genus, len(np.unique(group_N)),
-        None if np.isnan(low) else (low, high),
+        None if np.isnan(low) else (low, high), right_N, group_N,
     )  # fmt: skip
+
+
+def standing_of(found: Sequence[Accuracy]) -> list[str]:
+    """Say for each part whether the labels that were made, the first or the last ones, are better than the others there."""
+    lines = []
+    for part, taxa in dict.fromkeys((entry.part, entry.taxa) for entry in found):
+        same = [entry for entry in found if (entry.part, entry.taxa) == (part, taxa)]
+        made = next((entry for entry in same if entry.answers == "joined"), same[0])
+        of = f"On {part}" if taxa == "all" else f"On {part}, {taxa} taxa"
+        lines += [f"{of}: {_standing(made, other)}" for other in same if other is not made]
+    return lines
+
+
+def _standing(made: Accuracy, other: Accuracy) -> str:
+    low, high = difference_interval(made.right_N.astype(np.float64) - other.right_N, made.group_N)
+    better, worse = (other, made) if other.label > made.label else (made, other)
+    shares = f"{better.label:.1%} against {worse.label:.1%}"
+    if low > 0 or high < 0:
+        advice = f"; classify with {other.answers} labels until there are more examples" if better is other else ""
+        return f"{better.answers} is better than {worse.answers} by more than chance ({shares}){advice}."
+    ahead = (
+        f"{better.answers} is ahead, {shares}, which may be chance"
+        if better.label > worse.label
+        else "as many are right"
+    )
+    return f"{made.answers} and {other.answers} cannot be told apart ({ahead})."
 
 
 def scores_of(labels: LabelSet, sample: Sample, *, device: str = "cpu") -> dict[str, LevelScores]:

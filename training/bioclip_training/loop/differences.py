@@ -86,7 +86,7 @@ def _differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]
     # What follows from an option that differs is not named a second time.
     differing = [name for name in differing if f"config.{name}" not in differing]
     return {
-        name: f"{_named(name)} was {_shown(before.get(name))} and is now {_shown(after.get(name))}"
+        name: f"{_named(name)} was {_used(name, before)} and is now {_used(name, after)}"
         for name in sorted(differing, key=lambda name: (not name.startswith("config."), name))
     }
 
@@ -111,6 +111,13 @@ def _named(name: str) -> str:
     if part == "start":
         return f"the start model's {rest}"
     return rest if part == "made_with" else _NAMES.get(name, _NAMES.get(part, name))
+
+
+def _used(name: str, flat: Mapping[str, Any]) -> str:
+    """Return the value of a setting; of one that the software chose, the value that it chose."""
+    value = flat.get(name)
+    chosen = flat.get(name.removeprefix("config.")) if value is None else None
+    return _shown(value) if chosen is None else f"{_shown(chosen)} (chosen automatically)"
 
 
 def _shown(value: object) -> str:
