@@ -22,6 +22,7 @@ from bioclip_plugin.items.verdicts import ReviewVerdict
 from bioclip_plugin.running.label_choice import choose_labels
 from bioclip_plugin.running.places import RunPlaces
 from bioclip_plugin.store import Run, Store
+from bioclip_training.catalog.naming.likeness import Spellings
 from bioclip_training.catalog.naming.name_decisions import NameDecisions, is_repaired
 from bioclip_training.taxonomy import TaxonomyIndex
 
@@ -135,7 +136,14 @@ class NameBook:
             return Meaning(None, f"the name {written!r} cannot be read: {named.unread}")
         if meaning := self._of_taxonomy(given, named.verbatim or written):
             return meaning
-        if scientific and given.rank is not None and (given.species or len([n for n in given.lineage if n]) > 1):
+        if scientific and given.species and not named.is_decided and (like := self._near(given)):
+            reason = f"not known, and within two letters of {like}: a suspected misspelling; write it so, or decide with --map"
+            return Meaning(None, f"the name {given.scientific_name!r} is {reason}")
+        if (
+            scientific
+            and given.rank is not None
+            and (given.family or given.species or len([n for n in given.lineage if n]) > 1)
+        ):
             return Meaning(given, f"{given.scientific_name} as it is written: neither label set nor store has it")
         taxonomy = f"the taxonomy {self._taxonomy.label}" if self._taxonomy is not None else ""
         places = list(filter(None, ("the label set" if self._labels is not None else "", "the store", taxonomy)))
@@ -143,6 +151,20 @@ class NameBook:
         return Meaning(None, f"the name {written!r} is {where}{f' ({named.unread})' if is_word else ''}")
 
     # Places to look
+
+    def _near(self, given: Taxon) -> str:
+        """Return the species of the same genus in the label set or store within two letters of an unknown one; empty without one."""
+        known = Spellings()
+        for taxon in (*self._of_genus(given.genus), *self._stored((given.genus,))):
+            if taxon.species:
+                known.add(taxon.scientific_name, "")
+        return known.like(given.scientific_name, {})
+
+    def _of_genus(self, genus: str) -> list[Taxon]:
+        if self._labels is None or self._index is None or self._labels.is_custom:
+            return []
+        rows = self._index.rows(genus)
+        return [] if rows is None else [self._labels.taxon(int(row)) for row in rows[:_ROWS_LOOKED_AT]]
 
     def of_labels(self, name: str) -> list[Taxon]:
         """Return the label set's taxa with a name, scientific or common, each cut at the rank of the name."""

@@ -12,7 +12,7 @@ from bioclip_core.cells import DateOrder
 from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
 from bioclip_core.naming.options import NameOptions
-from bioclip_core.taxonomy import Taxon
+from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_plugin.formats.shared.review_rows import (
     BadCellError,
     box_of,
@@ -167,3 +167,12 @@ def test_a_map_of_names_gives_taxa_and_verdicts(tmp_path: Path) -> None:
     assert book.meaning({"scientificName": "Red fox"}, scientific=False).taxon == fox
     assert book.meaning({"scientificName": "Ghost cam"}, scientific=False).verdict == "blank"
     assert "a common name" in book.meaning({"scientificName": "Roe deer"}, scientific=True).reason
+
+
+def test_a_misspelt_species_of_the_store_is_refused_and_its_genus_and_families_are_taken() -> None:
+    names = book(PLANT)
+    wrong = names.meaning({"scientificName": "Prunella vulgarsi"}, scientific=True)
+    assert wrong.taxon is None
+    assert "within two letters of Prunella vulgaris" in wrong.reason
+    assert names.meaning({"scientificName": "Prunella"}, scientific=True).taxon == PLANT.truncated(Rank.GENUS)
+    assert names.meaning({"scientificName": "Mustelidae"}, scientific=True).taxon == Taxon(family="Mustelidae")
