@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -63,16 +63,16 @@ class ClassifyRequest:
     """Decode every image fully instead of at a fraction (slower)."""
 
     def __post_init__(self) -> None:
-        if not self.model.strip():
-            raise UsageError("model is empty: give a name such as bioclip-2 or demo, or local-dir:FOLDER")
-        check_options(self)
         for name in ("taxa", "rules"):
             if isinstance(getattr(self, name), str):
                 raise UsageError(f"{name} {getattr(self, name)!r}: give a tuple, such as ({getattr(self, name)!r},)")
         for name in ("labels", "taxa", "rules"):  # lists from TOML and JSON
             value = getattr(self, name)
             if value is not None and not isinstance(value, (str, tuple)):
-                object.__setattr__(self, name, tuple(value))
+                object.__setattr__(self, name, tuple(value) if isinstance(value, Iterable) else value)
+        check_options(self)
+        if not self.model.strip():
+            raise UsageError("model is empty: give a name such as bioclip-2 or demo, or local-dir:FOLDER")
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> ClassifyRequest:

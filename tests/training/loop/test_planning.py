@@ -12,7 +12,7 @@ import pytest
 import torch
 from collections_of_discs import TAXA, TINY, make_catalog, tiny_config
 
-from bioclip_core.errors import BioclipError, DataError
+from bioclip_core.errors import BioclipError, DataError, UsageError
 from bioclip_training.loop import checkpoint, measuring, planning
 from bioclip_training.loop.differences import allowed_differences, refused_differences
 from bioclip_training.loop.plan_record import TrainingPlan, _passes
@@ -441,3 +441,14 @@ def test_the_lines_of_a_plan_need_no_measurement() -> None:
     )  # fmt: skip
     assert bare.epochs == 0
     assert any("saved after each step" in line for line in bare.lines())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"steps": "2"}, {"epochs": "abc"}, {"learning_rate": "1e-3"}, {"start": None}, {"data": None}, {"output": None}, {"tell": "x"},
+     {"batch_size": 8.5}, {"captions": "taxonomic"}, {"replace_prefix": "old=new"}],
+)  # fmt: skip
+def test_a_recipe_with_a_value_of_another_type_is_refused_by_the_fields_name(given: dict[str, Any]) -> None:
+    name, value = next(iter(given.items()))
+    with pytest.raises(UsageError, match=rf"^{name} {value!r}: must be "):
+        TrainConfig(**{"data": "c.parquet", "start": "demo", "output": "m", **given})

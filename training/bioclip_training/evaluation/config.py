@@ -84,6 +84,7 @@ class EvaluationConfig:
     """Replace the output if it exists."""
 
     def __post_init__(self) -> None:
+        check_options(self)
         if not self.splits:
             raise UsageError("split: give at least one part of the catalog, for example val")
         if self.labels and self.words:
@@ -96,7 +97,6 @@ class EvaluationConfig:
             raise UsageError(
                 "compare-labels and custom labels were both given; both models are asked with the custom labels"
             )
-        check_options(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +131,8 @@ class CalibrateConfig:
     """Number of decoding threads."""
 
     def __post_init__(self) -> None:
+        check_options(self)
         if self.split in _KEPT_OUT:
             raise UsageError(
                 f"split {self.split!r}: {_KEPT_OUT[self.split]}; use dev, or a part of your own that nothing else uses"
             )
-        check_options(self)

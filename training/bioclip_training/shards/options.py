@@ -33,11 +33,11 @@ class ShardOptions:
     """Number of threads that read and encode."""
 
     def __post_init__(self) -> None:
+        check_options(self)
         if (self.samples_per_shard is None) == (self.shard_bytes is None):
             raise UsageError(
                 "a shard ends by its samples or by its size: give one of --samples-per-shard and --size-mb"
             )
-        check_options(self)
 
     def settings(self, catalog: Catalog) -> dict[str, Any]:
         """Return all that decides the bytes of the shards, as plain JSON values."""
