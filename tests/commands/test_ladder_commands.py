@@ -97,7 +97,7 @@ def test_merged_weights_of_lora_answer_as_the_rung_and_a_finished_run_recommends
     ladder, first = ladder_of(bioclip, str(data), start, "new", "--method", "lora")
     (kept,) = (rung for rung in ladder["rungs"] if rung["name"] == ladder["kept"] == "lora, trained")
     assert share_right(bioclip, kept["commands"], dev_of(data), "kept.db") == pytest.approx(kept["top1"])
-    assert "are too few to choose a rung; the safe default is the " in " ".join(first.split())
+    assert "are too few to choose a way to retrain. The safe default is the " in " ".join(first.split())
     _, again = ladder_of(bioclip, str(data), start, "new", "--method", "lora")
     assert ladder["recommendation"]["sentence"] in " ".join(again.split())
     as_json = bioclip(
