@@ -10,6 +10,7 @@ import json
 import math
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -93,6 +94,12 @@ def convert_document(value: Any, kind: type[T], *, name: str, error: type[Except
         return _converted(value, kind)
     except RefusedDocumentError as fault:
         raise error(f"{name} {fault}") from None
+
+
+def as_recorded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values of ours as a JSON document gives them back: tuples as lists, paths as text."""
+    recorded: dict[str, Any] = json.loads(json.dumps(values, default=str))
+    return recorded
 
 
 def _bytes_of(path: Path, shown: str, error: type[Exception], max_bytes: int) -> bytes:

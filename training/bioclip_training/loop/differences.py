@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
+from bioclip_core.files.documents import as_recorded
 from bioclip_training.loop.recipe import TrainConfig
 
 MAY_DIFFER = frozenset(
@@ -89,12 +89,6 @@ def _differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]
         name: f"{_named(name)} was {_used(name, before)} and is now {_used(name, after)}"
         for name in sorted(differing, key=lambda name: (not name.startswith("config."), name))
     }
-
-
-def as_recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as their file gives them back: tuples as lists, paths as text."""
-    recorded: dict[str, Any] = json.loads(json.dumps(settings, default=str))
-    return recorded
 
 
 def _compared(name: str, flat: Mapping[str, Any]) -> Any:

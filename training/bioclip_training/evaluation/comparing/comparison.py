@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import DataError, SourceError, first_line
-from bioclip_core.files.documents import read_document
+from bioclip_core.files.documents import as_recorded, read_document
 from bioclip_core.tables.parquet_limits import check_whole
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.catalog.trained_models import origin_of
@@ -40,7 +39,7 @@ class AnsweredBy:
     @classmethod
     def of(cls, answered: Answered) -> AnsweredBy:
         found = answered.found
-        preprocessing = json.loads(json.dumps(found.preprocessing.identity()))  # as an earlier evaluation has it
+        preprocessing = as_recorded(found.preprocessing.identity())  # as an earlier evaluation has it
         label_set = answered.answers.question.labels.manifest["id"]
         return cls(found.weights_sha256, preprocessing, label_set, answered.temperature)
 
