@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import logging
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -235,6 +237,29 @@ def test_a_logger_that_is_made_later_is_covered_by_the_next_call(records: list[l
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_module_that_appears_while_the_modules_are_looked_at_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread, or a finalizer that a garbage collection runs, imports one."""
+    appearing = [f"appears_{number}" for number in range(5)]
+    monkeypatch.setitem(sys.modules, "makes_the_modules_look_new", types.ModuleType("makes_the_modules_look_new"))
+
+    def appear(phase: str, _info: dict[str, int]) -> None:
+        if phase == "start" and appearing:
+            name = appearing.pop()
+            sys.modules[name] = types.ModuleType(name)
+
+    threshold = gc.get_threshold()
+    gc.callbacks.append(appear)
+    gc.set_threshold(1)
+    try:
+        with quiet():
+            pass
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(appear)
+        for number in range(5):
+            sys.modules.pop(f"appears_{number}", None)
+
+
 def test_a_fork_waits_for_an_import_of_another_thread() -> None:
     """In the child of a fork in mid-import the module stays half imported, and who imports it there waits for ever."""
     begun, imported = threading.Event(), []

@@ -142,7 +142,7 @@ def _stand_between() -> None:
     if (modules, loggers) == (_seen["modules"], _seen["loggers"]):
         return
     if modules != _seen["modules"]:
-        for name, module in list(sys.modules.items()):
+        for name, module in sys.modules.copy().items():  # copied at once; list() may run others' code between two items
             package = name.partition(".")[0]
             if package in _WARN_IN_PYTHON and module is not None:
                 _replace(vars(module), package)
@@ -151,7 +151,7 @@ def _stand_between() -> None:
         for name in _REPORT_WHEN_IMPORTED:
             logging.getLogger(name)
         _seen["modules"] = modules
-    for name, logger in list(known.items()):
+    for name, logger in known.copy().items():
         if isinstance(logger, logging.Logger) and name.partition(".")[0] in _LIBRARIES:
             logger.addFilter(_outside_only)  # adds it once
     _seen["loggers"] = loggers
