@@ -227,6 +227,20 @@ def test_a_bad_sample_is_listed_and_never_fatal(config: TrainConfig, tmp_path: P
     assert sum("Rubra-parva-3.png is left out" in progress.message for progress in heard) == 1
 
 
+def test_of_many_bad_samples_three_are_named_and_all_are_listed_and_counted(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    catalog = make_catalog(tmp_path / "bad", val=0)
+    for number in range(6):
+        (catalog.parent / f"Rubra-parva-{number}.png").unlink()
+    heard: list[TrainingProgress] = []
+    result = train(replace(config, data=str(catalog), steps=16, tell=heard.append), {})
+    listed = (Path(config.output) / "training" / "quarantine.csv").read_text("utf-8")
+    assert result.quarantined == listed.count("does not exist") == 6
+    assert sum(" is left out: " in progress.message for progress in heard) == 3
+    assert sum(progress.message.startswith("more samples are left out") for progress in heard) == 1
+
+
 def spoil(monkeypatch: pytest.MonkeyPatch, change: Callable[[int, torch.Tensor], torch.Tensor]) -> None:
     """Replace the features of the n-th forward pass in training, counted from 1, with ``change(n, features)``."""
     own, passes = Towers.image_features, count(1)

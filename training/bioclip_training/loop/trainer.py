@@ -37,6 +37,7 @@ log = logging.getLogger("bioclip_plugin.training")
 _RECENT = 50  # losses that a spike is compared with
 _ENOUGH = 20  # before this many losses, nothing counts as a spike
 _BAD_IN_A_ROW = 3  # after this many batches without a usable gradient, the weights themselves are suspected
+_NAMED = 3  # unreadable samples that are reported as they are found: of a damaged disk there may be thousands
 _TIMES_BACK = 5  # a run that goes back more often makes no progress
 
 Batches = Generator[tuple[Batch, Batch | None], None, None]
@@ -108,6 +109,7 @@ class Trainer:
         self._recent: list[float] = []
         self._bad_in_a_row = 0
         self._times_back = 0
+        self._quarantined = 0
         self._saved_at = -1
         self._validate_every, self._save_every = config.validates_every(total), config.saves_every(total)
 
@@ -309,10 +311,17 @@ class Trainer:
     # -- reporting -----------------------------------------------------------------------------------------------------
 
     def quarantine(self, bad: Iterable[tuple[str, str]]) -> None:
-        """List samples that could not be read, given by key and reason; report each of them once."""
+        """List samples that could not be read, given by key and reason, each of them once; report the first ones."""
         for key, reason in bad:
-            if self.journal.quarantine(key, reason):
+            if not self.journal.quarantine(key, reason):
+                continue
+            self._quarantined += 1
+            if self._quarantined <= _NAMED:
                 self.warn(f"{key} is left out: {reason}")
+            elif self._quarantined == _NAMED + 1:
+                self.warn(
+                    "more samples are left out: training/quarantine.csv lists all of them, and their number follows at the end"
+                )
 
     def say(self, message: str) -> None:
         """Log a message and report it to the caller."""
