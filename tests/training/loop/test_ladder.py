@@ -12,6 +12,7 @@ import torch
 from collections_of_discs import TAXA, make_catalog, tiny_config
 from safetensors.torch import load_file
 
+from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evaluation.run import evaluate
 from bioclip_training.loop.ladder import Rung, chosen_share, interpolated
@@ -217,6 +218,26 @@ def test_the_start_is_not_compared_on_images_that_it_learnt_from(
     assert "too few to choose a way to retrain. The safe default is" in result.recommendation
     assert said in result.recommendation
     assert own_list or "neither" not in result.recommendation
+
+
+def test_dev_images_that_the_start_learnt_from_are_counted_before_the_run_and_with_its_result(
+    tmp_path: Path, base: TrainConfig
+) -> None:
+    catalog = Catalog.open(base.data)
+    learnt = set(catalog.rows_of("train", dev_fraction=base.dev_fraction).tolist())
+    dev = catalog.rows_of("dev", dev_fraction=0.5).tolist()
+    count = len(learnt & set(dev))
+    assert 0 < count < len(dev)
+    said: list[str] = []
+    other = replace(
+        base, output=str(tmp_path / "other"), steps=1, dev_fraction=0.5, tell=lambda step: said.append(step.message)
+    )
+    result = train(other, {})
+    line = f"the start model learnt from {count} of the {len(dev)} images of dev, or from others of their groups"
+    assert [text.startswith(line) for text in said].count(True) == 1
+    assert line in result.rule
+    assert line in (tmp_path / "other" / "README.md").read_text("utf-8")
+    assert "learnt from" not in train(replace(base, output=str(tmp_path / "same"), steps=1), {}).rule
 
 
 def test_without_dev_images_the_unmeasured_model_is_not_recommended(tmp_path: Path, base: TrainConfig) -> None:

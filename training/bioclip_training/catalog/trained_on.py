@@ -88,6 +88,15 @@ def trained_on(model: Path | None) -> Seen | None:
         ) from error
 
 
+def learnt_by(model: Path | None, catalog: Catalog, rows: NDArray[np.int64]) -> tuple[NDArray[np.bool_], bool]:
+    """Return a mask of the rows that the model of a folder learnt from, by its own list, as :meth:`Seen.learnt` does.
+
+    Without a list the mask is empty, and nothing is known.
+    """
+    seen = trained_on(model)
+    return (np.zeros(len(rows), dtype=bool), False) if seen is None else seen.learnt(catalog, rows)
+
+
 def region_numbers(catalog: Catalog) -> NDArray[np.uint64]:
     """Return a number for the region of each row, by sha256, frame and box; 0 for a row without a recorded hash."""
     code_N, hashes = catalog.numbered("sha256")

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bioclip_core.device import Compute
 from bioclip_core.errors import SourceError
@@ -19,6 +20,8 @@ from bioclip_training.batches.clashing import Collection, without_clashes
 from bioclip_training.batches.data import LabelledImages, open_images
 from bioclip_training.batches.stream import TrainingStream
 from bioclip_training.batches.together import one_label_each, same_labels
+from bioclip_training.catalog.rows import Catalog
+from bioclip_training.catalog.trained_on import learnt_by
 from bioclip_training.loop.checkpoint import RunFolder
 from bioclip_training.loop.distributed import World
 from bioclip_training.loop.optimizer import Optimizer
@@ -63,6 +66,16 @@ class Plan:
     def stage(self, name: str) -> Progress:
         """Return a function that reports the progress of long work before the first step."""
         return stage_of(self.config, name, 0, self.steps)
+
+    def learnt_by_start(self, catalog: Catalog, rows: NDArray[np.int64], part: str) -> str:
+        """Say how many images of a held-out part the start model learnt from, by its own list; empty if it lists none of them."""
+        learnt_N, _ = learnt_by(self.start.folder, catalog, rows)
+        if not learnt_N.any():
+            return ""
+        return (
+            f"the start model learnt from {int(learnt_N.sum())} of the {counted(len(rows), 'image')} of {part}, or from others of their "
+            "groups: accuracy there is too good, its own most of all"
+        )
 
     @property
     def taxa(self) -> list[Taxon]:

@@ -5,7 +5,7 @@ Features, label sets and answers are those of the main job, so that a rung's fig
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,7 @@ from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.labels.prototypes import build_prototypes
 from bioclip_core.models import ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder
-from bioclip_training.catalog.rows import Catalog
-from bioclip_training.catalog.trained_on import trained_on
+from bioclip_training.catalog.trained_on import learnt_by
 from bioclip_training.evaluation.features import FeatureBook
 from bioclip_training.evaluation.probing import MOST_EXAMPLES, Tested, fit_probe
 from bioclip_training.evaluation.prototyping import Sample, examples_of, open_labelled, scores_of, text_labels
@@ -109,7 +108,9 @@ def frozen_rungs(plan: Plan, models: Mapping[str, ModelEntry], held_out: HeldOut
     def probe(_: Path) -> LabelSet:
         nonlocal left_out
         fitted, _fit, tested = fit_probe(examples.features_ND, examples.taxa, examples.groups, progress=report)
-        left_out = _left_out(examples, tested, encoder, held_out, device, partial(_learnt, catalog, plan.start.folder))
+        left_out = _left_out(
+            examples, tested, encoder, held_out, device, partial(learnt_by, plan.start.folder, catalog)
+        )
         return fitted.in_memory(encoder.identity)
 
     rungs = []
@@ -136,27 +137,19 @@ def _queries(held_out: HeldOut, encoder: Encoder) -> Sample:
     return Sample("dev", np.concatenate(parts), taxa, tuple(held_out.groups))
 
 
-def _learnt(catalog: Catalog, start: Path | None, rows: Sequence[int]) -> tuple[NDArray[np.bool_], bool]:
-    """Return a mask of the rows that the start learnt from, by its own list, and True if it is known that it learnt from no other."""
-    seen = trained_on(start)
-    if seen is None:
-        return np.zeros(len(rows), dtype=bool), False
-    return seen.learnt(catalog, np.asarray(rows, dtype=np.int64))
-
-
 def _left_out(
     examples: Sample,
     tested: Tested,
     encoder: Encoder,
     held_out: HeldOut,
     device: str,
-    learnt: Callable[[Sequence[int]], tuple[NDArray[np.bool_], bool]],
+    learnt: Callable[[NDArray[np.int64]], tuple[NDArray[np.bool_], bool]],
 ) -> LeftOut | None:
     if not len(tested.rows_T):
         return None
     rows_T = np.sort(tested.rows_T)
     probe_T = tested.hits_T[np.argsort(tested.rows_T)]
-    learnt_T, is_known = learnt([examples.rows[row] for row in rows_T.tolist()])
+    learnt_T, is_known = learnt(np.array(examples.rows, dtype=np.int64)[rows_T])
     count = int(learnt_T.sum())
     if learnt_T.all():
         nothing = np.zeros(0, dtype=bool)

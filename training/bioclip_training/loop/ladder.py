@@ -101,60 +101,91 @@ def climb(trainer: Trainer, towers: Towers, plan: Plan, new: Weights, models: Ma
         new: the trained weights of the best step, whether or not they are better than the start's.
         models: the registry of models, by name.
     """
-    held_out, old, method = trainer.held_out, trainer.starting_weights, trainer.config.method
+    held_out, of_replay, old = trainer.held_out, trainer.held_out_of_replay, trainer.starting_weights
     if held_out is None:
         return _unmeasured(plan, new)
-    of_replay = trainer.held_out_of_replay
-    hits: dict[str, NDArray[np.bool_]] = {}
-
-    def measured(name: str, weights: Weights) -> Rung:
-        towers.load_export(weights)
-        found = held_out.validate(towers, trainer.stage(f"Measuring {name}"))
-        hits[name] = found.hits_N
-        return _rung(name, held_out, found, of_replay.validate(towers).top1 if of_replay else None)
-
-    rungs: list[Rung] = []
+    measuring = _Measuring(trainer, towers, held_out)
+    at: dict[float, Rung] = {}
     frozen = Frozen()
-    measured_at: dict[float, Rung] = {}
     if old is not None:
-        measured_at[0.0] = measured(START, old)
+        at[0.0] = measuring.rung(START, old)
         frozen = frozen_rungs(plan, models, held_out, trainer)
         trainer.quarantine(frozen.bad)
-        hits |= {rung.name: rung.hits_N for rung in frozen.rungs}
-        rungs = [measured_at[0.0], *(_frozen_rung(rung, held_out) for rung in frozen.rungs)]
-    evidence = deciding = held_out.evidence
-    of_old = None if of_replay is None else replace(of_replay.evidence, part="dev of --replay")
-    if of_old is not None and evidence.can_choose:
-        deciding = of_old
+    deciding = _deciding(held_out, of_replay)
     is_chosen = old is not None and deciding.can_choose
     for share in _SHARES if trainer.config.wise_ft and is_chosen else (1.0,):
-        name = f"{method}, trained" if share == 1.0 else f"{method}, {share:.0%} of the way (WiSE-FT)"
-        measured_at[share] = measured(
-            name, _weights_at(share, old, new)
-        )  # made again if kept: eleven would fill the memory
-        trainer.say(f"{name}: {measured_at[share].top1:.1%} of {evidence.counted} of dev")
-    start = measured_at.get(0.0)
-    best, rule = 1.0, evidence.rule if deciding.can_choose else deciding.rule
-    if is_chosen:
-        best = chosen_share(measured_at, start.old_top1 if start and trainer.config.wise_ft else None)
-    elif start is not None:
-        change_N = hits[measured_at[1.0].name].astype(np.float64) - hits[START]
-        low, high = difference_interval(change_N, held_out.group_numbers())
-        if high < 0:
-            best = 0.0
-            rule += f"; but it is worse than the start by more than chance ({100 * low:.0f} to {100 * high:.0f} points), which is kept"
-    kept = measured_at[best]
-    rungs += [measured_at[1.0]] + ([kept] if 0.0 < best < 1.0 else [])
+        # Made again if kept: eleven would fill the memory.
+        at[share] = measuring.rung(_name_at(share, trainer.config.method), _weights_at(share, old, new))
+        trainer.say(f"{at[share].name}: {at[share].top1:.1%} of {held_out.evidence.counted} of dev")
+    best, rule = _decided(at, measuring, deciding, is_wise=trainer.config.wise_ft)
+    learnt = plan.learnt_by_start(held_out.catalog, held_out.rows, "dev")
+    start, kept, hits = at.get(0.0), at[best], measuring.hits | {rung.name: rung.hits_N for rung in frozen.rungs}
+    rungs = [*([start] if start else []), *(_frozen_rung(rung, held_out) for rung in frozen.rungs), at[1.0]]
+    rungs += [kept] if 0.0 < best < 1.0 else []
     commands = commands_of(plan.config, kept.name if best else None, is_capped=frozen.is_capped)
     # Prototypes and a probe do not answer with the taxa of the replay, which the user wants to keep.
     names = [*([START] if start else []), *(rung.name for rung in frozen.rungs if of_replay is None)]
-    names += [kept.name] if best else []
-    candidates = [Measured(name, hits[name]) for name in names]
+    candidates = [Measured(name, hits[name]) for name in [*names, *([kept.name] if best else [])]]
     return Ladder(
         _weights_at(best, old, new), tuple(replace(rung, commands=commands.get(rung.name, ())) for rung in rungs), kept.name, best,
-        start.top1 if start else None, kept.top1, evidence, rule,
-        recommend(candidates, evidence, held_out.group_numbers(), commands, frozen.left_out), of_old,
+        start.top1 if start else None, kept.top1, held_out.evidence, f"{rule}; {learnt}" if learnt else rule,
+        recommend(candidates, held_out.evidence, held_out.group_numbers(), commands, frozen.left_out),
+        None if of_replay is None else _of_replay(of_replay),
     )  # fmt: skip
+
+
+class _Measuring:
+    """Measures weights on the held-out images, and keeps the hits of each rung."""
+
+    def __init__(self, trainer: Trainer, towers: Towers, held_out: HeldOut) -> None:
+        self._trainer, self._towers, self.held_out = trainer, towers, held_out
+        self.hits: dict[str, NDArray[np.bool_]] = {}
+
+    def rung(self, name: str, weights: Weights) -> Rung:
+        """Return the rung of some weights."""
+        self._towers.load_export(weights)
+        found = self.held_out.validate(self._towers, self._trainer.stage(f"Measuring {name}"))
+        self.hits[name] = found.hits_N
+        of_replay = self._trainer.held_out_of_replay
+        return _rung(name, self.held_out, found, of_replay.validate(self._towers).top1 if of_replay else None)
+
+
+def _deciding(held_out: HeldOut, of_replay: HeldOut | None) -> Evidence:
+    """Return the images that decide if anything can be chosen: those of the replay, if only they are too few."""
+    return held_out.evidence if of_replay is None or not held_out.evidence.can_choose else _of_replay(of_replay)
+
+
+def _of_replay(held_out: HeldOut) -> Evidence:
+    return replace(held_out.evidence, part="dev of --replay")
+
+
+def _decided(
+    at: Mapping[float, Rung], measuring: _Measuring, deciding: Evidence, *, is_wise: bool
+) -> tuple[float, str]:
+    """Return the share of the trained weights to keep, and the rule of the decision.
+
+    Args:
+        at: the rungs by their share; that of 0 is missing if the start is random.
+        measuring: has their hits.
+        deciding: the images that decide if anything can be chosen.
+        is_wise: interpolations were measured.
+    """
+    evidence, start = measuring.held_out.evidence, at.get(0.0)
+    rule = evidence.rule if deciding.can_choose else deciding.rule
+    if start is None:
+        return 1.0, rule
+    if deciding.can_choose:
+        return chosen_share(at, start.old_top1 if is_wise else None), rule
+    change_N = measuring.hits[at[1.0].name].astype(np.float64) - measuring.hits[START]
+    low, high = difference_interval(change_N, measuring.held_out.group_numbers())
+    if high >= 0:
+        return 1.0, rule
+    worse = f"worse than the start by more than chance ({100 * low:.0f} to {100 * high:.0f} points), which is kept"
+    return 0.0, f"{rule}; but it is {worse}"
+
+
+def _name_at(share: float, method: str) -> str:
+    return f"{method}, trained" if share == 1.0 else f"{method}, {share:.0%} of the way (WiSE-FT)"
 
 
 def _unmeasured(plan: Plan, new: Weights) -> Ladder:

@@ -142,6 +142,11 @@ def _remarks(plan: Plan, drafted: TrainingPlan) -> Iterator[str]:
         )
     dev, deciding = _evidence(plan.images, "dev", config.dev_fraction), _deciding(plan)
     yield dev.rule if deciding.can_choose else deciding.rule
+    for part, collection in (("dev", plan.images), ("dev of --replay", plan.replay)):
+        if collection is not None:
+            rows = collection.catalog.rows_of("dev", dev_fraction=config.dev_fraction)
+            if said := plan.learnt_by_start(collection.catalog, rows, part):
+                yield said
     if dev.images and not dev.can_choose:
         yield "dev is only measured, and not trained on; --dev-fraction 0 trains on its images too"
     if deciding.images and not deciding.can_choose:

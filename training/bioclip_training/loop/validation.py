@@ -84,10 +84,12 @@ class HeldOut:
         self.bad = [(images.key(row), str(pixels)) for row, pixels in read if isinstance(pixels, ImageError)]
         """Key and reason of each image that cannot be read."""
         self.images = [pixels for _, pixels in read if not isinstance(pixels, ImageError)]
-        kept = [row for row, pixels in read if not isinstance(pixels, ImageError)]
+        kept_N = np.array([row for row, pixels in read if not isinstance(pixels, ImageError)], dtype=np.int64)
         self.taxa = images.taxa
-        self.taxon_N = images.taxon_of_N[np.array(kept, dtype=np.int64)]
-        self.groups = [images.group(row) for row in kept]
+        self.taxon_N = images.taxon_of_N[kept_N]
+        self.catalog, self.rows = images.catalog, images.rows[kept_N]
+        """The whole collection, and the rows of the images in it."""
+        self.groups = [images.group(row) for row in kept_N.tolist()]
         """Group of each image: images of one group are not independent evidence."""
         self.evidence = Evidence.of("dev", self.groups)
         """The independent groups behind every figure of these images."""
