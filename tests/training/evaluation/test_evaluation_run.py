@@ -282,6 +282,21 @@ def test_an_earlier_evaluation_of_the_same_model_and_labels_has_equal_answers(tm
     assert (earlier["is_same"], earlier["verdict"]["verdict"]) == (False, "label more test images")
 
 
+def test_an_old_model_without_a_right_label_gives_no_verdict(tmp_path: Path) -> None:
+    catalog = colour_catalog(tmp_path)
+    other = Taxon.of(["Fictia", "", "", "", "Elsewheridae", "Absent", "fictus"])
+    build_label_set(
+        [other, replace(other, genus="Gone")], open_encoder(find_model("fake", entries()), CPU), tmp_path / "labels"
+    )
+    labels = str(tmp_path / "labels")
+    found = compared(catalog, tmp_path / "out", model="fake", compare="fake", compare_labels=labels)["comparison"]
+    assert found["verdict"]["verdict"] == "no verdict"
+    assert "The old model, fake" in found["verdict"]["reason"]
+    compared(catalog, tmp_path / "before", model="fake", labels=labels)
+    earlier = compared(catalog, tmp_path / "later", model="fake", compare=str(tmp_path / "before"))["comparison"]
+    assert earlier["verdict"] == found["verdict"]
+
+
 def test_what_is_neither_a_model_nor_an_evaluation_is_refused_before_anything_is_encoded(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"compare nothing: it is not an evaluation .*, and not a model: .*nothing"):
         compared(colour_catalog(tmp_path), tmp_path / "out", model="fake", compare="nothing")
@@ -300,9 +315,13 @@ def test_labels_that_the_compared_model_cannot_answer_with_are_refused_before_an
     with pytest.raises(UsageError, match="is an earlier evaluation, whose answers are stored"):
         compared(catalog, tmp_path / "out", model="fake", compare=str(tmp_path / "before"), compare_labels="labels")
     images_only = {**entries(), "blind": entries(text_tower=False)["fake"]}
-    config = EvaluationConfig(data=str(catalog), output=str(tmp_path / "out"), model="fake", compare="blind")
+    config = EvaluationConfig(
+        data=str(catalog), output=str(tmp_path / "out"), model="fake", compare="blind", replace_prefix=("a=a",)
+    )
     images_only["blind"] = replace(images_only["blind"], source="images only")
-    with pytest.raises(NoTextTower, match=r"give --compare-labels .* prototypes build --data .* --model blind"):
+    with pytest.raises(
+        NoTextTower, match=r"give --compare-labels .* prototypes build --data .* --model blind .*--replace-prefix a=a"
+    ):
         evaluate(config, images_only)
     assert not (tmp_path / "out").exists()
 

@@ -16,7 +16,7 @@ from bioclip_core.errors import DataError, NoTextTower
 from bioclip_core.labels.building import build_label_set
 from bioclip_core.labels.label_set import GROUP, LABEL, LabelSet, custom_labels
 from bioclip_core.models import FoundModel
-from bioclip_core.next_commands import command
+from bioclip_core.next_commands import command, free_name
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation.config import EvaluationConfig
@@ -109,9 +109,10 @@ def _built(
     try:
         return build_label_set(taxa, encoder, folder, caption=Caption(config.caption), progress=report).labels
     except NoTextTower as error:
+        output = free_name("prototypes")
         raise NoTextTower(
             f"{config.model} cannot make labels of names ({error}); give --labels with a label set made of example images: "
-            f"{command('prototypes build', data=config.data, model=config.model, output='FOLDER', replace_prefix=config.replace_prefix)}"
+            f"{command('prototypes build', data=config.data, model=config.model, output=output, replace_prefix=config.replace_prefix)}"
         ) from error
 
 

@@ -21,6 +21,16 @@ def meaningless(labels: int, images: int, unanswerable: int) -> str:
     )
 
 
+def meaningless_before(model: str, labels: int, images: int, unanswerable: int) -> str:
+    """Return a remark on such figures of the old model of a comparison; else empty."""
+    if not meaningless(labels, images, unanswerable):
+        return ""
+    return (
+        f"The old model, {model}, was asked with labels of which none can be right, or only one is possible: its figures mean nothing. "
+        "Compare with labels that have the taxa of these images."
+    )
+
+
 def trained_images(found: Mapping[str, Any]) -> str:
     """Return a remark on measured images that the model was trained on, for ``trained_images`` of the metrics; empty without any."""
     measured = found["of_train"] + (found["images"] if found["decision"] == "keep" else 0)

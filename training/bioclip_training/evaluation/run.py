@@ -178,9 +178,10 @@ def _answered_too(
     try:
         return answer(own, catalog, rows, other, compute, draft / COMPARED_LABEL_SET, progress, taxa)
     except NoTextTower as error:
+        output, moved = free_name("prototypes"), config.replace_prefix
         raise NoTextTower(
             f"compare {config.compare}: it cannot make labels of names; give --compare-labels with a label set of example images: "
-            f"{command('prototypes build', data=config.data, model=config.compare, output=free_name('prototypes'))}"
+            f"{command('prototypes build', data=config.data, model=config.compare, output=output, replace_prefix=moved)}"
         ) from error
 
 
@@ -238,7 +239,8 @@ def _comparison(
     found = compare_with(other, catalog, answered.answers)
     found["labels"] = answered.answers.question.described
     exact = answered.answers.scores[EXACT]
-    found["meaningless"] = meaningless(len(answered.answers.labels), len(exact.place_N), int((exact.place_N < 0).sum()))
+    own = meaningless(len(answered.answers.labels), len(exact.place_N), int((exact.place_N < 0).sum()))
+    found["meaningless"] = own or other.meaningless
     found["is_same"] = other.by == AnsweredBy.of(answered)
     if EXACT in found["by_rank"]:
         new = {"name": answered.found.name, **origin_of(answered.found.folder)}

@@ -18,6 +18,7 @@ from bioclip_training.catalog.trained_models import origin_of
 from bioclip_training.evaluation.answering import Answered
 from bioclip_training.evaluation.examples import region_text
 from bioclip_training.evaluation.outcome import Answers
+from bioclip_training.evaluation.remarks import meaningless_before
 from bioclip_training.evaluation.scores import rank_hits
 from bioclip_training.evaluation.truth import EXACT
 from bioclip_training.evidence.intervals import difference_interval
@@ -57,6 +58,8 @@ class Other:
     """Description of its labels."""
     hits: Mapping[Key, Mapping[str, bool | None]]
     """Hit of the best answer of each image, by level; None without a name at the level."""
+    meaningless: str = ""
+    """Remark on figures that mean nothing, since no answer can be right or only one is possible; else empty."""
     by: AnsweredBy | None = None
     """None for an evaluation of an earlier version, whose record lacks a part."""
 
@@ -126,7 +129,9 @@ def evaluated_here(answered: Answered, catalog: Catalog) -> Other:
         for place, key in enumerate(keys_of(catalog, answers))
     }
     trained = origin_of(answered.found.folder).get("trained", {})
-    return Other("", answered.found.name, trained, answers.question.described, hits, AnsweredBy.of(answered))
+    exact, model = answers.scores[EXACT], answered.found.name
+    remark = meaningless_before(model, len(answers.labels), len(exact.place_N), int((exact.place_N < 0).sum()))
+    return Other("", model, trained, answers.question.described, hits, remark, AnsweredBy.of(answered))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +145,7 @@ class _Model:
 class _Labels:
     described: str = ""
     id: str = ""
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +162,17 @@ class _Provenance:
 
 
 @dataclass(frozen=True, slots=True)
+class _Figures:
+    n: int = 0
+    unanswerable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class _Metrics:
     """Part of an evaluation's ``metrics.json`` that a comparison needs."""
 
     provenance: _Provenance
+    zero_shot: dict[str, _Figures] = field(default_factory=dict)
 
 
 def is_evaluation(folder: Path) -> bool:
@@ -176,7 +189,7 @@ def read_other(folder: Path) -> Other:
     from pyarrow import ArrowException, parquet
 
     try:
-        provenance = read_document(folder / "metrics.json", _Metrics, name="", error=ValueError).provenance
+        metrics = read_document(folder / "metrics.json", _Metrics, name="", error=ValueError)
         check_whole(folder / "examples.parquet")
         table = parquet.read_table(folder / "examples.parquet")
         levels = [name.removeprefix("hit_") for name in table.column_names if name.startswith("hit_")]
@@ -190,10 +203,10 @@ def read_other(folder: Path) -> Other:
         for row in rows
         if row["failure"] is None
     }
-    model = provenance.model
-    return Other(
-        str(folder), model.name, model.trained or {}, provenance.labels.described, hits, provenance.answered_by
-    )
+    provenance, exact = metrics.provenance, metrics.zero_shot.get(EXACT, _Figures())
+    model, labels = provenance.model, provenance.labels
+    remark = meaningless_before(model.name, labels.count, exact.n, exact.unanswerable)
+    return Other(str(folder), model.name, model.trained or {}, labels.described, hits, remark, provenance.answered_by)
 
 
 def _difference(here_N: NDArray[np.bool_], there_N: NDArray[np.bool_], group_N: NDArray[np.int64]) -> dict[str, Any]:
