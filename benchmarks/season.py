@@ -42,7 +42,7 @@ _NOISE = 3.0  # standard deviation, of 255
 
 @dataclass(frozen=True, slots=True)
 class Season:
-    """What one season gave."""
+    """Results of one season."""
 
     seed: int
     answered: int

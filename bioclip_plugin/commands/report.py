@@ -10,6 +10,7 @@ import click
 
 from bioclip_core.files.moved import is_from_windows
 from bioclip_core.files.whole import check_output
+from bioclip_core.nouns import number_of
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import (
     filled,
@@ -83,18 +84,20 @@ def _summary(written: Written, options: ReportOptions) -> list[str]:
     shown, missing = figures.regions + figures.verdicts["blank"], written.without_picture
     blurred = sum(bool(sheet.people) for sheet in gathered.sheets)  # none with --show-people
     return [
-        f"Run {gathered.run.id}: {figures.images} images, {figures.done} done, {figures.failed} failed{todo}, "
+        f"Run {gathered.run.id}: {number_of(figures.images, 'image')}, {figures.done} done, {figures.failed} failed{todo}, "
         f"{figures.regions} regions",
         f"The gallery holds the first {gathered.entries} of {shown}; raise --limit, or select with --taxon and --since."
         if gathered.entries < shown
         else "",
         "" if shown else "Nothing passes the conditions: the report has figures and failures only.",
         f"Pictures: {written.pictures}, {size_of(written.picture_bytes)}",
-        f"{missing} images could not be shown; the first: {printable(written.first_reason)}" if missing else "",
+        f"{number_of(missing, 'image')} could not be shown; the first: {printable(written.first_reason)}"
+        if missing
+        else "",
         printable(_advice(written, options)) if missing else "",
         *map(printable, gathered.findings.lines()),
         "People are shown as they are." if options.show_people else "",
-        f"People were blurred in {blurred} images." if blurred else "",
+        f"People were blurred in {number_of(blurred, 'image')}." if blurred else "",
     ]
 
 

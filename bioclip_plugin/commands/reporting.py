@@ -13,6 +13,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from bioclip_core.nouns import number_of
+
 
 def console_for(*, to_stderr: bool = False) -> Console:
     """Return a console that neither wraps paths nor colours names that look like markup.
@@ -80,15 +82,6 @@ def size_of(count: int) -> str:
     '28.4 MB'
     """
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
-
-
-def number_of(count: int, one: str, many: str = "") -> str:
-    """Return a number with its noun.
-
-    >>> number_of(1, "taxon", "taxa"), number_of(2, "row")
-    ('1 taxon', '2 rows')
-    """
-    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def first_of(names: Sequence[str], most: int) -> str:

@@ -92,7 +92,9 @@ def apply_command(
         base = opened.run(run)
         texts = rules or tuple(base.settings.get("rules", ()))
         if not texts:
-            raise UsageError(f"run {base.id} has no rules of its own; give --rule NAME (see: {command('rules list')})")
+            raise UsageError(
+                f"run {base.id} was made without rules; give --rule NAME (listed by: {command('rules list')})"
+            )
         places = RunPlaces(base, opened.shown_address)
         # The run's own rules name files as classify was given them, which may have been in another folder.
         active = parse_rules(texts, plugins.rules(), None if rules else places.rule_file)

@@ -10,6 +10,7 @@ import click
 
 from bioclip_core.errors import DataError, PluginError
 from bioclip_core.files.near_names import near_hint
+from bioclip_core.nouns import number_of
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, plugins_of
 from bioclip_plugin.commands.export import exporter_of, print_problems
 from bioclip_plugin.commands.options import json_option
@@ -74,7 +75,9 @@ def validate(
     else:
         console = console_for()
         print_problems(console, path, problems)
-        console.print(f"{path}: {exporter.name}, {errors} errors, {len(problems) - errors} warnings")
+        console.print(
+            f"{path}: {exporter.name}, {number_of(errors, 'error')}, {number_of(len(problems) - errors, 'warning')}"
+        )
     return EXIT_COULD_NOT_RUN if errors else EXIT_DONE
 
 

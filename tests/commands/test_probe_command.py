@@ -99,7 +99,7 @@ def test_a_probe_is_the_same_every_time_and_replaced_only_when_asked(bioclip: Bi
     assert LabelSet.open("probe").manifest["id"] == first
     few = bioclip(*BUILD, "--force", "--most-examples", "2")
     assert "2 of 24 images are examples (--most-examples)" in few.out
-    assert "1 taxa are without an example and never an answer; the first are" in few.out
+    assert "1 taxon without an example, and so never an answer:" in few.out
     assert bioclip(*BUILD, "--force", "--most-examples", "6").code == 0
     assert LabelSet.open("probe").manifest["examples"] == 6
     assert len(LabelSet.open("probe")) == 3  # each taxon gave two

@@ -68,7 +68,7 @@ def test_prototypes_alone_answer_with_the_taxa_of_the_examples(bioclip: Bioclip,
     assert (
         "val\tall\ttext\t6\t50.0%\t50.0%\t6\t11.8% to 88.2%" in lines
     )  # the text tower cannot tell the two new colours apart
-    assert "3 images of val show taxa that no label has; they are not counted." in lines
+    assert "Not counted: 3 images of val with a taxon that no label has." in lines
     labels = LabelSet.open("set")
     assert [labels.taxon(row).scientific_name for row in range(2)] == ["Purple fictus", "Yellow fictus"]
 
@@ -158,7 +158,7 @@ def test_unusable_input_is_refused_in_one_line(
     build = ("prototypes", "build", "--data", new_taxa, "--output", "x")
     cases = {
         "was made for fake": bioclip(*build, "--model", "other", "--join", labels),
-        "has no label set on this machine": bioclip(*build, "--model", "fake", "--join", "own"),
+        "label set of model 'fake' is not on this machine": bioclip(*build, "--model", "fake", "--join", "own"),
         "no such folder": bioclip(*build, "--model", "fake", "--join", "nowhere"),
         "its splits are: train, val": bioclip(*build, "--model", "fake", "--split", "test"),
         "examples of at least two taxa": bioclip(

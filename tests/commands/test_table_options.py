@@ -101,7 +101,7 @@ def test_reviews_are_imported_from_other_headings(bioclip: Bioclip, classified: 
     options = ("--column", "image=Datei", "--column", "reviewer=Wer", "--store", classified)
     for name in (("--name-column", "Bestimmung"), ("--column", "scientific_name=Bestimmung")):
         done = bioclip("review", "import", sheet, *options, *name)
-        assert (done.code, "1 rows (table): " in done.out) == (0, True)
+        assert (done.code, "1 row (table): " in done.out) == (0, True)
     with Store.open(classified, create=False) as store:
         ((review),) = store.reviews()
     assert (review.reviewer, review.target.uri) == ("Ann", "photos/red.png")

@@ -42,7 +42,7 @@ def test_a_report_is_written_and_summed_up(house: House, report: Report) -> None
     assert code == 0
     assert lines[0] == "Run 1: 8 images, 7 done, 1 failed, 7 regions"
     assert lines[1].startswith("Pictures: 8, ")  # the person has a close-up
-    assert lines[2] == "People were blurred in 1 images."
+    assert lines[2] == "People were blurred in 1 image."
     assert lines[3].startswith("Output: report.html (")
     assert len(data_of(Path("report.html"))["entries"]) == 7
 

@@ -234,7 +234,7 @@ def test_without_rules_a_run_goes_on_with_its_own(bioclip: Call, world: World, p
     classify(bioclip, world)
     code, _, said = apply_rules(bioclip, world)
     assert code == EXIT_USAGE
-    assert "run 1 has no rules of its own; give --rule NAME" in said
+    assert "run 1 was made without rules; give --rule NAME" in said
     classify(bioclip, world, "--rule", "sequences")
     with sqlite3.connect(world.store) as file:  # as after a kill in the middle of the pass
         file.execute("UPDATE bioclip_decisions SET trail = NULL WHERE decision_set = 2")

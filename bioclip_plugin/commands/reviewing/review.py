@@ -11,6 +11,7 @@ import click
 
 from bioclip_core.naming.options import NameOptions
 from bioclip_core.next_commands import command
+from bioclip_core.nouns import number_of
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import (
     COUNT,
@@ -126,7 +127,7 @@ def _summary(done: Imported, shown: list[NotTaken], rejected: Path | None) -> li
     return [
         *(printable(f"{place}: {row.reason}") for place, row in zip(places, shown, strict=True)),
         f"and {more} more{hint}" if more else "",
-        f"{done.rows} rows ({done.kind}): {done.new} imported, {done.there} already there, {done.unsaid} without a review, "
+        f"{number_of(done.rows, 'row')} ({done.kind}): {done.new} imported, {done.there} already there, {done.unsaid} without a review, "
         f"{done.refusals} refused",
         *(f"  {count} x {reason}" for reason, count in done.refused.most_common()),
         f"Rejected rows: {rejected}" if rejected is not None else "",
@@ -155,7 +156,7 @@ def list_(store: str, reviewer: str | None, limit: int | None, as_json: bool) ->
         rows, shown = [_review_row(entry) for entry in found], opened.shown_address
     console = console_for()
     if not rows:
-        console.print(f"There are no such reviews yet; begin with: {command('review import', 'FILE', store=shown)}")
+        console.print(f"No reviews found. Import some with: {command('review import', 'FILE', store=shown)}")
     print_table(console, ("review", "image or event", "box", "says", "reviewer", "at", "comment"), rows)
 
 

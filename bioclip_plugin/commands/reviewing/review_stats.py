@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from bioclip_core.next_commands import command
+from bioclip_core.nouns import number_of
 from bioclip_plugin.commands.options import force_option, json_option, run_option, store_option
 from bioclip_plugin.commands.outputs import csv_output
 from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table
@@ -71,7 +72,7 @@ def _print(console: Console, found: Agreement, run: int, of_verdicts: list[dict[
     with_taxon = sum(figures.n for figures in found.taxa)
     print_lines(
         console,
-        f"Run {run}: {found.reviewed} reviewed images or boxes, {with_taxon} with a taxon",
+        f"Run {run}: {number_of(found.reviewed, 'reviewed image or box', 'reviewed images or boxes')}, {with_taxon} with a taxon",
         *(f"  not counted: {count} {reason}" for reason, count in found.left_out.items()),
     )
     if not found.reviewed:

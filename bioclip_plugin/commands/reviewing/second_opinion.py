@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioclip_core.findings import Findings
+from bioclip_core.nouns import number_of
 from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import force_option, json_option, options_from, run_option, store_option
@@ -87,7 +88,7 @@ def second_opinion(
         if as_json:
             for row in spool.rows():
                 print_json(row)
-        console.print(f"Run {chosen.id}: {len(spool)} answered images or boxes")
+        console.print(f"Run {chosen.id}: {number_of(len(spool), 'answered image or box', 'answered images or boxes')}")
         judged = [(judgement, counts[judgement], text) for judgement, text in JUDGEMENTS.items() if counts[judgement]]
         print_table(console, ("judgement", "n", "the run's answer"), judged)
         print_lines(console, *map(printable, findings.lines()))

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from bioclip_core.models import find_model
+from bioclip_core.nouns import number_of
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, options_from
 from bioclip_plugin.commands.progress import ProgressLine
@@ -45,7 +46,7 @@ def calibrate(ctx: click.Context, /, labels: str | None, **options: Any) -> int:
         fitted = fit(config, entries, line.stage)
     skipped = f"; {fitted.left_out} could not be read or are of taxa that the label set does not have"
     console.print(
-        f"{fitted.images} images of {config.split} in {fitted.groups} groups, {100 * fitted.top1:.1f}% right"
+        f"{number_of(fitted.images, 'image')} of {config.split} in {number_of(fitted.groups, 'group')}, {100 * fitted.top1:.1f}% right"
         f"{skipped if fitted.left_out else ''}"
     )
     print_lines(console, *failure_lines(fitted.failures))

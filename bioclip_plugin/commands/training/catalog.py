@@ -15,11 +15,12 @@ from bioclip_core.files.whole import check_output, folder_beside, whole_file
 from bioclip_core.naming.judging import NameKind
 from bioclip_core.naming.options import NameOptions
 from bioclip_core.next_commands import command
+from bioclip_core.nouns import number_of
 from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, number_of, print_lines, printable
+from bioclip_plugin.commands.reporting import console_for, print_lines, printable
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.commands.taxon_tables import read_checklist
 from bioclip_plugin.commands.training.catalog_views import described, show
@@ -143,7 +144,7 @@ def _check_together(named: NameOptions, taxonomy: Path | None, *, only_resolved:
     if named.plain_labels and (taxonomy is not None or named.split_names):
         other = "--taxonomy" if taxonomy is not None else "--split-names"
         raise UsageError(
-            f"--plain-labels takes names as words without a taxonomy, so {other} has no effect: give one of the two"
+            f"--plain-labels reads names as words without a taxonomy, which {other} cannot change: give only one of them"
         )
 
 

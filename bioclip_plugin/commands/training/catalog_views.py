@@ -10,12 +10,12 @@ import click
 from rich.console import Console
 
 from bioclip_core.next_commands import command
+from bioclip_core.nouns import number_of
 from bioclip_core.taxonomy import PLAIN_LABEL, Taxon
 from bioclip_plugin.commands.options import json_option
 from bioclip_plugin.commands.reporting import (
     console_for,
     first_of,
-    number_of,
     print_json,
     print_lines,
     print_table,
@@ -77,7 +77,7 @@ def show(file: Path, taxa: bool, changes: bool, as_json: bool) -> None:
     print_lines(
         console,
         *(
-            f"{printable(verbatim)} → {printable(name)} ({rows} rows): {'; '.join(map(printable, done))}"
+            f"{printable(verbatim)} → {printable(name)} ({number_of(rows, 'row')}): {'; '.join(map(printable, done))}"
             for verbatim, name, done, rows in renamed
         ),
         "No name was changed." if changes and not renamed else "",

@@ -9,10 +9,11 @@ from typing import Any
 import click
 from rich.console import Console
 
+from bioclip_core.nouns import number_of
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, options_from
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, failure_lines, log_lines, number_of, print_lines, print_table
+from bioclip_plugin.commands.reporting import console_for, failure_lines, log_lines, print_lines, print_table
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.items.request import DEFAULT_MODEL
 from bioclip_training.evaluation.config import EvaluationConfig
@@ -84,11 +85,13 @@ def _summarise(console: Console, metrics: Mapping[str, Any]) -> None:
     _print_zero_shot(console, metrics["zero_shot"])
     if few := metrics["few_shot"]:
         shown = "; ".join(
-            f"{shots} example{'s' if shots > 1 else ''}: {percent(few[f'k{shots}'])} ± {percent(few[f'k{shots}_spread'])} "
+            f"{number_of(shots, 'example')}: {percent(few[f'k{shots}'])} ± {percent(few[f'k{shots}_spread'])} "
             f"(of {number_of(round(few[f'k{shots}_queries']), 'image')}{few_examples(few, shots)})"
             for shots in (1, 5)
         )
-        console.print(f"Few-shot over {few['draws']} draws, {few['k1_taxa']} taxa: {shown}")
+        console.print(
+            f"Few-shot over {number_of(few['draws'], 'draw')}, {number_of(few['k1_taxa'], 'taxon', 'taxa')}: {shown}"
+        )
     if curve := metrics.get("learning_curve"):
         print_lines(console, curve["sentence"])
     calibration, consensus = metrics["calibration"], metrics["consensus"]
@@ -117,7 +120,7 @@ def _print_zero_shot(console: Console, zero_shot: Mapping[str, Any]) -> None:
     if exact["unanswerable"]:
         answerable = exact["answerable"]
         console.print(
-            f"Not in the label set: the taxa of {exact['unanswerable']} images; of the other {answerable['n']}, "
+            f"Not in the label set: the taxa of {number_of(exact['unanswerable'], 'image')}; of the other {answerable['n']}, "
             f"{percent(answerable['top1'])} are right"
         )
 

@@ -21,9 +21,10 @@ from bioclip_core.labels.manifest import EMBEDDINGS, MANIFEST, TAXA
 from bioclip_core.labels.prototypes import build_prototypes
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.next_commands import command, next_lines
+from bioclip_core.nouns import number_of
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import first_of, log_lines, number_of, print_lines, print_table, printable
+from bioclip_plugin.commands.reporting import first_of, log_lines, print_lines, print_table, printable
 from bioclip_plugin.running.label_choice import label_folder_here
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation.features import FeatureBook, say_first
@@ -131,7 +132,7 @@ def _build(
     failed = f", {len(book.failures)} failed" if book.failures else ""
     print_lines(
         console,
-        f"{line.earlier_stages + line.count} images{failed}; {line.seconds:.1f} s",
+        f"{number_of(line.earlier_stages + line.count, 'image')}{failed}; {line.seconds:.1f} s",
         f"Label set: {output} ({LabelSet.open(output).manifest['id'][:12]})",
         *next_lines(command("classify", "PATHS", model=request.model, labels=output)),
     )
@@ -154,7 +155,7 @@ def _label_set_to_join(join: str | None, found: FoundModel) -> LabelSet | None:
     folder = label_folder_here(found) if join == _OWN else Path(join).expanduser()
     if folder is None:
         raise LabelSetError(
-            f"--join own: model {found.name!r} has no label set on this machine; fetch it with: "
+            f"--join own: the label set of model {found.name!r} is not on this machine; fetch it with: "
             f"{command('models fetch', found.name)}, or give --join text or a label set's folder"
         )
     labels = LabelSet.open(folder)
@@ -200,7 +201,7 @@ def _with_its_group(examples: Sample) -> str:
     """Return the reservation about examples of one group, which resemble each other; empty if each has a group of its own."""
     groups = len(set(examples.groups))
     return (
-        f" ({groups} groups, of which the other images stay: too good a figure)"
+        f" ({number_of(groups, 'group')}, of which the other images stay: too good a figure)"
         if groups < len(examples.groups)
         else ""
     )
@@ -211,7 +212,7 @@ def _build_probe(console: Console, images: _Images, folder: Path) -> None:
     with ProgressLine("Fitting", unit="fits", console=console) as line:
         probe, fit, _ = fit_probe(examples.features_ND, examples.taxa, examples.groups, progress=line.stage)
         labels = probe.write(folder, encoder.identity, {"examples": fit.examples, "probe_fit": asdict(fit)})
-    print_lines(console, f"A probe of {len(labels)} taxa, {fit.described}")
+    print_lines(console, f"A probe of {number_of(len(labels), 'taxon', 'taxa')}, {fit.described}")
     with TemporaryDirectory(prefix="bioclip-") as scratch:
         prototypes = build_prototypes(examples.features_ND, examples.taxa, encoder.identity, Path(scratch) / "set")
         others = {"prototypes": prototypes, **_text_of(console, labels, encoder)}
@@ -241,8 +242,8 @@ def _build_joined(
         f"{printable(first_of(others, _SHOWN))}"
         if others
         else "",
-        f"{len(text)} text labels and {fit.added + fit.replaced} prototypes ({fit.added} of new taxa, {fit.replaced} in place "
-        f"of a text label): {len(joined)} labels",
+        f"{number_of(len(text), 'text label')} and {number_of(fit.added + fit.replaced, 'prototype')} ({fit.added} of new taxa, "
+        f"{fit.replaced} in place of a text label): {number_of(len(joined), 'label')}",
         f"Named better by their text label, which stays: {first_of(fit.kept, _SHOWN)}" if fit.kept else "",
         f"Scale {fit.scale:.3g} and bias {fit.bias:.3g} of the prototypes rest on {fit.rests_on}.",
     )
@@ -263,9 +264,9 @@ def _print_examples(
         console,
         *(f"Failed: {printable(uris[row])}: {reason}" for row, reason in list(book.failures.items())[:_SHOWN]),
         f"and {len(book.failures) - _SHOWN} more failed" if len(book.failures) > _SHOWN else "",
-        f"Examples: {len(examples)} images of {len(counts)} taxa (part {examples.part})",
-        f"{most_examples} of {len(rows)} images are examples (--most-examples)" if is_capped else "",
-        f"{len(unused)} taxa are without an example and never an answer; the first are {first_of(unused, _SHOWN)}"
+        f"Examples: {number_of(len(examples), 'image')} of {number_of(len(counts), 'taxon', 'taxa')} (part {examples.part})",
+        f"{most_examples} of {number_of(len(rows), 'image')} are examples (--most-examples)" if is_capped else "",
+        f"{number_of(len(unused), 'taxon', 'taxa')} without an example, and so never an answer: {first_of(unused, _SHOWN)}"
         if unused
         else "",
         f"With a single example, so that its quality cannot be measured: {first_of(single, _SHOWN)}" if single else "",
@@ -295,4 +296,4 @@ def _print_accuracy(console: Console, found: Sequence[Accuracy], held_out: Seque
     for sample in held_out:
         counted = {entry.taxa: entry.images for entry in found if entry.part == sample.part}
         if left := len(sample) - sum(counted.values()):
-            console.print(f"{left} images of {sample.part} show taxa that no label has; they are not counted.")
+            console.print(f"Not counted: {number_of(left, 'image')} of {sample.part} with a taxon that no label has.")

@@ -9,6 +9,7 @@ import click
 
 from bioclip_core.errors import UsageError
 from bioclip_core.next_commands import command
+from bioclip_core.nouns import number_of
 from bioclip_core.tables.options import PathOptions
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
@@ -86,9 +87,9 @@ def _summary(written: Written, output: Path, line: ProgressLine) -> list[str]:
         "The shards were finished already; nothing was left to do."
         if written.resumed_at == manifest.samples + manifest.skipped and not worked
         else "",
-        f"{manifest.samples} samples in {len(manifest.shards)} shards, {size_of(manifest.bytes)} ({splits}) "
+        f"{number_of(manifest.samples, 'sample')} in {number_of(len(manifest.shards), 'shard')}, {size_of(manifest.bytes)} ({splits}) "
         f"in {line.seconds:.1f} s{resumed}",
-        f"{len(skipped)} images could not be used and were skipped ({output / 'skipped.csv'}):" if skipped else "",
+        f"{number_of(len(skipped), 'image')} skipped, since not usable ({output / 'skipped.csv'}):" if skipped else "",
         *(f"  {printable(key)}: {reason}" for key, reason in skipped[:_SHOWN]),
         f"  and {len(skipped) - _SHOWN} more" if len(skipped) > _SHOWN else "",
         *after_shards(output),
@@ -119,12 +120,12 @@ def check(folder: Path, decode: bool, workers: int | None) -> int:
         print_lines(
             console,
             *(printable(str(problem)) for problem in problems),
-            f"{len(problems)} problems in {len({problem.file for problem in problems})} files of {folder}.",
+            f"{number_of(len(problems), 'problem')} in {number_of(len({problem.file for problem in problems}), 'file')} of {folder}.",
             f"This makes the shards again: {command('shards write', 'CATALOG', output=folder, force=True)}",
         )
         return EXIT_COULD_NOT_RUN
     console.print(
-        f"All is whole: {manifest.samples} samples in {len(manifest.shards)} shards, {size_of(manifest.bytes)}"
+        f"All is whole: {number_of(manifest.samples, 'sample')} in {number_of(len(manifest.shards), 'shard')}, {size_of(manifest.bytes)}"
         f"{'; every image decodes' if decode else ''}."
     )
     return EXIT_DONE

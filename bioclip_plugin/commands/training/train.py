@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from bioclip_core.errors import UsageError
+from bioclip_core.nouns import number_of
 from bioclip_core.progress import duration
 from bioclip_plugin.commands.context import (
     EXIT_COULD_NOT_RUN,
@@ -22,7 +23,7 @@ from bioclip_plugin.commands.context import (
 )
 from bioclip_plugin.commands.options import filled, json_option, options_from
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, number_of, print_lines, printable
+from bioclip_plugin.commands.reporting import console_for, print_lines, printable
 from bioclip_plugin.commands.signals import Stop, asked_to_stop, interruptible
 from bioclip_plugin.commands.training.next_steps import after_training
 from bioclip_training.evidence.minima import counted

@@ -78,7 +78,7 @@ def test_a_group_in_train_here_and_in_val_there_clashes_too(tmp_path: Path) -> N
     with pytest.raises(DataError, match=r"of the 2 images that --data trains on, --replay holds out 1.*group night 1"):
         without_clashes(*collections(data, replay), "refuse", 0.0)
     only = hashed_catalog(tmp_path / "c", [(ONE, 1, "night 1", "train")])
-    with pytest.raises(SourceError, match="all of its 1 images"):
+    with pytest.raises(SourceError, match="all of its 1 image "):
         without_clashes(*collections(only, replay), "held-out", 0.0)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import DataError, SourceError
+from bioclip_core.nouns import number_of
 from bioclip_training.batches.data import LabelledImages
 from bioclip_training.catalog.options import HELD_OUT, KEEP, REFUSE
 from bioclip_training.catalog.splits import is_training
@@ -64,8 +65,8 @@ def _without(
     if clashing_N.any():
         first = int(np.flatnonzero(clashing_N)[0])
         said = (
-            f"of the {len(rows)} images that {one.name} trains on, {other.name} holds out {int(clashing_N.sum())}, by their content or "
-            f"their group (first: {catalog.key(int(rows[first]))}, group {one.images.group(first)})"
+            f"of the {number_of(len(rows), 'image')} that {one.name} trains on, {other.name} holds out {int(clashing_N.sum())}, by "
+            f"their content or their group (first: {catalog.key(int(rows[first]))}, group {one.images.group(first)})"
         )
         if decision == REFUSE:
             raise DataError(
@@ -76,12 +77,12 @@ def _without(
         gone_N = gone_N | clashing_N if decision == HELD_OUT else gone_N
     if in_dev_N.any():
         notes.append(
-            f"of the {len(rows)} images of {one.name}, not trained on since they belong to the dev part of {other.name}: "
+            f"of the {number_of(len(rows), 'image')} of {one.name}, not trained on since they belong to the dev part of {other.name}: "
             f"{int(in_dev_N.sum())}"
         )
     if gone_N.all():
         raise SourceError(
-            f"{one.name}: all of its {len(rows)} images of train are held out in {other.name}; nothing is left"
+            f"{one.name}: all of its {number_of(len(rows), 'image')} of train are held out in {other.name}; nothing is left"
         )
     return one.images.of_rows(rows[~gone_N]) if gone_N.any() else one.images, notes
 

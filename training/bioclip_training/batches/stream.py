@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import ImageError, SourceError, UsageError
+from bioclip_core.nouns import number_of
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_training.batches.augmentation import variation_of, varied
 from bioclip_training.batches.caption_drawing import CaptionDrawing
@@ -170,7 +171,7 @@ class TrainingStream:
                 pixels = varied(pixels, self._variation, self.preprocessing, rng)
             return pixels, taxon, self._captions.draw(taxon, chance), self.images.key(index), bad
         raise SourceError(
-            f"{len(bad)} images in a row cannot be read, of {len(self.images)}; the first is {bad[0][0]}: {bad[0][1]}; "
+            f"{number_of(len(bad), 'image')} in a row cannot be read, of {len(self.images)}; the first is {bad[0][0]}: {bad[0][1]}; "
             "check that the folder of the catalog is available"
         )
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import DataError
 from bioclip_core.models import FoundModel
+from bioclip_core.nouns import number_of
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.catalog.splits import is_training
 from bioclip_training.catalog.trained_models import origin_of
@@ -32,7 +33,7 @@ class AlreadySeen:
 
     @property
     def lines(self) -> list[str]:
-        """What is to be said of them."""
+        """Remarks on them, for users."""
         lines = []
         if self.images:
             done = (
@@ -89,7 +90,8 @@ def rows_to_measure(
     if not found.images or config.trained_images == "keep":
         return rows, found
     named = " and ".join(model.name for model in models)
-    said = f"--data {config.data}, {', '.join(config.splits)}: {found.images} of its {len(rows)} images in the training data of {named}"
+    of = f"{found.images} of its {number_of(len(rows), 'image')}"
+    said = f"--data {config.data}, {', '.join(config.splits)}: {of} in the training data of {named}"
     if config.trained_images == "refuse":
         raise DataError(
             f"{said} (first: {first}), so their accuracy would be memory. Choose with --trained-images leave-out (they are not "

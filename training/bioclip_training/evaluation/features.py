@@ -17,6 +17,7 @@ from bioclip_core.images.decoding import decode_regions
 from bioclip_core.images.memory import image_memory
 from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.images.unexpected import contained
+from bioclip_core.nouns import number_of
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.first_look import look_first, read_advice, unused_prefix_lines
@@ -105,8 +106,8 @@ class FeatureBook:
             progress(stage, done, len(wanted))
         if not any(row in self._place for row in wanted):
             raise SourceError(
-                f"none of {len(wanted)} images of {self._catalog.file} could be used; the first is {self._catalog.key(wanted[0])}: "
-                f"{self.failures[wanted[0]]}. {read_advice(self._catalog)}"
+                f"none of {number_of(len(wanted), 'image')} of {self._catalog.file} could be used; the first is "
+                f"{self._catalog.key(wanted[0])}: {self.failures[wanted[0]]}. {read_advice(self._catalog)}"
             )
 
     def add_failures(self, other: FeatureBook) -> None:

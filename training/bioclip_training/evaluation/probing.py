@@ -14,6 +14,7 @@ from bioclip_core.errors import BioclipError, DataError
 from bioclip_core.labels.label_set import one_label_each
 from bioclip_core.labels.probe import LinearProbe
 from bioclip_core.labels.prototypes import checked_examples, log_sum, unit_rows
+from bioclip_core.nouns import number_of
 from bioclip_core.process.quiet import importing, quiet
 from bioclip_core.progress import silent
 from bioclip_core.taxonomy import Taxon
@@ -108,8 +109,8 @@ def fit_probe(
     labels, label_of_N, _ = one_label_each(taxa)
     if features.shape[0] * features.shape[1] * len(labels) > _MOST_PRODUCTS:
         raise DataError(
-            f"a probe of {len(labels)} taxa from {len(features)} examples would be fitted for hours; make prototypes "
-            "(`prototypes build`), or give --most-examples a smaller number"
+            f"a probe of {number_of(len(labels), 'taxon', 'taxa')} from {number_of(len(features), 'example')} would be fitted for "
+            "hours; make prototypes (`prototypes build`), or give --most-examples a smaller number"
         )
     strength, folds, tested = _chosen_strength(features, label_of_N, groups, progress)
     weights_CD, bias_C, mean_D = _fitted(features, label_of_N, strength)

@@ -17,6 +17,7 @@ from bioclip_core.labels.building import build_label_set
 from bioclip_core.labels.label_set import GROUP, LABEL, LabelSet, custom_labels
 from bioclip_core.models import FoundModel
 from bioclip_core.next_commands import command, free_name
+from bioclip_core.nouns import number_of
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation.config import EvaluationConfig
@@ -87,15 +88,13 @@ def ask(
     if config.labels is not None:
         labels = LabelSet.open(config.labels)
         labels.check_encoder(found.identity())
-        described = f"the label set {config.labels}, {len(labels)} labels"
+        described = f"the label set {config.labels}, {number_of(len(labels), 'label')}"
     elif wanted is not None:
         labels = _built(config, wanted, encoder, folder, progress)
-        described = f"text labels of the same taxa: {len(labels)} labels ({config.caption} captions)"
+        described = f"text labels of the same taxa: {number_of(len(labels), 'label')} ({config.caption} captions)"
     else:
         labels = _built(config, taxa, encoder, folder, progress)
-        described = (
-            f"text labels of every taxon of the catalog, all splits: {len(labels)} labels ({config.caption} captions)"
-        )
+        described = f"text labels of every taxon of the catalog, all splits: {number_of(len(labels), 'label')} ({config.caption} captions)"
     number_T = np.array([-1 if taxon.rank is None else number for number, taxon in enumerate(taxa)])
     return Question(
         labels, described, truths_of(taxa, labels), number_T[catalog.taxon_of_N], tuple(taxon.scientific_name for taxon in taxa)
@@ -125,7 +124,7 @@ def _custom(config: EvaluationConfig, catalog: Catalog, encoder: Encoder) -> Que
     rows = [row_of.get(cell, -1) for cell in distinct]
     if max(rows, default=-1) < 0:
         raise DataError(
-            f"none of {len(labels)} labels is in the column {config.truth_column} of {catalog.file}, which has "
+            f"none of {number_of(len(labels), 'label')} is in the column {config.truth_column} of {catalog.file}, which has "
             f"{', '.join(distinct[:5]) or 'no words'}; give --truth-column another one, or the labels' words as they are there"
         )
     groups = labels.spans(GROUP)
@@ -139,5 +138,5 @@ def _custom(config: EvaluationConfig, catalog: Catalog, encoder: Encoder) -> Que
     }
     number = {cell: place for place, cell in enumerate(distinct)}
     truth_of_row = np.array([number.get(cell, -1) for cell in cells], dtype=np.int64)
-    described = f"{len(labels)} custom labels against the catalog's column {config.truth_column}"
+    described = f"{number_of(len(labels), 'custom label')} against the catalog's column {config.truth_column}"
     return Question(labels, described, truths, truth_of_row, tuple(distinct))

@@ -13,6 +13,7 @@ from bioclip_core.errors import DataError, ImageError, SourceError
 from bioclip_core.files.documents import parse_document
 from bioclip_core.identity import sha256_of
 from bioclip_core.images.regions import EncodedRegion
+from bioclip_core.nouns import number_of
 from bioclip_core.progress import silent
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.catalog.ahead import in_order, threads_for
@@ -80,7 +81,7 @@ def _check_index(folder: Path, manifest: Manifest) -> tuple[list[Problem], dict[
         for shard, member, offset, size in zip(*columns, strict=True):
             places.setdefault(shard, {})[member] = (offset, size)
         if len(catalog) != manifest.samples:
-            texts.append(f"it has {len(catalog)} samples, and the manifest {manifest.samples}")
+            texts.append(f"it has {number_of(len(catalog), 'sample')}, and the manifest {manifest.samples}")
     except (SourceError, KeyError) as error:
         return [Problem(INDEX_FILE, text) for text in (*texts, f"it cannot be read: {error}")], None
     return [Problem(INDEX_FILE, text) for text in texts], places
@@ -117,7 +118,7 @@ def _check_shard(file: Path, shard: Shard, listed: _Places | None, decode: bool)
             if reason:
                 bad.append(f"{name}: {reason}")
     except (tarfile.TarError, EOFError, OSError) as error:
-        yield f"its members cannot be read any further after {len(images)} images: {error}"
+        yield f"its members cannot be read any further after {number_of(len(images), 'image')}: {error}"
     yield from _shortened(bad)
     yield from _compared(images, texts, shard, listed)
 
@@ -128,7 +129,7 @@ def _compared(images: _Places, texts: set[str], shard: Shard, listed: _Places | 
     yield from _shortened([f"{stem}: its image lacks a JSON member" for stem in sorted(stems - texts)])
     yield from _shortened([f"{stem}: its JSON member lacks an image" for stem in sorted(texts - stems)])
     if len(images) != shard.samples:
-        yield f"it has {len(images)} images, and the manifest says {shard.samples}"
+        yield f"it has {number_of(len(images), 'image')}, and the manifest says {shard.samples}"
     if listed is not None:
         missing, both = sorted(listed.keys() - images.keys()), sorted(listed.keys() & images.keys())
         yield from _shortened([f"{name}: the index has it and the tar does not" for name in missing])

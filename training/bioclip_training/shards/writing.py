@@ -37,7 +37,7 @@ class Written:
     resumed_at: int
     """Rows that an earlier call had finished; all of them if nothing was left to do."""
     notes: tuple[str, ...] = ()
-    """What the first look at the images found."""
+    """Findings of the first look at the images."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import DataError, SourceError, first_line
 from bioclip_core.files.documents import as_recorded, read_document
+from bioclip_core.nouns import number_of
 from bioclip_core.tables.parquet_limits import check_whole
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.catalog.trained_models import origin_of
@@ -78,8 +79,8 @@ def compare_with(other: Other, catalog: Catalog, answers: Answers) -> dict[str, 
     common = [place for place, key in enumerate(keys) if key in there]
     if not common:
         raise DataError(
-            f"compare {other.source}: it has none of these {len(keys)} images; two evaluations compare when they are of the same part "
-            "of one catalog"
+            f"compare {other.source}: it has none of these {number_of(len(keys), 'image')}; two evaluations compare when they are of the "
+            "same part of one catalog"
         )
     by_rank = {}
     for level, scores in answers.scores.items():

@@ -77,7 +77,7 @@ def _names(comparison: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, 
         return short
     if long[0] != long[1]:
         return long
-    labels = [re.sub(r"[,:] \d+ labels.*", "", said) for said in (comparison["labels"], comparison["other_labels"])]
+    labels = [re.sub(r"[,:] \d+ labels?\b.*", "", said) for said in (comparison["labels"], comparison["other_labels"])]
     if all(labels) and labels[0] != labels[1]:
         return f"{short[0]} with {labels[0]}", f"{short[0]} with {labels[1]}"
     return f"{short[0]} now", f"{short[0]} before"

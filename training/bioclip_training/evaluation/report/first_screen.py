@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from bioclip_core.model_names import described
+from bioclip_core.nouns import number_of
 from bioclip_training.evaluation.comparing.by_taxon import UNKNOWN_LABELLED
 from bioclip_training.evaluation.comparing.verdict import KEEP_OLD, LABEL_MORE, NONE, SAME, USE_NEW
 from bioclip_training.evaluation.markup import interval, percent, points
@@ -46,7 +47,7 @@ def title_of(outcome: Outcome) -> str:
 def first_screen(outcome: Outcome, body: str) -> str:
     """Return heading, verdict, figures and links; ``body`` are the sections below, of which some may be missing."""
     config, images = outcome.config, outcome.metrics["images"]
-    taxa = f"{images['taxa']} {'taxon' if images['taxa'] == 1 else 'taxa'}"
+    taxa = number_of(images["taxa"], "taxon", "taxa")
     on = f"On {', '.join(config.splits)} of {outcome.catalog.file.name}: {counted(images['n'], images['groups'])}, {taxa}."
     links = [f'<li><a href="#{anchor}">{text}</a></li>' for anchor, text in _SECTIONS if f'id="{anchor}"' in body]
     return "".join(
@@ -93,7 +94,7 @@ def _tiles(outcome: Outcome) -> str:
             ("old model", percent(row["other_top1"]), counted(row["n"], row["groups"])),
             ("new model", percent(row["top1"]), counted(row["n"], row["groups"])),
             ("difference in points", points(row["difference"]), between),
-            ("better / worse", f"{row['gained']} / {row['lost']}", f"of {row['n']} images"),
+            ("better / worse", f"{row['gained']} / {row['lost']}", f"of {number_of(row['n'], 'image')}"),
         ]
     else:
         tiles = [
@@ -148,11 +149,15 @@ def _exceptions(outcome: Outcome) -> str:
     lines = [f"The best answer is chosen among {outcome.answers.question.described}."]
     if exact["unanswerable"]:
         lines.append(
-            f"{exact['unanswerable']} images are of taxa that are not in the label set, so no answer can be right; of "
-            f"the other {exact['answerable']['n']}, {percent(exact['answerable']['top1'])} are right."
+            f"{number_of(exact['unanswerable'], 'image shows a taxon that is', 'images show taxa that are')} not in the label "
+            f"set, so no answer can be right; of the other {exact['answerable']['n']}, {percent(exact['answerable']['top1'])} are right."
         )
     if images["failed"]:
-        lines.append(f"{images['failed']} images could not be used; they are listed below and not part of any figure.")
+        lines.append(
+            f"{number_of(images['failed'], 'image')} could not be used: listed below, and not part of any figure."
+        )
     if images["without_name"]:
-        lines.append(f"{images['without_name']} rows lack a name to compare with and are not part of any figure.")
+        lines.append(
+            f"{number_of(images['without_name'], 'row')} without a name to compare with: not part of any figure."
+        )
     return f"<p>{escape(' '.join(lines))}</p>"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from bioclip_core.nouns import number_of
 from bioclip_training.evaluation import plots
 from bioclip_training.evaluation.consensus import JUDGED
 from bioclip_training.evaluation.markup import image, number, percent, remark, section, table
@@ -89,7 +90,7 @@ def failures(outcome: Outcome) -> str:
     rows = [[uris[row], reason] for row, reason in listed[:_MOST_FAILURES]]
     more = len(listed) - len(rows)
     return section(
-        f"{len(outcome.failures)} images could not be used",
+        f"{number_of(len(outcome.failures), 'image')} could not be used",
         table(["image", "reason"], rows, "Unusable images"),
         remark(f"{more} more; examples.parquet has all images of the evaluation.") if more > 0 else "",
     )
@@ -109,7 +110,7 @@ def provenance(outcome: Outcome) -> str:
         "labels": labels["described"],
         "label set": labels["id"],
         "truth": found["truths"],
-        "catalog": f"{catalog['file']}, {catalog['rows']} rows",
+        "catalog": f"{catalog['file']}, {number_of(catalog['rows'], 'row')}",
         "catalog sha256": catalog["sha256"],
         "options": options,
         "versions": ", ".join(f"{name} {value}" for name, value in found["versions"].items()),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bioclip_core.images.thumbnails import mime_type
+from bioclip_core.nouns import number_of
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation import plots
 from bioclip_training.evaluation.markup import image, percent, remark, section
@@ -46,7 +47,8 @@ def pairs(outcome: Outcome) -> str:
 
 def _pair(pair: Mapping[str, Any], catalog: Catalog) -> str:
     first, second = pair["first"], pair["second"]
-    lines = [f"{pair['wrong']} of {pair['first_images']} images of {first} were answered as {second}"]
+    were = "was" if pair["wrong"] == 1 else "were"
+    lines = [f"{pair['wrong']} of {number_of(pair['first_images'], 'image')} of {first} {were} answered as {second}"]
     if pair["back"]:
         lines.append(f"{pair['back']} of {pair['second_images']} the other way round")
     figures = "".join(_figure(example, catalog) for example in pair["examples"])
