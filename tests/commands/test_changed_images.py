@@ -102,6 +102,18 @@ def test_a_beginning_that_no_image_has_is_reported(bioclip: Bioclip, images: Pat
     assert "--replace-prefix: no image has a name that begins with /nowhere" in said.out
 
 
+@pytest.mark.parametrize("command", ["probe build", "prototypes build", "train"])
+def test_a_beginning_is_not_replaced_in_shards_and_that_is_reported(
+    bioclip: Bioclip, images: Path, command: str
+) -> None:
+    assert bioclip(*COMMANDS["shards write"]).code == 0
+    asked = ["made" if word == "c.parquet" else "other" if word == "made" else word for word in COMMANDS[command]]
+    said = bioclip(*asked, "--replace-prefix", f"{images}=/elsewhere")
+    assert said.code == 0, said.err
+    assert "--replace-prefix is without effect on the shards made, which hold their images" in said.out
+    assert "no image has a name" not in said.out
+
+
 @pytest.mark.parametrize("some_are_there", [False, True])
 def test_a_catalog_is_built_of_moved_images_with_the_option_that_is_given(
     bioclip: Bioclip, tmp_path: Path, some_are_there: bool

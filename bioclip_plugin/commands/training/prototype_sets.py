@@ -26,6 +26,7 @@ from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import first_of, log_lines, print_lines, print_table, printable
 from bioclip_plugin.running.label_choice import label_folder_here
+from bioclip_training.catalog.first_look import ignored_prefix_lines
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.evaluation.features import FeatureBook, say_first
 from bioclip_training.evaluation.probing import MOST_EXAMPLES, check_scikit_learn, fit_probe
@@ -117,6 +118,8 @@ def _build(
     if encoded is None:
         with log_lines(console):
             say_first(catalog, catalog.rows_of(request.split), request.replace_prefix)
+    else:
+        print_lines(console, *ignored_prefix_lines([request.data], request.replace_prefix))
     compute = choose_compute(request.device, request.precision)
     encoder = open_encoder(found, compute)
     console.print(f"Model {request.model} on {compute.described()}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -88,7 +88,9 @@ def failures_of(read: Callable[[int], object], wanted: list[int]) -> Failures:
 
 
 def unused_prefix_lines(catalogs: Sequence[Catalog], replace_prefix: Sequence[str]) -> list[str]:
-    """Return a line for each old beginning of ``--replace-prefix`` that no image of the catalogs has."""
+    """Return a line for each old beginning of ``--replace-prefix`` that no image of the catalogs has; nothing without a catalog."""
+    if not catalogs:
+        return []
     lines = []
     for old, new in PathOptions(replace_prefix=tuple(replace_prefix)).prefixes.items():
         moved = MovedNames({old: new}, Path())
@@ -96,6 +98,15 @@ def unused_prefix_lines(catalogs: Sequence[Catalog], replace_prefix: Sequence[st
         if not any(moved.of(uri) or moved.of(path) for uri, path in names):
             lines.append(f"--replace-prefix: no image has a name that begins with {old}")
     return lines
+
+
+def ignored_prefix_lines(shards: Iterable[Path], replace_prefix: Sequence[str]) -> list[str]:
+    """Return a line for each folder of shards for which ``--replace-prefix`` was given: they hold their images."""
+    return [
+        f"--replace-prefix is without effect on the shards {folder}, which hold their images: leave it out"
+        for folder in shards
+        if replace_prefix
+    ]
 
 
 def unverified_lines(what: str, unverified: int, images: int) -> list[str]:

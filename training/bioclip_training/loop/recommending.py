@@ -201,7 +201,7 @@ def commands_of(config: TrainConfig, trained: str | None, *, is_capped: bool) ->
         "precision": None if config.precision == "auto" else config.precision,
     }
     examples: dict[str, Any] = {
-        **computing, "replace_prefix": config.replace_prefix,
+        **computing, "replace_prefix": () if Path(config.data).is_dir() else config.replace_prefix,
         "dev_fraction": None if config.dev_fraction == DEV_FRACTION else config.dev_fraction,
     }  # fmt: skip
     labels = {name: free_name(f"{config.output}_{word}") for name, word in
