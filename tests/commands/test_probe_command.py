@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from pyarrow import parquet
 
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.taxonomy import Taxon
-from bioclip_training.catalog.rows import CatalogRow, table_from
+from bioclip_training.catalog.rows import Catalog, CatalogRow, table_from
 
 COLOURS = {"Red": (240, 20, 20), "Yellow": (230, 220, 20), "Purple": (200, 20, 210)}
 BUILD = ("probe", "build", "--data", "catalog.parquet", "--model", "fake", "--output", "probe")
@@ -34,7 +35,9 @@ def catalog(bioclip: Bioclip) -> Path:
             pixel = np.clip(np.array(colour) + random.integers(-15, 16, 3), 0, 255)
             Image.new("RGB", (12, 12), tuple(pixel.tolist())).save(uri)
             taxon = Taxon("Fictia", family="Mixidae", genus=genus, species="fictus")
-            rows.append(CatalogRow(uri, taxon, group=f"{genus}{number}", split="val" if number > 7 else "train"))
+            digest = hashlib.sha256(Path(uri).read_bytes()).hexdigest()
+            split = "val" if number > 7 else "train"
+            rows.append(CatalogRow(uri, taxon, group=f"{genus}{number}", split=split, sha256=digest))
     parquet.write_table(table_from(rows), "catalog.parquet")
     return Path("catalog.parquet")
 
@@ -54,6 +57,37 @@ def test_a_probe_is_built_measured_and_answers(bioclip: Bioclip) -> None:
         named = {Path(row["uri"]).stem: row["scientific_name"] for row in csv.DictReader(file)}
     assert len(named) == 33
     assert all(answer == f"{name.split('_')[0]} fictus" for name, answer in named.items())
+
+
+@pytest.mark.usefixtures("catalog")
+@pytest.mark.parametrize("kind", ["probe", "prototypes"])
+def test_images_that_a_label_set_was_made_of_are_marked_or_refused_when_it_is_evaluated(
+    bioclip: Bioclip, kind: str
+) -> None:
+    asked = (
+        "evaluate",
+        "--data",
+        "catalog.parquet",
+        "--model",
+        "fake",
+        "--labels",
+        "probe",
+        "--no-few-shot",
+        "--output",
+    )
+    assert bioclip(kind, *BUILD[1:]).code == 0
+    learnt = len(Catalog.open("catalog.parquet").rows_of("train"))
+    said = bioclip(*asked, "learnt", "--split", "train")
+    assert said.code == 0, said.err
+    assert f"images of train that the label set was trained on: {learnt}, measured since" in said.out
+    page = Path("learnt/report.html").read_text("utf-8")
+    assert f"{learnt} of the evaluated images are in the training data of the label set" in page
+    held_out = bioclip(*asked, "new", "--split", "val")
+    assert (held_out.code, "trained on" in held_out.out) == (0, False)
+    assert bioclip(kind, *BUILD[1:], "--split", "all", "--force").code == 0
+    refused = bioclip(*asked, "all", "--split", "val")
+    assert (refused.code, "9 of its 9 images in the training data of probe" in refused.err) == (1, True)
+    assert bioclip("labels", "doctor", "probe").code == 0
 
 
 @pytest.mark.usefixtures("catalog")

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 from rich.console import Console
 
 from bioclip_core.device import choose_compute
@@ -28,6 +29,7 @@ from bioclip_plugin.commands.reporting import first_of, log_lines, print_lines, 
 from bioclip_plugin.running.label_choice import label_folder_here
 from bioclip_training.catalog.first_look import ignored_prefix_lines
 from bioclip_training.catalog.rows import Catalog
+from bioclip_training.catalog.trained_on import TRAINED_ON, Seen
 from bioclip_training.evaluation.features import FeatureBook, say_first
 from bioclip_training.evaluation.probing import MOST_EXAMPLES, check_scikit_learn, fit_probe
 from bioclip_training.evaluation.prototyping import (
@@ -132,6 +134,7 @@ def _build(
     _print_examples(console, examples, catalog, book, request.most_examples)
     with _replacing(output) as folder:
         build(catalog, _Images(encoder, compute.device, examples, held_out), folder)
+        Seen.of(catalog, np.array(examples.rows, dtype=np.int64)).write(folder)  # evaluate tells them from new images
     failed = f", {len(book.failures)} failed" if book.failures else ""
     print_lines(
         console,
@@ -178,7 +181,8 @@ def _replacing(output: Path) -> Iterator[Path]:
         with folder_beside(target) as draft:
             yield draft
             (target / MANIFEST).unlink()  # until the last file is there, the folder is an unfinished label set
-            for name in (EMBEDDINGS, TAXA, MANIFEST):
+            (target / TRAINED_ON).parent.mkdir(exist_ok=True)
+            for name in (EMBEDDINGS, TAXA, TRAINED_ON, MANIFEST):
                 (draft / name).replace(target / name)
     except OSError as error:
         raise LabelSetError(f"label set {output} cannot be replaced: {error.strerror or error}") from error

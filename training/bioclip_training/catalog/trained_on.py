@@ -1,4 +1,4 @@
-"""Regions and groups of a catalog as numbers by content, and those that a model was trained on, kept with its checkpoint."""
+"""Regions and groups of a catalog as numbers by content, and those that a model or label set was made from, kept in its folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from bioclip_core.errors import DataError
 from bioclip_training.catalog.recorded import is_hash
 from bioclip_training.catalog.rows import Catalog
 
-_FILE = Path("training", "trained_on.npz")
+TRAINED_ON = Path("training", "trained_on.npz")
+"""Place of the list in the folder of a model, or of a label set made of example images."""
 _PLACE = (("bboxX", 0.0), ("bboxY", 0.0), ("bboxWidth", 1.0), ("bboxHeight", 1.0))
 """Columns of a box, and the box of a whole image."""
 _BOX_UNIT = 10_000
@@ -62,21 +63,21 @@ class Seen:
         learnt_N = self.has_regions(catalog, rows) | self.has_groups(catalog, rows)
         return learnt_N, not (region_numbers(catalog)[rows[~learnt_N]] == _UNKNOWN).any()
 
-    def write(self, model: Path) -> None:
-        """Keep them in a model's folder."""
-        file = model / _FILE
+    def write(self, folder: Path) -> None:
+        """Keep them in the folder of a model or label set."""
+        file = folder / TRAINED_ON
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("wb") as out:
             np.savez(out, regions=self.regions, groups=self.groups)
 
 
-def trained_on(model: Path | None) -> Seen | None:
-    """Return what the model of a folder was trained on; None if the folder does not say.
+def trained_on(folder: Path | None) -> Seen | None:
+    """Return what the model or label set of a folder was made from; None if the folder does not say.
 
     Raises:
         DataError: if the file is damaged.
     """
-    if model is None or not (file := model / _FILE).is_file():
+    if folder is None or not (file := folder / TRAINED_ON).is_file():
         return None
     try:
         with np.load(file, allow_pickle=False) as stored:

@@ -1,9 +1,10 @@
-"""Images of an evaluation that the model was trained on: refused, left out or measured all the same, and then marked."""
+"""Images of an evaluation that the model or its label set was made from: refused, left out, or measured and then marked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ class AlreadySeen:
     first: str
     of_train: int = 0
     """Images of the catalog's own ``train`` that were asked for and that a model was trained on; they are measured."""
+    learner: str = "the model"
+    """``the label set`` if only a label set of example images was made from them."""
 
     @property
     def lines(self) -> list[str]:
@@ -41,15 +44,15 @@ class AlreadySeen:
                 if self.decision == "leave-out"
                 else "measured all the same, so that the figures are too good"
             )
-            lines.append(f"images in the training data of the model: {self.images} (first: {self.first}), {done}")
+            lines.append(f"images in the training data of {self.learner}: {self.images} (first: {self.first}), {done}")
         if self.of_train:
             lines.append(
-                f"images of train that the model was trained on: {self.of_train}, measured since they were asked for; their accuracy is "
-                "memory and says nothing about new images"
+                f"images of train that {self.learner} was trained on: {self.of_train}, measured since they were asked for; their "
+                "accuracy is memory and says nothing about new images"
             )
         if self.of_groups:
             lines.append(
-                f"images of groups with the name of one that the model was trained on, so that they may look easier: {self.of_groups}"
+                f"images of groups with the name of one that {self.learner} was trained on, so that they may look easier: {self.of_groups}"
             )
         return lines
 
@@ -66,7 +69,7 @@ class AlreadySeen:
 def rows_to_measure(
     config: EvaluationConfig, catalog: Catalog, rows: NDArray[np.int64], models: Sequence[FoundModel]
 ) -> tuple[NDArray[np.int64], AlreadySeen]:
-    """Return the rows to measure, and how many of them the models have seen in training.
+    """Return the rows to measure, and how many of them the models, or label sets of example images, were made from.
 
     Rows of the catalog's own ``train`` that were asked for are measured, and counted if a model was trained on them: by its list
     of training images, or since it was trained on this very catalog.
@@ -79,17 +82,24 @@ def rows_to_measure(
     # Their dev part is not trained on, and is a part of its own.
     is_dev_N = np.isin(rows, catalog.rows_of("dev"))
     asked_N = ~trained_N | is_dev_N
-    seen = Seen.together(filter(None, (trained_on(found.folder) for found in models)))
+    labels = [Path(folder) for folder in (config.labels, config.compare_labels) if folder]
+    of_models = Seen.together(filter(None, (trained_on(found.folder) for found in models)))
+    seen = Seen.together([of_models, *filter(None, map(trained_on, labels))])
     seen_N = seen.has_regions(catalog, rows) & asked_N
     of_group_N = seen.has_groups(catalog, rows) & asked_N & ~seen_N
     first = catalog.key(int(rows[seen_N][0])) if seen_N.any() else ""
     trained = (origin_of(found.folder).get("trained", {}) for found in models)
     is_own = any(one.get("data_sha256") == catalog.identity for one in trained)
     of_train_N = ~asked_N & (seen.has_regions(catalog, rows) | is_own)
-    found = AlreadySeen(int(seen_N.sum()), int(of_group_N.sum()), config.trained_images, first, int(of_train_N.sum()))
+    of_models_N = of_models.has_regions(catalog, rows) | of_models.has_groups(catalog, rows) | (is_own & ~asked_N)
+    is_labels = bool(labels) and not of_models_N.any()
+    found = AlreadySeen(
+        int(seen_N.sum()), int(of_group_N.sum()), config.trained_images, first, int(of_train_N.sum()),
+        "the label set" if is_labels else "the model",
+    )  # fmt: skip
     if not found.images or config.trained_images == "keep":
         return rows, found
-    named = " and ".join(model.name for model in models)
+    named = " and ".join(map(str, labels)) if is_labels else " and ".join(model.name for model in models)
     of = f"{found.images} of its {number_of(len(rows), 'image')}"
     said = f"--data {config.data}, {', '.join(config.splits)}: {of} in the training data of {named}"
     if config.trained_images == "refuse":

@@ -32,12 +32,13 @@ def meaningless_before(model: str, labels: int, images: int, unanswerable: int) 
 
 
 def trained_images(found: Mapping[str, Any]) -> str:
-    """Return a remark on measured images that the model was trained on, for ``trained_images`` of the metrics; empty without any."""
+    """Return a remark on measured images that the model or label set was made from, from the metrics; empty without any."""
     measured = found["of_train"] + (found["images"] if found["decision"] == "keep" else 0)
     if not measured:
         return ""
     many = f"{measured} of the evaluated images are" if measured > 1 else "1 of the evaluated images is"
-    return f"{many} in the training data of the model: that accuracy is memory, and says nothing about new images."
+    learner = found.get("learner", "the model")
+    return f"{many} in the training data of {learner}: that accuracy is memory, and says nothing about new images."
 
 
 def few_examples(few: Mapping[str, Any], shots: int) -> str:
