@@ -232,7 +232,7 @@ class Stop:
         self._event = threading.Event()
 
     def takes(self, seconds: float) -> None:
-        """State the time that the work needs until it asks the next time: so long it is waited for after a signal."""
+        """State the time that the work needs until it asks the next time: after a signal it is given as much."""
         for guard in _active:
             guard.patience_s = seconds
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from command_samples import Bioclip
 from PIL import Image
-from pyarrow import parquet
+from pyarrow import concat_tables, parquet
 
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.taxonomy import Taxon
@@ -88,6 +88,19 @@ def test_images_that_a_label_set_was_made_of_are_marked_or_refused_when_it_is_ev
     refused = bioclip(*asked, "all", "--split", "val")
     assert (refused.code, "9 of its 9 images in the training data of probe" in refused.err) == (1, True)
     assert bioclip("labels", "doctor", "probe").code == 0
+
+
+def test_examples_without_a_scientific_name_are_skipped_and_counted(bioclip: Bioclip, catalog: Path) -> None:
+    rows = [CatalogRow(f"examples/{genus}_0.png", Taxon(common_name="a beast"), split="train") for genus in COLOURS]
+    named = parquet.read_table(catalog)
+    parquet.write_table(concat_tables([named, table_from(rows).cast(named.schema)]), catalog)
+    said = bioclip(*BUILD)
+    assert said.code == 0, said.err
+    assert "Skipped: 3 images of train without a scientific name; the first is examples/Red_0.png" in said.out
+    assert "of val without" not in said.out
+    learnt = int(said.out.split("Examples: ")[1].split()[0])
+    capped = bioclip(*BUILD, "--force", "--most-examples", learnt)
+    assert "(--most-examples)" not in capped.out  # all that have a name are examples
 
 
 @pytest.mark.usefixtures("catalog")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 
 from bioclip_core.device import choose_compute
@@ -132,6 +133,7 @@ def _build(
         examples = examples_of(catalog, request.split, book, most_examples=request.most_examples, progress=line.stage)
         held_out = held_out_of(catalog, request.split, book, progress=line.stage)
     _print_examples(console, examples, catalog, book, request.most_examples)
+    print_lines(console, *_nameless_lines(catalog, [examples.part, *(sample.part for sample in held_out)]))
     with _replacing(output) as folder:
         build(catalog, _Images(encoder, compute.device, examples, held_out), folder)
         Seen.of(catalog, np.array(examples.rows, dtype=np.int64)).write(folder)  # evaluate tells them from new images
@@ -260,10 +262,10 @@ def _build_joined(
 def _print_examples(
     console: Console, examples: Sample, catalog: Catalog, book: FeatureBook, most_examples: int | None
 ) -> None:
-    uris, rows = catalog.column("uri"), catalog.rows_of(examples.part)
+    uris, (rows, _) = catalog.column("uri"), _named_and_nameless(catalog, examples.part)
     is_capped = most_examples is not None and len(rows) > most_examples
     used = {taxon.lineage for taxon in examples.taxa}
-    all_taxa = {taxon for taxon in map(catalog.taxon, rows.tolist()) if taxon.rank is not None} if is_capped else set()
+    all_taxa = set(map(catalog.taxon, rows.tolist())) if is_capped else set()
     unused = sorted(taxon.scientific_name for taxon in all_taxa if taxon.lineage not in used)
     counts = Counter(taxon.lineage for taxon in examples.taxa)
     single = sorted({taxon.scientific_name for taxon in examples.taxa if counts[taxon.lineage] == 1})
@@ -278,6 +280,25 @@ def _print_examples(
         else "",
         f"With a single example, so that its quality cannot be measured: {first_of(single, _SHOWN)}" if single else "",
     )
+
+
+def _nameless_lines(catalog: Catalog, parts: Iterable[str]) -> Iterator[str]:
+    """Yield a line for each part with images that have no name at any rank, with which no label can be made or compared."""
+    for part in parts:
+        _, nameless = _named_and_nameless(catalog, part)
+        if len(nameless):
+            yield (
+                f"Skipped: {number_of(len(nameless), 'image')} of {part} without a scientific name; the first is "
+                f"{printable(catalog.key(int(nameless[0])))}"
+            )
+
+
+def _named_and_nameless(catalog: Catalog, part: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows of a part with a name at some rank, and those without."""
+    is_named_T = np.array([taxon.rank is not None for taxon in catalog.taxa], dtype=bool)
+    rows = catalog.rows_of(part)
+    is_named_N = is_named_T[catalog.taxon_of_N[rows]]
+    return rows[is_named_N], rows[~is_named_N]
 
 
 def _print_accuracy(console: Console, found: Sequence[Accuracy], held_out: Sequence[Sample]) -> None:
