@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from bioclip_core.cells import column_name, moment_of, plain_cells
 from bioclip_core.names import clean_name
@@ -15,7 +14,6 @@ from bioclip_training.catalog.rows import LabelledItem
 from bioclip_training.catalog.sources import SkippedRow
 
 ANSWER = "answer of a model"
-_UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def reviewed_answer(item: LabelledItem) -> LabelledItem | SkippedRow:
@@ -29,7 +27,7 @@ def reviewed_answer(item: LabelledItem) -> LabelledItem | SkippedRow:
             "the row has an answer of a model and no review; review it, or give a table with names that people gave"
         )
         return SkippedRow(item.uri, item.source, ANSWER, reason)
-    moment = moment_of(cells.get("reviewedat")) or _UNKNOWN_TIME
+    moment = moment_of(cells.get("reviewedat"))
     kept = {key: value for key, value in item.cells.items() if column_name(str(key)) not in NAME_COLUMNS}
     verdict = verdict_of(word) if word else "taxon"
     if verdict == "taxon":

@@ -88,8 +88,10 @@ def _last_of_each(reviews: Sequence[Review]) -> list[list[Review]]:
     Reviews without the name of a person count only if there are no others.
     """
     named = [review for review in reviews if _evidence(review).standing is Standing.REVIEW] or list(reviews)
-    last = max(review.reviewed_at for review in named)
-    at_last = [review for review in named if review.reviewed_at == last]
+    # A moment after today is a mistake; of several such, the order counts.
+    moments = [(_evidence(review).last, review.reviewed_at) for review in named]
+    last = max(moments)
+    at_last = [review for review, moment in zip(named, moments, strict=True) if moment == last]
     of_person: dict[str, list[Review]] = {}
     for review in at_last:
         of_person.setdefault(" ".join(review.reviewer.casefold().split()), []).append(review)

@@ -190,7 +190,7 @@ def warnings_of(counted: Overview) -> list[str]:
     counts = (
         ("identical images with contradictory labels", found.get("conflicting")),  # in catalogs of earlier versions
         ("occurrence ids of plain numbers with other taxa in another source, not taken for the same", merging.get("loose_occurrences")),
-        (f"rows with a date of identification that does not count (the first: {printable(undated.get('first', ''))})", undated.get("rows")),
+        (f"dates of identifications or reviews that do not count (the first: {printable(undated.get('first', ''))})", undated.get("rows")),
         ("pairs of nearly equal images with different labels", found.get("near_pairs_of_other_taxa")),
         ("groups on both sides of the sources' own splits, so that the held-out rows look easier", facts.get("groups_on_both_sides")),
         ("rows moved out of train, since another source holds their groups out", facts.get("moved_to_held_out")),

@@ -224,6 +224,25 @@ def test_a_date_that_cannot_be_true_decides_nothing_and_is_named(tmp_path: Path,
     assert built.facts["dates_not_read"] == {"rows": 1, "first": f"{written}: {fault}"}
 
 
+@pytest.mark.parametrize("verdict", ["", "blank"])
+def test_a_review_of_the_future_yields_to_every_other_one_and_is_named(tmp_path: Path, verdict: str) -> None:
+    save(tmp_path, 1, 2)
+    wrong = {"verdict": verdict} if verdict else FOX
+    ahead = [{"image": f"{n}.png", **wrong, "at": datetime(2999, 1, 1, tzinfo=UTC)} for n in (1, 2)]
+    table = source_of(tmp_path, [{"image": f"{n}.png", **LYNX} for n in (1, 2)])
+    catalog, built = build(
+        tmp_path, table, reviews(tmp_path, *ahead), reviews(tmp_path, {"image": "1.png", **MOTH}, name="new.db")
+    )
+    left = {} if verdict else {"2.png": "Vulpes ficta"}  # a person's review all the same
+    assert labels(catalog) == {"1.png": "Invenia alba", **left}
+    assert built.facts["dates_not_read"] == {"rows": 2, "first": "2999-01-01T00:00:00Z: it is after today"}
+    assert {row["other_evidence"] for row in listed(built.merged) if row["other_source"] == "store.db"} == {
+        "review by Ann"
+    }
+    if not verdict:
+        assert catalog.table.column("date_identified").to_pylist() == ["2021-05-01T12:00:00Z", ""]
+
+
 def test_compatible_names_become_the_more_specific_one(tmp_path: Path) -> None:
     save(tmp_path, 1, 2)
     coarse = source_of(tmp_path, [{"image": f"{n}.png", **GENUS} for n in (1, 2)], "coarse.csv")
@@ -353,7 +372,7 @@ def test_a_wrong_label_neither_trains_nor_holds_a_group_back(tmp_path: Path) -> 
 
 def test_a_review_of_the_image_counts_before_a_newer_one_of_its_event(tmp_path: Path) -> None:
     save(tmp_path, 1, 2, 3)
-    table = source_of(tmp_path, [{"image": f"{n}.png", **MOTH, "dateIdentified": "2040"} for n in (1, 2, 3)])
+    table = source_of(tmp_path, [{"image": f"{n}.png", **MOTH, "dateIdentified": "2022"} for n in (1, 2, 3)])
     store = reviews(
         tmp_path,
         {"image": "1.png", **FOX, "at": NOON - timedelta(days=99)},
@@ -556,6 +575,8 @@ def test_evidence_is_read_from_a_row_and_says_what_it_is() -> None:
         "identification of 2020": {"dateidentified": 2020},
         "identification of 2019-01-01/2020-12-31": {"dateidentified": "2019/2020"},
         "catalogue name": {"dateidentified": "s.d."},
+        "review by Ann": {"evidence": "review", "identifiedby": "Ann", "sha256": "0a"},
+        "catalogue name by Ann": {"evidence": "review", "identifiedby": "Ann"},
         "review by Ann of 2021-05-01T12:00:00Z": {"evidence": "review", "identifiedby": "Ann", "dateidentified": "2021-05-01T12:00:00Z"},
     }  # fmt: skip
     assert [str(evidence_of(cells)) for cells in said.values()] == list(said)

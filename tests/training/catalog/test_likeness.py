@@ -54,3 +54,12 @@ def test_a_slip_is_found_in_small_and_large_genera(place: int, letter: str, othe
     slip = f"Fictus {'inventatus'[:place]}{letter}{'inventatus'[place:]}"
     many = [(f"Fictus quo{chr(97 + at % 26)}{chr(97 + at // 26)}lensis", 4, "a") for at in range(others)]
     assert spellings((name, 8, "a"), (slip, 1, "a"), *many).suspects().get(slip) == name
+
+
+def test_near_names_that_are_kept_are_found_by_one_letter_among_many_names() -> None:
+    few = [("Bos taurus", 5, "a"), ("Bos gaurus", 4, "a"), ("Fictus inventatus", 5, "a"), ("Fictus invemtutus", 4, "a")]
+    many = [(f"Fictus quo{chr(97 + at % 26) * 3}{chr(97 + at // 26) * 3}lensis", 4, "a") for at in range(600)]
+    pair, further = ("Bos gaurus", "Bos taurus"), ("Fictus invemtutus", "Fictus inventatus")
+    assert list(spellings(*few).near_pairs()) == [pair, further]
+    assert list(spellings(*few, *many).near_pairs()) == [pair]
+    assert (spellings(*few).letters_compared, spellings(*few, *many).letters_compared) == (2, 1)

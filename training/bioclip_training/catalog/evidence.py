@@ -16,9 +16,12 @@ DATE_COLUMNS = ("dateidentified", "reviewedat")
 """Columns with the date on which a person identified the image, the first with a value."""
 BASIS_COLUMN = "evidence"
 """Column of our own catalogs with the kind of evidence of each label, so that a catalog can be a source again."""
+_OWN_COLUMN = "sha256"
+"""Column that tells our own catalogs from other tables with a column ``evidence``."""
 _IDENTIFIER_COLUMNS = ("identifiedby", "reviewer", "reviewedby")
 _DAY_NUMBER = re.compile(r"[2-6]\d{4}(\.\d+)?")
 """Days since 1900, as spreadsheets keep them: from 1954 to 2091."""
+_AFTER_TODAY = "it is after today"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAMELESS = frozenset(("anonymous", "anonym", "import", "imported", "nobody", "reviewer", "user"))
 
@@ -67,15 +70,17 @@ class Evidence:
     """The person, as the source names them."""
     verdict: str = ""
     """Verdict of a review that is not a taxon, in words; empty for a label."""
+    date_fault: str = ""
+    """The time that a review states, with the reason for which it does not count; empty if it counts."""
 
     @property
     def when(self) -> str:
         """The time as far as it is stated, in ISO 8601; empty without one."""
-        if not self.standing.is_dated:
+        if not self.standing.is_dated or not self.last:
             return ""
         first, last = (_EPOCH + timedelta(microseconds=moment) for moment in (self.first, self.last))
         if first == last:
-            return first.isoformat().replace("+00:00", "Z")
+            return _written(first)
         if first.date() == last.date():
             return f"{first:%Y-%m-%d}"
         whole_years = (first.month, first.day, last.month, last.day) == (1, 1, 12, 31)
@@ -98,19 +103,20 @@ class Evidence:
 OF_CATALOGUE = Evidence(Standing.NAME)
 
 
-def reviewed(moment: datetime, by: str, *, of_event: bool = False, verdict: str = "") -> Evidence:
+def reviewed(moment: datetime | None, by: str, *, of_event: bool = False, verdict: str = "") -> Evidence:
     """Return the evidence of a person's review.
 
     Args:
-        moment: naive ones are UTC.
+        moment: naive ones are UTC; None if it is not known. One after today is a mistake: such a review counts as the oldest.
         by: the reviewer.
         of_event: True if the event was reviewed, and not the image.
         verdict: in words, if it is not a taxon.
     """
-    at = _microseconds(moment)
+    fault = f"{_written(moment)}: {_AFTER_TODAY}" if moment is not None and _is_ahead(moment) else ""
+    at = 0 if moment is None or fault else _microseconds(moment)
     named = bool(clean_name(by)) and by.strip().lower() not in _NAMELESS
     standing = Standing.EVENT_REVIEW if of_event else Standing.REVIEW if named else Standing.NAMELESS_REVIEW
-    return Evidence(standing, at, at, " ".join(by.split()), verdict)
+    return Evidence(standing, at, at, " ".join(by.split()), verdict, fault)
 
 
 def evidence_of(cells: Mapping[str, Any], *, is_folder: bool = False, order: DateOrder | None = None) -> Evidence:
@@ -126,6 +132,8 @@ def evidence_of(cells: Mapping[str, Any], *, is_folder: bool = False, order: Dat
     by = next((name for column in _IDENTIFIER_COLUMNS if (name := clean_name(cells.get(column)))), "")
     span = identified(cells, order)
     own = _STANDINGS.get(str(cells.get(BASIS_COLUMN) or ""))
+    if span is None and own is not None and own >= Standing.EVENT_REVIEW and _OWN_COLUMN in cells:
+        return Evidence(own, by=by)  # a review without a date that counts
     if span is None:
         return Evidence(Standing.FOLDER if own is Standing.FOLDER else Standing.NAME, by=by)
     return Evidence(own if own is not None and own.is_dated else Standing.IDENTIFICATION, *span, by)
@@ -162,7 +170,7 @@ def date_fault(written: object, dated: Dated | None) -> str:
     if dated is None or dated.first is None:
         is_number = bool(_DAY_NUMBER.fullmatch(str(written).strip()))
         return "it looks like a day number of a spreadsheet" if is_number else "it cannot be read"
-    return "it is after today" if _is_ahead(dated.moment or _begin(dated.first)) else ""
+    return _AFTER_TODAY if _is_ahead(dated.moment or _begin(dated.first)) else ""
 
 
 def _is_ahead(moment: datetime) -> bool:
@@ -173,6 +181,10 @@ def _is_ahead(moment: datetime) -> bool:
 
 def _begin(day: date) -> datetime:
     return datetime.combine(day, time.min, UTC)
+
+
+def _written(moment: datetime) -> str:
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).isoformat().replace("+00:00", "Z")
 
 
 def _microseconds(moment: datetime) -> int:

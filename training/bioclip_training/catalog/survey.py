@@ -11,7 +11,7 @@ from bioclip_core.cells import DateOrder, column_name, dated_of, plain_cells
 from bioclip_core.errors import DataError
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.clashes import check_clashes, find_clashes
-from bioclip_training.catalog.evidence import date_cell, date_fault
+from bioclip_training.catalog.evidence import Evidence, date_cell, date_fault
 from bioclip_training.catalog.naming.labelling import Labeller, first_cell
 from bioclip_training.catalog.naming.likeness import Spellings
 from bioclip_training.catalog.naming.one_taxon import OneTaxon, WrittenTaxa
@@ -38,8 +38,24 @@ class _Seen:
     orders: set[DateOrder] = field(default_factory=set)
     """Orders of day and month that dates of identification show."""
     undated: int = 0
-    """Rows with a date of identification that does not count: it cannot be read, or is after today."""
+    """Rows with a date of identification or review that does not count: it cannot be read, or is after today."""
     first_undated: str = ""
+
+    def described(self, name: str, group_columns: Sequence[str]) -> dict[str, Any]:
+        """Return what is stored about the source with the catalog."""
+        return {
+            "name": name,
+            "kind": self.kind,
+            "rows": self.rows,
+            "group_by": " or ".join(self.written.get(column, column) for column in group_columns),
+            "rows_without_group": self.labelled - self.grouped,
+        }
+
+    def add_review(self, said: Evidence | None) -> None:
+        """Note the date of a review."""
+        if said is not None and said.date_fault:
+            self.undated += 1
+            self.first_undated = self.first_undated or said.date_fault
 
     def add_date(self, cells: Mapping[str, Any], given: DateOrder | None) -> None:
         """Note the date of identification of a row."""
@@ -71,7 +87,7 @@ class Survey:
     date_orders: Mapping[str, DateOrder | None]
     """Per source the order of day and month in its dates of identification: the given one, or the one that the dates show."""
     dates_not_read: tuple[int, str]
-    """Rows with a date of identification that does not count, and the first such date with the reason."""
+    """Rows with a date of identification or review that does not count, and the first such date with the reason."""
 
     def facts(self) -> dict[str, Any]:
         """Return what is stored with the catalog."""
@@ -88,31 +104,8 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
         DataError: if ``group_by`` is not a column, nothing says which images belong together, the splits of two sources clash, or
             no species would be left.
     """
-    asked = GROUP_COLUMNS if options.group_by is None else (column_name(options.group_by),)
-    seen: dict[str, _Seen] = {}
     written, spellings = WrittenTaxa(), Spellings()
-    for source in sources:
-        own = seen[source.name] = _Seen(source.kind)
-        for item in source.items():
-            own.rows += 1
-            if isinstance(item, SkippedRow):
-                continue
-            own.labelled += 1
-            cells = plain_cells(item.cells)
-            own.without_split += not split_word(cells.get("split"))
-            own.grouped += bool(first_cell(cells, asked))
-            own.add_date(cells, source.date_order)
-            for column in item.cells:
-                name = column_name(column)
-                if first_cell(item.cells, [column]):
-                    own.columns[name] += 1
-                    own.written.setdefault(name, str(column))
-            label = labeller.label(cells)
-            if not (label.unresolved and options.only_resolved):
-                written.add(label, source.name, item.uri)
-            labeller.names.learn(label)
-            if not label.is_decided:
-                spellings.add(label.taxon.scientific_name, source.name, label.taxon.common_name)
+    seen = {source.name: _seen(source, labeller, options, written, spellings) for source in sources}
     chosen = {name: _group_columns(own, options) for name, own in seen.items()}
     _check_groups(seen, chosen, options)
     columns = {name: found or (IMAGE,) for name, found in chosen.items()}
@@ -120,16 +113,6 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
     clashes = find_clashes(stating, columns)
     check_clashes(clashes, options.clashing_splits)
     held_out = {clash.group: clash.held_out.split for clash in clashes} if options.clashing_splits == HELD_OUT else {}
-    described = [
-        {
-            "name": name,
-            "kind": own.kind,
-            "rows": own.rows,
-            "group_by": " or ".join(own.written.get(column, column) for column in columns[name]),
-            "rows_without_group": own.labelled - own.grouped,
-        }
-        for name, own in seen.items()
-    ]
     taxa = written.joined()
     labeller.join(taxa)
     labeller.suspect(spellings)
@@ -139,10 +122,43 @@ def survey(sources: Sequence[LabelledSource], labeller: Labeller, options: Build
     shown = {name: min(own.orders) if len(own.orders) == 1 else None for name, own in seen.items()}
     undated = [own for own in seen.values() if own.undated]
     return Survey(
-        sum(own.rows for own in seen.values()), columns, tuple(held), taxa, held_out, described,
+        sum(own.rows for own in seen.values()), columns, tuple(held), taxa, held_out,
+        [own.described(name, columns[name]) for name, own in seen.items()],
         {name: given[name] or shown[name] for name in seen},
         (sum(own.undated for own in undated), undated[0].first_undated if undated else ""),
     )  # fmt: skip
+
+
+def _seen(
+    source: LabelledSource, labeller: Labeller, options: BuildOptions, written: WrittenTaxa, spellings: Spellings
+) -> _Seen:
+    """Read one source, and add its names to those of the others."""
+    asked = GROUP_COLUMNS if options.group_by is None else (column_name(options.group_by),)
+    own = _Seen(source.kind)
+    for item in source.items():
+        own.rows += 1
+        about = item.item if isinstance(item, SkippedRow) else item
+        own.add_review(about.evidence if about is not None else None)
+        if isinstance(item, SkippedRow):
+            continue
+        own.labelled += 1
+        cells = plain_cells(item.cells)
+        own.without_split += not split_word(cells.get("split"))
+        own.grouped += bool(first_cell(cells, asked))
+        if item.evidence is None or not item.evidence.date_fault:
+            own.add_date(cells, source.date_order)
+        for column in item.cells:
+            name = column_name(column)
+            if first_cell(item.cells, [column]):
+                own.columns[name] += 1
+                own.written.setdefault(name, str(column))
+        label = labeller.label(cells)
+        if not (label.unresolved and options.only_resolved):
+            written.add(label, source.name, item.uri)
+        labeller.names.learn(label)
+        if not label.is_decided:
+            spellings.add(label.taxon.scientific_name, source.name, label.taxon.common_name)
+    return own
 
 
 def _group_columns(own: _Seen, options: BuildOptions) -> tuple[str, ...]:

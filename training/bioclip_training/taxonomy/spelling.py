@@ -56,6 +56,7 @@ def distance(one: str, other: str, most: int) -> int:
         return 0
     if abs(len(one) - len(other)) > most or (letters_of(one) ^ letters_of(other)).bit_count() > 2 * most:
         return most + 1
+    one, other = _differing(one, other)
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, letter in enumerate(one, start=1):
@@ -68,3 +69,13 @@ def distance(one: str, other: str, most: int) -> int:
         if min(row) > most and min(before) >= most:  # an exchange reaches back two rows
             return most + 1
     return min(row[-1], most + 1)
+
+
+def _differing(one: str, other: str) -> tuple[str, str]:
+    """Return two different words without their common beginning and end, which do not change their distance."""
+    shorter, begin, end = min(len(one), len(other)), 0, 0
+    while begin < shorter and one[begin] == other[begin]:
+        begin += 1
+    while end < shorter - begin and one[-1 - end] == other[-1 - end]:
+        end += 1
+    return one[begin : len(one) - end], other[begin : len(other) - end]

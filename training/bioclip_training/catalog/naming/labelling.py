@@ -72,6 +72,7 @@ class Labeller:
         self.names.check_map(spellings, self._is_listed)
         self._meant = spellings.suspects(self._is_listed)
         self.names.near_names = [pair for pair in spellings.near_pairs(self._is_listed) if pair[0] not in self._meant]
+        self.names.near_letters = spellings.letters_compared
         self._known.clear()
 
     def is_suspect(self, taxon: Taxon) -> bool:

@@ -14,7 +14,7 @@ TIMES_AS_OFTEN, TIMES_ELSEWHERE = 4, 2
 """A name is taken for the right spelling of another one if it has as many times its rows: in the same source, and in another one."""
 _FEW = 20
 _MOST_COMPARED = 500
-"""Names of a catalog up to which all are compared with each other."""
+"""Names of a catalog up to which all are compared with each other by two letters; of more, by one, which an index finds quickly."""
 _LARGE = 2_000
 """Words under one genus (or epithet) from which only one error is looked for, so that the search stays quick."""
 
@@ -84,17 +84,21 @@ class Spellings:
         ]  # fmt: skip
         return min(found, default="")
 
+    @property
+    def letters_compared(self) -> int:
+        """Letters by which near names that are kept may differ: two, or one among many names."""
+        return MOST_EDITS if len(self._by_key) <= _MOST_COMPARED else 1
+
     def near_pairs(self, known: Callable[[str], bool] = lambda _name: False) -> Iterator[tuple[str, str]]:
         """Yield the names that stand beside a near one which is at least as frequent, each with it; not those that a taxonomy has.
 
+        Near are names within :attr:`letters_compared`.
         Names with different common names, and suspects, are none of them.
         """
-        if not 2 <= len(self._by_key) <= _MOST_COMPARED:
-            return
-        index = self._whole_index()
+        index, most = self._whole_index(), self.letters_compared
         for one in self._by_key.values():
             likes = [
-                like for like in index.near(_key(one.name))
+                like for like in index.near(_key(one.name), most)
                 if (like.rows, like.name) > (one.rows, one.name) and not _are_both_known(like, one) and not _is_better(like, one)
             ]  # fmt: skip
             if likes and not known(one.name):
@@ -130,28 +134,30 @@ class _Index:
         self._epithets: dict[str, set[str]] = defaultdict(set)
         for genus, epithet in names:
             self._epithets[genus].add(epithet)
-        self._genera = _Words(set(self._epithets))
+        self._near_genera = cache(_Words(set(self._epithets)).near)
         self._words = cache(lambda genus: _Words(self._epithets[genus]))
 
-    def near(self, key: tuple[str, str]) -> Iterator[Spelling]:
-        """Yield the names within two letters of a key, without itself."""
+    def near(self, key: tuple[str, str], most: int = MOST_EDITS) -> Iterator[Spelling]:
+        """Yield the names within two letters of a key, or fewer, and those with another ending; without itself."""
         genus, epithet = key
         if epithet and (under := self._epithets.get(genus)) is not None:
-            others = self._near_under(genus, epithet, edits_allowed(epithet))
+            others = self._near_under(genus, epithet, min(most, edits_allowed(epithet)))
             others |= {other for other in equal_endings(epithet) if other in under}
             yield from (self._names[genus, other] for other in others if other not in ("", epithet))
-        for other, away in self._genera.near(genus, edits_allowed(genus)):
+        for other, away in self._near_genera(genus, min(most, edits_allowed(genus))):
             if other == genus:
                 continue
             if not epithet and "" in self._epithets[other]:
                 yield self._names[other, ""]
             elif epithet:
-                left = min(MOST_EDITS - away, edits_allowed(epithet))
+                left = min(most - away, edits_allowed(epithet))
                 yield from (self._names[other, word] for word in self._near_under(other, epithet, left) if word)
 
     def _near_under(self, genus: str, epithet: str, most: int) -> set[str]:
         """Return the epithets of a genus within some errors: a few are compared one by one, many through an index."""
         under = self._epithets[genus]
+        if most < 1:
+            return {epithet} & under
         if len(under) <= _FEW:
             return {word for word in under if distance(epithet, word, most) <= most}
         return {word for word, _ in self._words(genus).near(epithet, most)}

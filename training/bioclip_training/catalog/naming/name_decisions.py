@@ -18,6 +18,7 @@ from bioclip_training.catalog.naming.name_map import Decision, NameMap, Undecide
 from bioclip_training.catalog.naming.names import Label, cleaned
 from bioclip_training.taxonomy.matching import Outcome
 from bioclip_training.taxonomy.resolving import Resolution, TaxonomyIndex
+from bioclip_training.taxonomy.spelling import MOST_EDITS
 
 _WRITTEN = ("scientificname", "species", "specificepithet", "vernacularname", "commonname", "common")
 PLAIN_COLUMNS = ("label", "labels", "category")
@@ -53,7 +54,8 @@ class NameDecisions:
         self._words: dict[str, str] = {}
         self._genera: set[str] = set()
         self.near_names: list[tuple[str, str]] = []
-        """Names that are kept although each is within two letters of another one."""
+        """Names that are kept although each is within two letters of another one, or one letter in a large catalog."""
+        self.near_letters = MOST_EDITS
 
     def read(self, cells: Mapping[str, Any], resolver: TaxonomyIndex | None = None) -> Label:
         """Return the label of a row as written, before a taxonomy resolves it.
@@ -209,8 +211,9 @@ class NameDecisions:
         """Report lines of the map without effect, and names that are near each other."""
         if self.near_names:
             first, like = self.near_names[0]
+            letters = "two letters" if self.near_letters > 1 else "one letter"
             findings.add(
-                "names within two letters of another one are kept, since neither is much more frequent",
+                f"names within {letters} of another one are kept, since neither is much more frequent",
                 f"{first!r} beside {like!r}", len(self.near_names),
             )  # fmt: skip
         if self.map is not None:
