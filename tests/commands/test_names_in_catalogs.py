@@ -164,7 +164,7 @@ def test_words_of_a_label_column_are_taken_with_plain_labels_only(bioclip: Biocl
 def test_options_that_contradict_plain_labels_are_refused(bioclip: Bioclip, photos: Path) -> None:
     said = bioclip("catalog", "build", photos, "--output", "c.parquet", "--plain-labels", "--split-names")
     assert said.code != 0
-    assert "--split-names has no effect" in said.err
+    assert "which --split-names cannot change: give only one of them" in said.err
 
 
 def test_plain_labels_have_the_rank_label_and_one_group_each_needs_a_second(bioclip: Bioclip, photos: Path) -> None:

@@ -81,7 +81,7 @@ def test_items_whose_decoding_does_not_end_are_failures_and_the_others_are_answe
     names = ["a.slow", "hang1.slow", "hang2.slow", "hang3.slow", "b.slow", "c.slow"]
     paths = files(tmp_path, *names)
     store = tmp_path / "r.db" if with_store else None
-    with session(manager, store, item_timeout=0.1) as s:
+    with session(manager, store, item_timeout=0.5) as s:
         answers = list(s.classify_stream(paths))
     assert [answer.best.name if answer.best else None for answer in answers] == [
         "a red fish", None, None, None, "a red fish", "a red fish"
@@ -89,7 +89,7 @@ def test_items_whose_decoding_does_not_end_are_failures_and_the_others_are_answe
     failure = answers[1].failure
     assert failure is not None
     assert failure.stage == "decode"
-    assert failure.reason.startswith("plugin Opener: open_media did not end within 0.1 s and was given up")
+    assert failure.reason.startswith("plugin Opener: open_media did not end within 0.5 s and was given up")
     assert hung_threads() == 3
     opener.release.set()
     if store:
@@ -104,7 +104,7 @@ def test_waiting_behind_slow_items_is_not_the_time_of_an_item(
     manager: BioclipPluginManager, opener: Opener, tmp_path: Path
 ) -> None:
     paths = files(tmp_path, "hang.slow", *(f"{n}.slow" for n in range(8)))
-    with session(manager, workers=1, item_timeout=0.2) as s:
+    with session(manager, workers=1, item_timeout=0.5) as s:
         failed = [answer.item.uri for answer in s.classify_stream(paths) if answer.failure]
     assert failed == [str(paths[0])]
 
