@@ -157,7 +157,9 @@ def world(prepared: Path, bioclip: Bioclip, tmp_path: Path) -> Bioclip:
 def test_a_problem_of_the_data_ends_with_one(world: Bioclip, problem: str) -> None:
     said = world(*DATA_PROBLEMS[problem])
     assert (said.code, said.err.count("Usage:")) == (1, 0), said
-    assert said.err.startswith("Error: ") or (" errors, " in said.out or " error, " in said.out) or "Problem: " in said.out, said
+    assert (
+        said.err.startswith("Error: ") or (" errors, " in said.out or " error, " in said.out) or "Problem: " in said.out
+    ), said
 
 
 @pytest.mark.parametrize("problem", MISUSE)
