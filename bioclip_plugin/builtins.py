@@ -53,6 +53,7 @@ NAMES = {
         "csv", "parquet", "xlsx", "jsonl", "megadetector", "speciesnet", "camtrap-dp", "darwin-core", "wildlife-insights", "folders",
     ),
     "rule": ("only", "prior", "sequences", "thresholds", "speciesnet-ensemble", "geofence", "blanks", "unknown"),
+    "detector": (),
     "source": (
         "standard input", "Camtrap DP package", "Darwin Core archive", "Wildlife Insights images", "MegaDetector results (.json)",
         "SpeciesNet predictions (.json)", "PyTorch-Wildlife detections (.json)", "shards", "folder", "Timelapse table",

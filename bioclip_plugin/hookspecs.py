@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.plugin_api import (
         Answer,
         ClassifyRequest,
+        Detector,
         Exporter,
         LabelSet,
         ListingOptions,
@@ -79,6 +80,11 @@ def register_exporters(register: Callable[[Exporter], None]) -> None:
 @hookspec
 def register_rules(register: Callable[[type[Rule]], None]) -> None:
     """Add rules that ``--rule`` takes: they make decisions from stored answers."""
+
+
+@hookspec
+def register_detectors(register: Callable[[Detector], None]) -> None:
+    """Add detectors that ``--detector`` takes: they find the boxes that the model names, in images without boxes."""
 
 
 @hookspec

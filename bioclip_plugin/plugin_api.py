@@ -23,6 +23,13 @@ from bioclip_core.errors import (
 from bioclip_core.labels.checklist import NameIndex
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.models import ModelEntry, PublishedLabels
+from bioclip_plugin.contracts.detector import (
+    DescribedDetector,
+    Detection,
+    Detector,
+    FetchingDetector,
+    OptionalDetector,
+)
 from bioclip_plugin.contracts.export import Export, Selection
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.exporter import (
@@ -50,12 +57,16 @@ __all__ = [
     "BioclipPluginManager",
     "ClassifyRequest",
     "DataError",
+    "DescribedDetector",
+    "Detection",
+    "Detector",
     "Encoder",
     "EventKey",
     "Export",
     "ExportOptions",
     "Exporter",
     "Failure",
+    "FetchingDetector",
     "FolderExporter",
     "ImageError",
     "LabelSet",
@@ -69,6 +80,7 @@ __all__ = [
     "NameIndex",
     "NestedFolderExporter",
     "NoTextTower",
+    "OptionalDetector",
     "Place",
     "PluginError",
     "Problem",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from bioclip_plugin import Answer, ClassifyRequest, MediaItem, Place, cli, creat
 from bioclip_plugin.cli import CommandGroup
 from bioclip_plugin.plugin_api import (
     BioclipPluginManager,
+    Detection,
+    Detector,
     Export,
     ExportOptions,
     ListingOptions,
@@ -484,6 +486,27 @@ def test_hook_register_rules(pm: BioclipPluginManager, tmp_path: Path) -> None:
     assert (red.decision.verdict, blue.decision.verdict) == ("taxon", "blank"), done.output
     assert blue.decision.trail[-1]["why"] == "it is the water"
     assert blue.by_rank["label"][0].name == "a blue fish", "the model's own answer stays"
+
+
+def test_hook_register_detectors(pm: BioclipPluginManager) -> None:
+    class Middle:
+        name, version, side = "middle", "1", 64
+
+        def identity(self) -> Mapping[str, Any]:
+            return {"boxes": "the middle half"}
+
+        def detect(self, images: Sequence[NDArray[np.uint8]], device: str) -> list[list[Detection]]:
+            return [[Detection(0.25, 0.25, 0.5, 0.5, "animal", 0.9)] for _ in images]
+
+    class Detectors:
+        @hookimpl
+        def register_detectors(self, register: Callable[[Detector], None]) -> None:
+            register(Middle())
+
+    pm.register(Detectors())
+    assert pm.detectors()["middle"].identity() == {"boxes": "the middle half"}
+    listed = CliRunner().invoke(cli.command_line(pm), ["plugins"], obj=pm)
+    assert "middle" in next(line for line in listed.output.splitlines() if line.startswith("Detectors: "))
 
 
 # -- common mistakes of hosts ------------------------------------------------------------------------------------------

@@ -264,6 +264,7 @@ def test_the_reserved_names_are_those_that_the_built_ins_register() -> None:
     assert set(NAMES["model"]) == set(manager.models())
     assert set(NAMES["format"]) == set(manager.exporters())
     assert set(NAMES["rule"]) == set(manager.rules())
+    assert set(NAMES["detector"]) == set(manager.detectors())
     assert set(NAMES["source"]) == {source.name for source in manager.sources()}
     assert set(NAMES["command"]) == set(cli.command_line(manager).commands)
 

@@ -6,6 +6,13 @@ import click
 
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.reporting import console_for, print_lines, print_table, printable
+from bioclip_plugin.contracts.detector import Detector, OptionalDetector
+
+
+def _detector(detector: Detector) -> str:
+    """Return a detector's name, with what is missing for its use."""
+    missing = detector.missing() if isinstance(detector, OptionalDetector) else ""
+    return f"{detector.name} (needs {missing})" if missing else detector.name
 
 
 @click.command()
@@ -22,6 +29,7 @@ def plugins(ctx: click.Context) -> None:
         f"Sources: {'; '.join(source.name for source in manager.sources())}",
         f"Export formats: {', '.join(manager.exporters())}",
         f"Rules: {', '.join(manager.rules())}",
+        f"Detectors: {', '.join(map(_detector, manager.detectors().values())) or 'none'}",
     )
     manager.media_suffixes()  # a plugin that fails only now is left out before the plugins are listed
     rows = [(row["name"], row["distribution"], row["hooks"]) for row in manager.described()]

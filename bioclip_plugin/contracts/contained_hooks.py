@@ -18,6 +18,7 @@ from bioclip_plugin.contracts.checking import (
     checked_suffixes,
     checked_weights,
 )
+from bioclip_plugin.contracts.contained_detectors import contained_detector
 from bioclip_plugin.contracts.contained_models import contained_model
 from bioclip_plugin.contracts.contained_objects import contained_exporter, contained_source
 from bioclip_plugin.contracts.containing import Garbage, Owner, at_work, mark, reason_of, shown
@@ -33,6 +34,7 @@ KINDS = {
     "register_sources": "source",
     "register_exporters": "format",
     "register_rules": "rule",
+    "register_detectors": "detector",
     "register_commands": "command",
 }
 """Kinds of objects, by the hooks that register them."""
@@ -229,7 +231,13 @@ def _contained(kind: str, entry: Any, owner: Owner) -> Any:
         from bioclip_plugin.contracts.contained_rules import contained_rule
 
         return contained_rule(entry, owner)
-    return {"model": contained_model, "source": contained_source, "format": contained_exporter}[kind](entry, owner)
+    make: dict[str, Callable[[Any, Owner], Any]] = {
+        "model": contained_model,
+        "source": contained_source,
+        "format": contained_exporter,
+        "detector": contained_detector,
+    }
+    return make[kind](entry, owner)
 
 
 # Wrappers

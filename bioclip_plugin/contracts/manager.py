@@ -20,6 +20,7 @@ from bioclip_plugin.items.media import MediaItem, Unlisted
 
 if TYPE_CHECKING:
     from bioclip_core.models import ModelEntry
+    from bioclip_plugin.contracts.detector import Detector
     from bioclip_plugin.contracts.exporter import Exporter
     from bioclip_plugin.contracts.rule import Rule
     from bioclip_plugin.contracts.source import ListingOptions, Source
@@ -221,6 +222,10 @@ class BioclipPluginManager(pluggy.PluginManager):
     def rules(self) -> dict[str, type[Rule]]:
         """Return the registered rules by name, in the order of their registration."""
         return self._collected("register_rules")
+
+    def detectors(self) -> dict[str, Detector]:
+        """Return the registered detectors by name."""
+        return self._collected("register_detectors")
 
     def add_commands(self, cli: Any) -> None:
         """Add the commands of all plugins to a group."""

@@ -66,6 +66,7 @@ ARGUMENTS = {
     "register_sources": "register",
     "register_exporters": "register",
     "register_rules": "register",
+    "register_detectors": "register",
     "register_commands": "cli",
     "media_suffixes": "",
     "expand_media": "item, options",

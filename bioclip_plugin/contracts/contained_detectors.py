@@ -1,0 +1,127 @@
+"""Detectors of plugins, behind a stand-in that checks what they give and names the plugin in whatever goes wrong in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bioclip_plugin.contracts.checking import checked_name, is_json, is_number
+from bioclip_plugin.contracts.containing import Garbage, Owner, shown
+from bioclip_plugin.contracts.detector import Detection
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SIDES = (16, 8192)
+"""Limits of the side that a detector may want."""
+MOST_BOXES = 10_000
+"""Limit of the boxes of one image."""
+_LONGEST = 200  # characters of a version, a category
+
+
+def contained_detector(detector: Any, owner: Owner) -> ContainedDetector:
+    """Return a detector behind its stand-in."""
+    name = checked_name(getattr(detector, "name", None), "detector")
+    for method in ("identity", "detect"):
+        if isinstance(detector, type) or not callable(getattr(detector, method, None)):
+            raise Garbage(f"the detector {name} is {shown(detector)}; an object with identity and detect is needed")
+    version = getattr(detector, "version", None)
+    if not isinstance(version, str) or not version.strip() or not version.isprintable() or len(version) > _LONGEST:
+        raise Garbage(f"the detector {name} has the version {shown(version)}; a text such as '1.0' is needed")
+    side = getattr(detector, "side", None)
+    if not isinstance(side, int) or isinstance(side, bool) or not SIDES[0] <= side <= SIDES[1]:
+        raise Garbage(
+            f"the detector {name} has the side {shown(side)}; a whole number of pixels from {SIDES[0]} to {SIDES[1]:,} is needed"
+        )
+    for text in ("description", "licence"):
+        if not isinstance(getattr(detector, text, ""), str):
+            raise Garbage(f"the detector {name} has the {text} {shown(getattr(detector, text))}; a text is needed")
+    return ContainedDetector(detector, owner)
+
+
+class ContainedDetector:
+    """A detector of a plugin."""
+
+    def __init__(self, detector: Any, owner: Owner) -> None:
+        self.name, self.version, self.side = str(detector.name), str(detector.version), int(detector.side)
+        self.description = " ".join(getattr(detector, "description", "").split())
+        self.licence = " ".join(getattr(detector, "licence", "").split())
+        self._detector, self._owner = detector, owner
+        for method in ("fetch", "missing"):
+            if callable(getattr(detector, method, None)):
+                setattr(self, method, getattr(self, f"_{method}"))
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return the detector's identity.
+
+        Raises:
+            BioclipError: if the detector fails, or gives something that cannot be stored.
+        """
+        what = f"identity of the detector {self.name}"
+        given = self._owner.call(what, self._detector.identity)
+        plain = self._owner.call(what, _plain_identity, given)
+        if plain is None:
+            raise self._owner.blamed(what, Garbage(f"{what} returned {shown(given)}; a dict of plain JSON is needed"))
+        return plain
+
+    def detect(self, images: Sequence[NDArray[np.uint8]], device: str) -> Sequence[Sequence[Detection]]:
+        """Return the boxes of each image, as plain numbers and texts; whether they lie in the image is not checked here.
+
+        Raises:
+            PluginError: if the detector fails, or gives something else.
+        """
+        what = f"detect of the detector {self.name}"
+        found = self._owner.call(what, self._detector.detect, list(images), device)
+        return self._owner.call(what, checked_detections, found, len(images), what)
+
+    def _fetch(self) -> str:
+        return self._text("fetch")
+
+    def _missing(self) -> str:
+        return self._text("missing")
+
+    def _text(self, method: str) -> str:
+        what = f"{method} of the detector {self.name}"
+        text = self._owner.call(what, getattr(self._detector, method))
+        if not isinstance(text, str):
+            raise self._owner.blamed(what, Garbage(f"{what} returned {shown(text)}; a text is needed"))
+        return " ".join(text.split())
+
+
+def _plain_identity(given: Any) -> dict[str, Any] | None:
+    return dict(given) if isinstance(given, Mapping) and given and is_json(dict(given)) else None
+
+
+def checked_detections(found: Any, count: int, what: str) -> list[list[Detection]]:
+    """Return the boxes of ``count`` images as plain tuples; a number that is not one is NaN, which the taker reports.
+
+    Raises:
+        Garbage: for anything but a list of boxes per image.
+    """
+    if not isinstance(found, Sequence) or isinstance(found, (str, bytes)):
+        raise Garbage(f"{what} returned {shown(found)}; a list with the boxes of each image is needed")
+    if len(found) != count:
+        raise Garbage(
+            f"{what} returned boxes for {len(found)} images where {count} were given; one list per image is needed"
+        )
+    return [_boxes(boxes, what) for boxes in found]
+
+
+def _boxes(boxes: Any, what: str) -> list[Detection]:
+    if not isinstance(boxes, Sequence) or isinstance(boxes, (str, bytes)):
+        raise Garbage(f"{what} gave {shown(boxes)} for an image; a list of Detections is needed")
+    if len(boxes) > MOST_BOXES:
+        raise Garbage(f"{what} gave {len(boxes):,} boxes for an image; up to {MOST_BOXES:,} are taken")
+    return [_plain(box, what) for box in boxes]
+
+
+def _plain(box: Any, what: str) -> Detection:
+    if not isinstance(box, Detection):
+        raise Garbage(f"{what} gave {shown(box)} as a box; a Detection is needed")
+    category = box.category
+    if not isinstance(category, str) or not category.strip() or not category.isprintable() or len(category) > _LONGEST:
+        raise Garbage(f"{what} gave a box of the category {shown(category)}; a word is needed, such as 'animal'")
+    numbers = (float(value) if is_number(value) else float("nan") for value in (*box[:4], box.confidence))
+    x, y, w, h, confidence = numbers
+    return Detection(x, y, w, h, str(category).strip(), confidence)
