@@ -15,7 +15,7 @@ MARKERS := $(if $(LEFT_OUT),not ($(subst $() $(),$(OR),$(LEFT_OUT))))
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz bench docs clean
+.PHONY: help demo test check fuzz bench docs dist clean
 
 help:
 	@echo "make demo    see BioCLIP classify an invented camera trap into a database, without network"
@@ -24,6 +24,7 @@ help:
 	@echo "make fuzz    damage samples of everything that is read, for SECONDS=60 per reader"
 	@echo "make docs    build the documentation site into build/site"
 	@echo "make bench   measure speed beside pybioclip (about 20 minutes; BENCH_QUICK=1 for a first look)"
+	@echo "make dist    build the wheel and the source distribution into dist/ and check them"
 	@echo "make clean   remove $(VENV)"
 
 demo: $(VENV)/installed
@@ -50,6 +51,13 @@ bench: $(VENV)/installed-dev
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Open build/site/index.html"
+
+# The same commit gives the same wheel: SOURCE_DATE_EPOCH is the time of the commit, outside of git a fixed one.
+dist: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1735689600)
+dist: $(VENV)/installed-dev
+	rm -rf dist
+	umask 022; $(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
 
 clean:
 	rm -rf $(VENV)
