@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import click
 from rich.console import Console
 
 from bioclip_core.errors import BioclipError
+from bioclip_core.files.replacing import remove, remove_tree
 from bioclip_core.files.whole import replacing_folder
 from bioclip_core.next_commands import command, next_lines
 from bioclip_plugin.commands.classify import classify
@@ -91,9 +91,9 @@ def prepare_folder(folder: Path, *, fresh: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _MARK).touch()
         if fresh:
-            shutil.rmtree(folder / _PHOTOS, ignore_errors=True)
+            remove_tree(folder / _PHOTOS)
             for name in (_STORE, f"{_STORE}-wal", f"{_STORE}-shm", _TABLE, _PAGE):
-                (folder / name).unlink(missing_ok=True)
+                remove(folder / name)
     except OSError as error:
         raise BioclipError(f"{folder} cannot be used for the demo: {error.strerror or error}") from error
 

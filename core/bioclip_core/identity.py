@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from typing import IO, Any
 from bioclip_core.errors import DataError
 from bioclip_core.files.documents import read_document
 from bioclip_core.files.whole import write_whole
+from bioclip_core.process import system
 
 _LFS = b"version https://git-lfs"
 LFS_REMEDY = "is a pointer of Git LFS, not the file itself; get it with: git lfs pull"
@@ -40,9 +40,9 @@ def user_cache() -> Path:
     """Return the folder for files that can be made or fetched again; ``BIOCLIP_CACHE`` overrides it."""
     if chosen := os.environ.get("BIOCLIP_CACHE"):
         return Path(chosen)
-    if sys.platform == "win32":
+    if system.is_windows():
         return Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local") / "bioclip-plugin"
-    if sys.platform == "darwin":
+    if system.is_macos():
         return _home() / "Library" / "Caches" / "bioclip-plugin"
     return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "bioclip-plugin"
 
@@ -52,7 +52,8 @@ def _home() -> Path:
     try:
         return Path.home()
     except RuntimeError:
-        return Path(tempfile.gettempdir()) / f"bioclip-plugin-home-{os.getuid()}"
+        user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
+        return Path(tempfile.gettempdir()) / f"bioclip-plugin-home-{user}"
 
 
 def read_cache(file: Path) -> dict[str, Any]:

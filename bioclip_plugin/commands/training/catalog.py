@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bioclip_core.errors import DataError, SourceError, UsageError
+from bioclip_core.files.replacing import remove
 from bioclip_core.files.whole import check_output, folder_beside, whole_file
 from bioclip_core.naming.judging import NameKind
 from bioclip_core.naming.options import NameOptions
@@ -188,7 +189,7 @@ def _keep(built: Built, output: Path, force: bool) -> dict[str, Path]:
                 shutil.move(made, draft)
             lists[kind] = target
         elif force:
-            target.unlink(missing_ok=True)
+            remove(target)
     with whole_file(output, force=force) as draft:
         shutil.move(built.catalog, draft)
     return lists
@@ -202,7 +203,7 @@ def _write_map(decisions: NameDecisions, output: Path) -> Path | None:
         target = output.with_suffix(".names_to_map.more.csv")
     if not decisions.undecided:
         if target.name.endswith(".more.csv") or given is None:
-            target.unlink(missing_ok=True)  # of an earlier build
+            remove(target)  # of an earlier build
         return None
     with whole_file(target, force=True) as draft:
         write_map(draft, decisions.undecided.values())

@@ -16,6 +16,7 @@ from rich.console import Console
 from bioclip_core.device import choose_compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import LabelSetError, NoTextTower
+from bioclip_core.files.replacing import reason_of, rename
 from bioclip_core.files.whole import folder_beside
 from bioclip_core.labels.joining import check_joinable, join_prototypes, named_with_other_ranks
 from bioclip_core.labels.label_set import LabelSet
@@ -185,9 +186,9 @@ def _replacing(output: Path) -> Iterator[Path]:
             (target / MANIFEST).unlink()  # until the last file is there, the folder is an unfinished label set
             (target / TRAINED_ON).parent.mkdir(exist_ok=True)
             for name in (EMBEDDINGS, TAXA, TRAINED_ON, MANIFEST):
-                (draft / name).replace(target / name)
+                rename(draft / name, target / name)
     except OSError as error:
-        raise LabelSetError(f"label set {output} cannot be replaced: {error.strerror or error}") from error
+        raise LabelSetError(f"label set {output} cannot be replaced: {reason_of(error, output)}") from error
 
 
 def _build_alone(

@@ -15,6 +15,7 @@ from typing import IO, Any, Literal
 from bioclip_core.errors import DataError
 from bioclip_core.files.documents import parse_document
 from bioclip_core.files.present import is_folder
+from bioclip_core.files.replacing import remove, rename
 from bioclip_core.files.scratch import Scratch
 
 VERSION = 1
@@ -157,7 +158,7 @@ def commit(path: Path) -> str:
     try:
         with draft.open(encoding="utf-8") as file:
             heading = _heading(file, draft)
-        draft.replace(path)
+        rename(draft, path)
     except (OSError, ValueError) as error:
         raise DataError(
             f"the ledger {path} was not changed: {error}; the next export sends the same rows again"
@@ -168,7 +169,7 @@ def commit(path: Path) -> str:
 def discard(path: Path) -> None:
     """Remove the draft of an export that failed."""
     with suppress(OSError):
-        draft_of(path).unlink(missing_ok=True)
+        remove(draft_of(path))
 
 
 def _check_heading(file: IO[str], path: Path, target: str) -> None:

@@ -6,10 +6,12 @@ import hashlib
 import os
 import platform
 import re
-import shutil
 import tempfile
 from functools import lru_cache
 from pathlib import Path
+
+from bioclip_core.files.replacing import remove_tree
+from bioclip_core.process.system import is_running
 
 _MARK = re.compile(r"([0-9a-f]{8})-(\d+)")
 
@@ -25,7 +27,7 @@ def is_of_killed(marked: str) -> bool:
     A mark of another machine, which may share the folder, and any other text give False.
     """
     found = _MARK.fullmatch(marked)
-    return found is not None and found[1] == _machine() and not _is_running(int(found[2]))
+    return found is not None and found[1] == _machine() and not is_running(int(found[2]))
 
 
 def temporary_folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
@@ -38,7 +40,7 @@ def temporary_folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
         names = []
     for name in names:
         if is_of_killed(name.removeprefix(prefix).rpartition("-")[0]):
-            shutil.rmtree(parent / name, ignore_errors=True)
+            remove_tree(parent / name)
     return tempfile.TemporaryDirectory(prefix=f"{prefix}{mark()}-", ignore_cleanup_errors=True)
 
 
@@ -50,15 +52,3 @@ def _machine() -> str:
     except OSError:
         numbering = 0
     return hashlib.sha256(f"{platform.node()} {numbering}".encode()).hexdigest()[:8]
-
-
-def _is_running(pid: int) -> bool:
-    if os.name == "nt":  # signal 0 is one that ends processes there
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

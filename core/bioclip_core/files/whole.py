@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import zipfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from bioclip_core.errors import BioclipError
 from bioclip_core.files.leftovers import is_of_killed, mark
+from bioclip_core.files.replacing import reason_of, remove, remove_tree, rename
+from bioclip_core.process import system
 
 _DATABASE = b"SQLite format 3\0"
 _JOURNAL = re.compile(r"-(wal|shm|journal)$")
@@ -156,7 +159,7 @@ def folder_beside(path: Path) -> Iterator[Path]:
         folder.mkdir()
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_tree(folder)
 
 
 @contextmanager
@@ -171,11 +174,11 @@ def replacing_file(path: Path) -> Iterator[Path]:
     try:
         yield draft
         _flush_to_disk(draft)
-        draft.replace(target)
+        rename(draft, target)
         _flush_folder(target.parent)
     finally:
         with suppress(OSError):  # a disk that cannot be written holds no draft
-            draft.unlink(missing_ok=True)
+            remove(draft)
 
 
 @contextmanager
@@ -196,14 +199,14 @@ def replacing_folder(path: Path, *, flush: bool = True) -> Iterator[Path]:
             if file.is_file() and not file.is_symlink() and file.stat().st_nlink == 1:  # links lead to files of others
                 _flush_to_disk(file)
         if target.exists():  # a folder that is not empty cannot be replaced in one step
-            target.replace(old)
-        draft.replace(target)
+            rename(target, old)
+        rename(draft, target)
         _flush_folder(target.parent)
     finally:
         if old.exists() and not target.exists():
-            old.replace(target)
+            rename(old, target)
         for folder in (draft, old):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -242,9 +245,9 @@ def _clear_drafts(target: Path) -> None:
             continue
         if match[2] == "old" and path.is_dir() and not target.exists():  # it was killed between two renames
             with suppress(OSError):
-                path.replace(target)
+                rename(path, target)
         elif path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)
         else:
             with suppress(OSError):
                 path.unlink()
@@ -260,11 +263,15 @@ def _errors_of(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.filename is not None and not os.fspath(error.filename).startswith(ours):
             raise
-        raise BioclipError(f"{path} cannot be written: {error.strerror or error}; nothing was kept") from error
+        raise BioclipError(f"{path} cannot be written: {reason_of(error, path)}; nothing was kept") from error
 
 
 def _flush_to_disk(path: Path) -> None:
-    with path.open("rb+") as file:
+    # Windows flushes files that are open for writing only. A copy of a read-only file may not be opened for that.
+    writable = bool(path.stat().st_mode & stat.S_IWUSR)
+    if not writable and system.is_windows():
+        return
+    with path.open("rb+" if writable else "rb") as file:
         os.fsync(file.fileno())
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import DataError, LabelSetError
 from bioclip_core.files.documents import read_document
+from bioclip_core.files.replacing import remove, rename
 from bioclip_core.files.whole import replacing_file, write_whole
 from bioclip_core.identity import settings_id, sha256_of
 from bioclip_core.labels.label_set import LabelSet, encoded, ordered, table_of, taxonomic_order
@@ -194,9 +195,9 @@ def finish_label_set(
     }  # fmt: skip
     manifest["id"] = id_of(manifest)
     checked_manifest(manifest, folder)
-    draft.replace(folder / EMBEDDINGS)  # late, so that an interrupt before it repeats none of the encoding
+    rename(draft, folder / EMBEDDINGS)  # late, so that an interrupt before it repeats none of the encoding
     write_whole(folder / MANIFEST, json.dumps(sealed(manifest), indent=1))
-    (folder / _STATE).unlink(missing_ok=True)
+    remove(folder / _STATE)
 
 
 def _open_draft(folder: Path, recipe: dict[str, Any], shape: tuple[int, int], *, resume: bool) -> Draft:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from bioclip_core.process import system
 
 _MB = 1 << 20
 _UNKNOWN_MB = 8192  # memory of a machine that does not state it
@@ -31,6 +32,8 @@ class _Group:
 def machine_bytes() -> int:
     """Return the memory of the machine, or of the container or job if that has a limit."""
     sizes = [_UNKNOWN_MB * _MB]
+    if (windows := system.windows_memory()) is not None:
+        sizes = [windows[0]]
     with suppress(AttributeError, OSError, ValueError):
         sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     return min(size for size in (*sizes, *(group.limit for group in _groups())) if size > 0)
@@ -39,6 +42,8 @@ def machine_bytes() -> int:
 def available_bytes() -> int | None:
     """Return the memory that this process can still take without swapping or being killed; None if the system does not tell."""
     free: list[int] = []
+    if (windows := system.windows_memory()) is not None:
+        free.append(windows[1])
     with suppress(OSError, ValueError, IndexError, StopIteration):
         lines = _MEMINFO.read_text("ascii").splitlines()
         free.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]))
@@ -48,13 +53,15 @@ def available_bytes() -> int | None:
 
 def used_bytes() -> int | None:
     """Return the memory that this process uses now (resident set); None if the system does not tell."""
-    with suppress(OSError, ValueError, IndexError):
+    with suppress(OSError, ValueError, IndexError, AttributeError):
         return int(_STATM.read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    if (used := system.windows_used_bytes()) is not None:
+        return used
     with suppress(ImportError):
         import resource
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        return peak if system.is_macos() else peak * 1024
     return None
 
 

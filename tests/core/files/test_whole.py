@@ -169,11 +169,11 @@ elif sys.argv[2] == "folder":
         os.kill(os.getpid(), signal.SIGKILL)
 else:  # between the two renames
     whole._flush_to_disk = lambda path: None
-    replace = Path.replace
+    replace = os.replace
     def stop(path, to):
         replace(path, to)
         os.kill(os.getpid(), signal.SIGKILL)
-    Path.replace = stop
+    os.replace = stop
     with whole.replacing_folder(output) as draft:
         (draft / "data.csv").write_text("new")
 """

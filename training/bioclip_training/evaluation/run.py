@@ -99,17 +99,34 @@ def evaluate(
         log.warning(said)
     say_first(catalog, rows, config.replace_prefix)
     with whole_folder(output, partial(_check_output, output, force=config.force)) as draft:
-        outcome = _measured(config, catalog, rows, found, other, seen, draft, progress)
-        progress("Writing", 0, 1)
-        write_examples(outcome, draft / EXAMPLES, rows)
-        write_taxa(outcome.taxa, draft / TAXA)
-        (draft / METRICS).write_text(json.dumps(outcome.metrics, indent=1, allow_nan=False) + "\n", "utf-8")
-        with importing():
-            import matplotlib.figure  # noqa: F401
-        with quiet():  # matplotlib warns about letters that its font lacks
-            report = report_html(outcome)
-        (draft / REPORT).write_text(report, "utf-8")
-        progress("Writing", 1, 1)
+        return _measured_and_written(config, catalog, rows, found, other, seen, draft, progress)
+
+
+def _measured_and_written(
+    config: EvaluationConfig,
+    catalog: Catalog,
+    rows: NDArray[np.int64],
+    found: FoundModel,
+    other: FoundModel | None,
+    seen: AlreadySeen,
+    draft: Path,
+    progress: StageProgress,
+) -> dict[str, Any]:
+    """Fill the draft and return its figures.
+
+    No label set in the draft is open afterwards: its vectors are mapped, and Windows does not rename a folder with a mapped file.
+    """
+    outcome = _measured(config, catalog, rows, found, other, seen, draft, progress)
+    progress("Writing", 0, 1)
+    write_examples(outcome, draft / EXAMPLES, rows)
+    write_taxa(outcome.taxa, draft / TAXA)
+    (draft / METRICS).write_text(json.dumps(outcome.metrics, indent=1, allow_nan=False) + "\n", "utf-8")
+    with importing():
+        import matplotlib.figure  # noqa: F401
+    with quiet():  # matplotlib warns about letters that its font lacks
+        report = report_html(outcome)
+    (draft / REPORT).write_text(report, "utf-8")
+    progress("Writing", 1, 1)
     return outcome.metrics
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bioclip_core.device import PRECISIONS, Precision
 from bioclip_core.errors import BioclipError, DataError, first_line
 from bioclip_core.files.documents import read_document
+from bioclip_core.files.replacing import remove, rename
 from bioclip_core.files.whole import replacing_file
 from bioclip_core.model_config import CONFIG
 from bioclip_core.models import WEIGHTS
@@ -156,7 +157,7 @@ class RunFolder:
         with checkpoint_file(self.training / f"state-{step:08d}.pt", note=self._kept_note()) as draft:
             torch.save({"version": STATE_VERSION, **state}, draft)
         for old in self.states()[_STATES_KEPT:]:
-            old.unlink(missing_ok=True)
+            remove(old)
 
     def _kept_note(self) -> str:
         states = self.states()
@@ -177,7 +178,7 @@ class RunFolder:
                 state: dict[str, Any] = torch.load(place, map_location="cpu", weights_only=True)
             except Exception as error:  # torch raises a dozen kinds for a file that is cut off
                 say(f"{place.name} cannot be read ({first_line(error)}); going back to the state before it")
-                place.rename(place.with_suffix(".damaged"))
+                rename(place, place.with_suffix(".damaged"))
                 continue
             if state.get("version") != STATE_VERSION:
                 raise DataError(
@@ -196,7 +197,7 @@ class RunFolder:
         kept = {self.best(step) for step in steps}
         for place in self.training.glob("best-*.safetensors"):
             if place not in kept:
-                place.unlink(missing_ok=True)
+                remove(place)
 
 
 def write_model(

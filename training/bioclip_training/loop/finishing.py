@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from bioclip_core.device import Compute
 from bioclip_core.files.documents import read_document
+from bioclip_core.files.replacing import remove_tree
 from bioclip_core.labels.building import build_label_set
 from bioclip_core.models import ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder
@@ -131,7 +132,7 @@ def _write_label_set(plan: Plan, report: Progress) -> None:
     encoder = open_encoder(replace(found, source="trained"), Compute("cpu", "fp32", "label sets are made so"))
     labels = plan.folder.output / "label_set"
     if labels.exists():
-        shutil.rmtree(labels)  # of an earlier end of this run, with other weights
+        remove_tree(labels)  # of an earlier end of this run, with other weights
     build_label_set(plan.taxa, encoder, labels, progress=report)
 
 

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from bioclip_core.errors import DataError, first_line
 from bioclip_core.files.documents import read_document
+from bioclip_core.files.replacing import remove, remove_tree
 from bioclip_core.files.whole import replacing_file, write_whole
 from bioclip_core.identity import file_sha256
 from bioclip_core.next_commands import command
@@ -89,12 +89,12 @@ class Journal:
             manifest = Manifest.read(self.folder)
             self._check_same(manifest.settings, settings)
             self._check_whole(manifest)
-            shutil.rmtree(self._unfinished, ignore_errors=True)
+            remove_tree(self._unfinished)
             return manifest
         if self._unfinished.is_dir():
             self._check_same(self._begun_with(), settings)
             for draft in self.folder.glob(".*.part"):  # of a call that was killed
-                draft.unlink()
+                remove(draft)
             self._read_records()
             return None
         if not removed and self.folder.exists() and any(self.folder.iterdir()):
@@ -121,7 +121,7 @@ class Journal:
         self._records.sort(key=lambda record: (record.stem, record.number))
         index_sha256 = self._write_index(catalog)
         skipped = self.skipped(catalog)
-        (self.folder / SKIPPED_FILE).unlink(missing_ok=True)
+        remove(self.folder / SKIPPED_FILE)
         if skipped:
             text = io.StringIO(newline="")
             csv.writer(text, lineterminator="\n").writerows([("key", "reason"), *skipped])
@@ -133,7 +133,7 @@ class Journal:
         )
         manifest = Manifest(settings, shards, catalog.taxa, len(skipped), index_sha256)
         manifest.write(self.folder)
-        shutil.rmtree(self._unfinished, ignore_errors=True)
+        remove_tree(self._unfinished)
         return manifest
 
     def skipped(self, catalog: Catalog) -> tuple[tuple[str, str], ...]:
@@ -176,7 +176,7 @@ class Journal:
             if record.members and not _has_size(self.folder / record.file, record.bytes):
                 broken.add(record.stem)
             if record.stem in broken:
-                file.unlink()
+                remove(file)
             else:
                 self._records.append(record)
 
@@ -211,11 +211,11 @@ class Journal:
         if not ((self.folder / MANIFEST_FILE).exists() or self._unfinished.is_dir()):
             return False
         for name in (MANIFEST_FILE, INDEX_FILE, SKIPPED_FILE):
-            (self.folder / name).unlink(missing_ok=True)
+            remove(self.folder / name)
         for file in self.folder.iterdir():
             if _OURS.fullmatch(file.name):
-                file.unlink()
-        shutil.rmtree(self._unfinished, ignore_errors=True)
+                remove(file)
+        remove_tree(self._unfinished)
         return True
 
 
