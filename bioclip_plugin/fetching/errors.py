@@ -1,0 +1,46 @@
+"""Errors of fetching: one line each, with the reason as the host, the network or the disk gave it."""
+
+from __future__ import annotations
+
+from bioclip_core.errors import ImageError
+
+
+class FetchError(ImageError):
+    """An image that could not be fetched; never ends a run, and the same command tries again."""
+
+    def __init__(self, reason: str, *, status: int | None = None) -> None:
+        super().__init__(reason, stage="fetch")
+        self.status = status
+        """HTTP status of the last answer; None if there was none."""
+
+
+class AddressError(FetchError):
+    """An address that is refused before anything is sent."""
+
+
+class TryFailed(Exception):
+    """One request that did not give an image. Its text is the reason."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        status: int | None = None,
+        again: bool = False,
+        blames_host: bool = False,
+        wait_s: float | None = None,
+        pauses_host: bool = False,
+    ) -> None:
+        """Describe the failure.
+
+        Args:
+            reason: the reason, without the address.
+            status: HTTP status, if there was an answer.
+            again: another try may succeed.
+            blames_host: it says something about the host, not about this one image.
+            wait_s: seconds that the host asked to wait.
+            pauses_host: the whole host is left alone until the next try.
+        """
+        super().__init__(reason)
+        self.reason, self.status, self.again, self.blames_host = reason, status, again, blames_host
+        self.wait_s, self.pauses_host = wait_s, pauses_host

@@ -1,0 +1,217 @@
+"""One request and its answer: a redirect, "not changed", or a body that is checked while it is written."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, BinaryIO
+
+from bioclip_core.errors import BioclipError
+from bioclip_core.process.quiet import quiet
+from bioclip_plugin.fetching.addresses import Address
+from bioclip_plugin.fetching.cache import Draft
+from bioclip_plugin.fetching.errors import AddressError, TryFailed
+from bioclip_plugin.fetching.kinds import START_BYTES, Kind, image_kind
+from bioclip_plugin.fetching.options import FetchOptions
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
+    from bioclip_plugin.fetching.connections import Connections, Line
+
+_CHUNK_BYTES = 1 << 16
+_MAX_INFLATED_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A whole image in a draft."""
+
+    sha256: str
+    size: int
+    kind: Kind
+    etag: str
+    last_modified: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Another address to ask."""
+
+    to: Address
+
+
+@dataclass(frozen=True, slots=True)
+class NotChanged:
+    """The image is as it was when it was fetched."""
+
+
+def ask(
+    address: Address,
+    connections: Connections,
+    line: Line,
+    options: FetchOptions,
+    *,
+    agent: str,
+    condition: dict[str, str],
+    draft: Draft,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Body | Redirect | NotChanged:
+    """Send one request and write the answer's body to a draft.
+
+    Args:
+        address: the address.
+        connections: pools of connections.
+        line: the connection's line, by which another thread may cut it.
+        options: limits.
+        agent: the User-Agent.
+        condition: headers of a conditional request.
+        draft: the file to write to.
+        now: the clock, for dates in Retry-After.
+
+    Raises:
+        TryFailed: for everything else that can come back.
+        OSError: if the draft cannot be written (a subclass of its own, see :class:`~bioclip_plugin.fetching.cache.DiskFault`).
+    """
+    from urllib3 import Timeout
+
+    from bioclip_plugin.fetching import reasons
+
+    headers = {"User-Agent": agent, "Accept": "image/*, */*;q=0.1", "Accept-Encoding": "identity", **condition}
+    received, stated = [0], None
+    answer: BaseHTTPResponse | None = None
+    try:
+        with line, quiet():
+            try:
+                answer = connections.manager_for(address).urlopen(
+                    "GET", address.text, headers=headers, redirect=False, retries=False, preload_content=False, decode_content=False,
+                    timeout=Timeout(connect=options.fetch_connect_timeout, read=options.fetch_silence),
+                )  # fmt: skip
+                stated = answer.length_remaining
+                if answer.status in reasons.REDIRECTS:
+                    return _redirect(address, answer)
+                if answer.status == 304 and condition:
+                    answer.drain_conn()
+                    return NotChanged()
+                if answer.status != 200:
+                    raise reasons.of_status(answer.status, answer.reason, answer.headers, now())
+                return _body(address, answer, stated, received, options, draft)
+            finally:
+                _release(answer)
+    except (TryFailed, BioclipError):
+        raise
+    except Exception as error:  # urllib3's, http.client's, ssl's and the system's
+        if getattr(error, "is_of_disk", False):
+            raise
+        if line.why_cut:
+            raise TryFailed(line.why_cut, again=True) from None
+        failed = reasons.of_error(error, address.host_and_port, received=received[0], stated=stated)
+        raise failed from error
+
+
+def _redirect(address: Address, answer: BaseHTTPResponse) -> Redirect:
+    location = answer.headers.get("Location", "")
+    if not location.strip():
+        raise TryFailed(f"{answer.status} without an address to go to", status=answer.status)
+    try:
+        return Redirect(address.following(location.encode("latin-1", "replace").decode("utf-8", "replace")))
+    except AddressError as error:
+        raise TryFailed(str(error), status=answer.status) from None
+
+
+def _release(answer: BaseHTTPResponse | None) -> None:
+    """Keep the connection if the answer was read to its end, else close it: what else it sends is of no use."""
+    if answer is None:
+        return
+    whole = (
+        answer.length_remaining == 0
+        or getattr(getattr(answer, "_original_response", None), "isclosed", lambda: False)()
+    )
+    original = getattr(answer, "_original_response", None)
+    if whole and not getattr(original, "has_more", False):
+        answer.release_conn()
+        return
+    connection = answer.connection
+    answer.close()
+    if connection is not None:
+        connection.close()
+    answer.release_conn()
+
+
+def _body(
+    address: Address,
+    answer: BaseHTTPResponse,
+    stated: int | None,
+    received: list[int],
+    options: FetchOptions,
+    draft: Draft,
+) -> Body:
+    limit = options.fetch_max_mb * 1_000_000
+    too_large = TryFailed(f"larger than {options.fetch_max_mb:,} MB, the limit (--fetch-max-mb)", status=200)
+    encoding = answer.headers.get("Content-Encoding", "").strip().lower()
+    if stated is not None and stated > limit and encoding in ("", "identity"):
+        raise too_large
+    digest, size, start, kind = hashlib.sha256(), 0, b"", None
+    with draft.opened() as file:
+        for chunk in _decoded(_chunks(answer, received), encoding):
+            size += len(chunk)
+            if size > limit or received[0] > limit:
+                raise too_large
+            digest.update(chunk)
+            if kind is None:
+                start += chunk
+                if len(start) >= START_BYTES:
+                    kind = image_kind(start, address.target.partition("?")[0])
+            _write(draft, file, chunk)
+        if getattr(getattr(answer, "_original_response", None), "has_more", False):
+            raise TryFailed(f"longer than announced: more than {stated or 0:,} bytes came", again=True)
+        if kind is None:
+            kind = image_kind(start, address.target.partition("?")[0])
+        draft.flush(file)
+    return Body(
+        digest.hexdigest(),
+        size,
+        kind,
+        answer.headers.get("ETag", "")[:500],
+        answer.headers.get("Last-Modified", "")[:100],
+    )
+
+
+def _write(draft: Draft, file: BinaryIO, chunk: bytes) -> None:
+    with draft.faults():
+        file.write(chunk)
+
+
+def _chunks(answer: BaseHTTPResponse, received: list[int]) -> Iterator[bytes]:
+    while chunk := answer.read(_CHUNK_BYTES, decode_content=False):
+        received[0] += len(chunk)
+        yield chunk
+
+
+def _decoded(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """Undo gzip, which some servers apply unasked, in pieces of limited size; other bytes are taken as they are.
+
+    The bytes decide, since some servers announce an encoding that they do not use.
+    """
+    decoder = None
+    for number, chunk in enumerate(chunks):
+        if number == 0 and encoding in ("gzip", "x-gzip", "") and chunk.startswith(b"\x1f\x8b"):
+            decoder = zlib.decompressobj(31)
+        if decoder is None:
+            yield chunk
+            continue
+        while chunk:
+            try:
+                piece = decoder.decompress(chunk, _MAX_INFLATED_CHUNK)
+            except zlib.error:
+                raise TryFailed("the compression of the answer (gzip) is damaged", again=True) from None
+            if piece:
+                yield piece
+            chunk = decoder.unconsumed_tail
+            if decoder.eof:
+                break
+    if decoder is not None and not decoder.eof:
+        raise TryFailed("truncated: the compression of the answer (gzip) does not end", again=True)

@@ -1,0 +1,69 @@
+"""Totals of a fetcher: images fetched, from the cache and failed, with the reasons."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+from bioclip_core.progress import duration
+
+_REASONS_KEPT = 1_000
+_NUMBER = re.compile(r"\d[\d,.]*")
+
+
+class Totals:
+    """Counts that several threads add to; memory does not grow with the number of addresses."""
+
+    def __init__(self) -> None:
+        self.fetched = 0
+        self.fetched_bytes = 0
+        self.from_cache = 0
+        self.failures = 0
+        self.waited_s = 0.0
+        """Seconds that hosts asked to wait."""
+        self._reasons: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+
+    def got(self, size: int, *, from_cache: bool) -> None:
+        """Count an image."""
+        with self._lock:
+            if from_cache:
+                self.from_cache += 1
+            else:
+                self.fetched += 1
+                self.fetched_bytes += size
+
+    def failed(self, host: str, reason: str) -> None:
+        """Count a failure by its host and its reason, in which numbers are not told apart (except for the HTTP status)."""
+        status = reason[:4] if re.match(r"\d{3} ", reason) else ""
+        reason = reason.replace(host, "it") if host else reason
+        key = (host, status + _NUMBER.sub("N", reason[len(status) :]))
+        with self._lock:
+            self.failures += 1
+            if key not in self._reasons and len(self._reasons) >= _REASONS_KEPT:
+                key = ("", "other reasons")
+            self._reasons[key] += 1
+
+    def lines(self) -> Iterator[str]:
+        """Yield the totals in words, the most frequent reasons of failures first."""
+        with self._lock:
+            reasons = self._reasons.most_common(20)
+            shown = sum(count for _, count in reasons)
+            yield (
+                f"Images by address: {self.fetched:,} fetched ({_size(self.fetched_bytes)}), {self.from_cache:,} from the folder, "
+                f"{self.failures:,} failed"
+                + (f"; waited {duration(self.waited_s)} for hosts" if self.waited_s >= 1 else "")
+            )
+            for (host, reason), count in reasons:
+                yield f"  {count:,} failed" + (f" at {host}" if host else "") + f": {reason}"
+            if shown < self.failures:
+                yield f"  {self.failures - shown:,} failed for other reasons"
+
+
+def _size(count: int) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
