@@ -13,6 +13,7 @@ from bioclip_core.files.moved import MovedNames
 from bioclip_core.findings import Findings
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.items.categories import is_named
 from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.finding_deployments import Deployments
 from bioclip_plugin.items.media import MediaItem, Region, path_of
@@ -25,7 +26,6 @@ from bioclip_training.catalog.rows import LabelledItem
 from bioclip_training.catalog.sources import SkippedRow
 
 _NO_TABLE = "tables of deployments of a run cannot be used, so the deployments in them are unknown"
-_ANIMALS = frozenset(("", "animal"))
 _SEVERAL = "several taxa at once"
 
 
@@ -129,7 +129,7 @@ def _images_of_event(
     for item, blank in listed:
         name = (item.uri, item.frame)
         detected = [box for box in known.get(name, []) if box is not None and box.detector]
-        animals = [box for box in detected if box.category in _ANIMALS]
+        animals = [box for box in detected if is_named(box.category)]
         if reviews[0].verdict != "taxon":
             yield _item(reviews, name, None, item, place)
         elif blank or (detected and not animals):

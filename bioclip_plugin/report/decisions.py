@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bioclip_core.classify import Candidate
+from bioclip_plugin.items.categories import kind_of_category
 from bioclip_plugin.items.media import Region
 from bioclip_plugin.reviews.agreement import is_above, is_within
 from bioclip_plugin.reviews.pairing import newest_statements
@@ -18,7 +19,6 @@ AGREEMENTS = ("", "agrees", "less specific", "differs", "other")
 """Agreements of an answer with a review; ``less specific``: the answer is a group that the reviewer's taxon belongs to."""
 
 _BEST_FIRST = ("agrees", "less specific", "other", "differs")
-_CATEGORIES = {"human": "person", "person": "person", "vehicle": "vehicle"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ def decided(stored: StoredRegion) -> Decided:
     if stored.decision is not None:
         return Decided(stored.decision.verdict, stored.decision.candidate, tuple(stored.decision.trail))
     if not stored.classified:
-        category = stored.region.category.strip().casefold() if stored.region else ""
-        return Decided(_CATEGORIES.get(category, "unclassified"), None)
+        kind = kind_of_category(stored.region.category) if stored.region else "animal"
+        return Decided(kind if kind in ("person", "vehicle") else "unclassified", None)
     return Decided("unknown", None)
 
 

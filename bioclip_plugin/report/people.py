@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bioclip_core.images.boxes import Box
+from bioclip_plugin.items.categories import kind_of_category
 from bioclip_plugin.report.decisions import decided
 from bioclip_plugin.store.records import Review, StoredRegion
-
-_WORDS = frozenset({"person", "people", "human", "homo sapiens"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +41,10 @@ def people_in(regions: Sequence[StoredRegion], reviews: Iterable[Review], level:
 
 
 def _is_person(stored: StoredRegion, level: str) -> bool:
-    if stored.region is not None and stored.region.category.strip().casefold() in _WORDS:
+    if stored.region is not None and kind_of_category(stored.region.category) == "person":
         return True
     answer = decided(stored)
     return answer.verdict == "person" or any(
-        one is not None and (one.taxon.genus == "Homo" or one.name.strip().casefold() in _WORDS)
+        one is not None and (one.taxon.genus == "Homo" or kind_of_category(one.name) == "person")
         for one in (answer.candidate, *stored.by_rank.get(level, ())[:1])
     )

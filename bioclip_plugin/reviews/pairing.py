@@ -11,6 +11,7 @@ from bioclip_core.classify import Candidate
 from bioclip_core.images import boxes
 from bioclip_core.images.boxes import ABOUT, SAME
 from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.items.categories import kind_of_category
 from bioclip_plugin.items.media import Region
 from bioclip_plugin.items.verdicts import ReviewVerdict
 from bioclip_plugin.store import Review, Run, Store, StoredItem, StoredRegion
@@ -155,8 +156,9 @@ def _pair(
         yield Pair(review.verdict, review.taxon, "blank", None, (), group)
         return
     answer: str = decision.verdict if decision else "unknown"
-    if decision is None and region.region is not None and region.region.category in ("person", "vehicle"):
-        answer = region.region.category
+    if decision is None and region.region is not None and not region.classified:
+        kind = kind_of_category(region.region.category)
+        answer = kind if kind in ("person", "vehicle") else answer
     yield Pair(
         review.verdict, review.taxon, answer, region.consensus, tuple(next(iter(region.by_rank.values()), ())), group
     )

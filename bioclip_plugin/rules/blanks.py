@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from bioclip_core.classify import Candidate
 from bioclip_core.names import verdict_of_word
 from bioclip_plugin.contracts.rule import Rule, Ruling, Subject
+from bioclip_plugin.items.categories import kind_of_category
 from bioclip_plugin.items.verdicts import Verdict
-
-_CATEGORIES: dict[str, Verdict] = {"person": "person", "human": "person", "vehicle": "vehicle"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +36,9 @@ class Blanks(Rule):
             if region.confidence is not None and region.confidence < self.settings.confidence:
                 why = f"the detector's confidence {region.confidence:g} is below {self.settings.confidence:g}"
                 return Ruling("blank", None, "made blank", why)
-            if verdict := _CATEGORIES.get(region.category.lower()):
-                return Ruling(verdict, None, f"made {verdict}", f"the detector calls it {region.category}")
+            kind = kind_of_category(region.category)
+            if kind != "animal":
+                return Ruling(kind, None, f"made {kind}", f"the detector calls it {region.category}")
         if not subject.classified:
             return Ruling("unknown", None, "left open", "the model was not asked for it")
         verdict = _verdict_of(subject.decided.candidate)

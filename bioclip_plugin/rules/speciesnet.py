@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.rule import Ruling, Subject
+from bioclip_plugin.items.categories import kind_of_category
 from bioclip_plugin.rules.fence import Fence, scored, whole_sum
 from bioclip_plugin.rules.geofence import FencedRule
 from bioclip_plugin.rules.speciesnet_ensemble import Detection, ensemble, never
@@ -62,4 +63,4 @@ def _detection(subject: Subject) -> Detection:
     region = subject.region
     if region is None:
         return Detection()
-    return Detection(region.category.lower() or "animal", 1.0 if region.confidence is None else region.confidence)
+    return Detection(kind_of_category(region.category), 1.0 if region.confidence is None else region.confidence)

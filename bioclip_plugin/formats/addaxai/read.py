@@ -10,15 +10,14 @@ from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.present import exists
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.addaxai.layout import CORNERS, FIELDS, MEANING, SIZE, table_at
-from bioclip_plugin.formats.shared.detections import NOT_NAMED
 from bioclip_plugin.formats.shared.image_tables import IMAGE, Cells, ImageTable, Located
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.shared.pixel_boxes import Corners, Header, boxes_in, header_of
+from bioclip_plugin.items.categories import kind_of_category
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, uri_of
 
 _VIDEOS = ("vid", "video")
 _BLANKS = frozenset({"blank", "empty"})
-_PEOPLE = {"human": "person", "people": "person"}
 _NO_BOXES = "files have detections whose boxes are in another table of AddaxAI; they are classified as whole images"
 _NO_FRAME = "boxes of videos do not state their frame and are not used; the videos are sampled"
 
@@ -154,12 +153,10 @@ def _region(row: Cells, path: Path, options: ListingOptions) -> Region:
     # Its boxes are of the image as OpenCV reads it, which is upright.
     (box,) = boxes_in(header, [corners], "upright")
     confidence = _confidence(row)
-    word = row.text("label", "detectioncategory").lower()
-    word = _PEOPLE.get(word, word)
-    # Other labels are those of a classifier, which are metadata.
-    category = word if word in NOT_NAMED else "animal"
-    is_named = category not in NOT_NAMED and (confidence is None or confidence >= options.detection_threshold)
-    return Region(*box, "AddaxAI", "", category, confidence, is_named)
+    # Labels of animals are those of a classifier, which are metadata.
+    category = kind_of_category(row.text("label", "detectioncategory"))
+    classified = category == "animal" and (confidence is None or confidence >= options.detection_threshold)
+    return Region(*box, "AddaxAI", "", category, confidence, classified)
 
 
 def _confidence(row: Cells) -> float | None:

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.formats.camtrap_dp.schema import name_fault
+from bioclip_plugin.items.categories import kind_of_category
 from bioclip_plugin.store.records import StoredRegion
 
 HOMO_SAPIENS = Taxon("Animalia", "Chordata", "Mammalia", "Primates", "Hominidae", "Homo", "sapiens")
-_KINDS = {"person": "human", "human": "human", "vehicle": "vehicle", "blank": "blank"}
-"""Observation types of a detector's categories and of verdicts that are not a name."""
+_KINDS = {"person": "human", "vehicle": "vehicle", "blank": "blank"}
+"""Observation types of kinds of a detector's categories, and of verdicts, that are not a name."""
 # Some collections leave the kingdom out; these taxa are animals without it.
 _ANIMAL_PHYLA = frozenset(
     "Chordata Arthropoda Mollusca Annelida Echinodermata Cnidaria Porifera Nematoda Platyhelminthes".split()
@@ -46,7 +47,10 @@ def naming_of(region: StoredRegion) -> Naming | None:
             return Naming("unclassified")
         if box is None or category in ("animal", ""):
             return None
-        return _nameless(category, box.confidence) or Naming("unclassified", None, box.confidence, category)
+        if naming := _nameless(kind_of_category(category), box.confidence):
+            return naming
+        # A box with a confidence is a detector's, and an animal below the threshold, whatever its word for it.
+        return Naming("unclassified", None, None, category) if box.confidence is None else None
     if not region.classified and decision.verdict in ("unknown", "blank"):
         return None
     candidate = decision.candidate

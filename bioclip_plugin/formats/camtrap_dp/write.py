@@ -37,13 +37,13 @@ from bioclip_plugin.formats.camtrap_dp.write_observations import (
     machine_observations,
 )
 from bioclip_plugin.formats.camtrap_dp.write_survey import Survey
+from bioclip_plugin.items.categories import kind_of_category
 from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS
 from bioclip_plugin.items.deployments import stamp
 from bioclip_plugin.items.media import Region
 from bioclip_plugin.items.metadata import capture_method_of
 from bioclip_plugin.store.records import Review, StoredItem, asked_level
 
-_PEOPLE = frozenset({"person", "people", "human"})  # categories of detectors
 _TIMELESS = "The time of recording is unknown: the timestamp is the start of the deployment."
 
 
@@ -179,7 +179,7 @@ class _Writer:
 
     def _is_person(self, box: Region | None) -> bool:
         """True if the detector's box of a person reaches the run's threshold, also if a rule decided "unknown"."""
-        if box is None or box.category.strip().lower() not in _PEOPLE:
+        if box is None or kind_of_category(box.category) != "person":
             return False
         threshold = self._export.run.settings.get("detection_threshold", ListingOptions().detection_threshold)
         return box.confidence is None or box.confidence >= float(threshold)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.contracts.export_options import FolderUnit
-from bioclip_plugin.formats.shared.image_verdicts import PERSON_CATEGORIES, Seen, all_seen
+from bioclip_plugin.formats.shared.image_verdicts import Seen, all_seen
 from bioclip_plugin.formats.shared.newest_reviews import newest_of
+from bioclip_plugin.items.categories import kind_of_category
 from bioclip_plugin.store.records import Review, StoredItem
 
 _TELLING = ("taxon", "person", "vehicle")
@@ -81,7 +82,7 @@ def _named(taxon: Taxon, rank: str, by: FolderUnit) -> tuple[str, str]:
 
 
 def _is_person(candidate: Candidate) -> bool:
-    return candidate.taxon.genus == "Homo" or candidate.name.strip().casefold() in PERSON_CATEGORIES
+    return candidate.taxon.genus == "Homo" or kind_of_category(candidate.name) == "person"
 
 
 def shows_people(items: Sequence[StoredItem], reviews: Sequence[Review], level: str, threshold: float) -> bool:
@@ -95,7 +96,7 @@ def shows_people(items: Sequence[StoredItem], reviews: Sequence[Review], level: 
     for item in items:
         for region in item.regions:
             box = region.region
-            is_person = box is not None and box.category.strip().casefold() in PERSON_CATEGORIES
+            is_person = box is not None and kind_of_category(box.category) == "person"
             if is_person and (box is None or box.confidence is None or box.confidence >= threshold):
                 return True
             named = (region.consensus, *region.by_rank.get(level, ())[:1])

@@ -15,7 +15,6 @@ from bioclip_core.files.present import is_file
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.detections import (
     LARGEST_INTEGER,
-    NOT_NAMED,
     STATED_FAILURE,
     Boxes,
     Duplicates,
@@ -33,6 +32,7 @@ from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.shared.pixel_boxes import header_of, turned_reason, upright_region
 from bioclip_plugin.formats.shared.stated_values import StatedValues
 from bioclip_plugin.formats.shared.streamed_json import Beginning, beginning, elements, kind_of, members
+from bioclip_plugin.items.categories import is_named
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Region, Unlisted, path_of, uri_of
 from bioclip_plugin.items.time_zones import in_zone
 
@@ -370,7 +370,7 @@ class ImageReader:
             self.header.detector_version,
             word if word in _WORDS else name.strip(),
             confidence,
-            word not in NOT_NAMED and confidence >= self.options.detection_threshold,
+            is_named(word) and confidence >= self.options.detection_threshold,
         )
         pairs = detection.get("classifications")
         kept = [  # malformed ones are skipped, since they are only kept to look at

@@ -11,7 +11,6 @@ from bioclip_core.errors import DataError, UsageError
 from bioclip_core.files.documents import parse_document
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.detections import (
-    NOT_NAMED,
     STATED_FAILURE,
     Boxes,
     box_of,
@@ -21,6 +20,7 @@ from bioclip_plugin.formats.shared.detections import (
 )
 from bioclip_plugin.formats.shared.image_tables import IMAGE, PLACE, Cells, ImageTable, Located, Meaning, headings_of
 from bioclip_plugin.formats.shared.paths import located
+from bioclip_plugin.items.categories import is_named
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
 
 _NEEDED = ("image_path",)
@@ -120,4 +120,4 @@ def _region(one: Any, threshold: float) -> Region:
         raise UsageError(f"category {category}: 1 (animal), 2 (person) or 3 (vehicle) is needed")
     score = confidence_of(confidence)
     box = box_of([left, top, right - left, bottom - top])
-    return Region(*box, "MegaDetector", "", word, score, word not in NOT_NAMED and score >= threshold)
+    return Region(*box, "MegaDetector", "", word, score, is_named(word) and score >= threshold)

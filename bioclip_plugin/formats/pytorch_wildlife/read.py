@@ -20,7 +20,6 @@ from bioclip_plugin.formats.pytorch_wildlife.layout import (
     name_key,
 )
 from bioclip_plugin.formats.shared.detections import (
-    NOT_NAMED,
     STATED_FAILURE,
     Boxes,
     Entry,
@@ -35,6 +34,7 @@ from bioclip_plugin.formats.shared.detections import (
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.shared.pixel_boxes import Box, Corners, boxes_in, header_of
 from bioclip_plugin.formats.shared.streamed_json import beginning, members
+from bioclip_plugin.items.categories import is_named
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri_of
 
 _WORDS = {"human": "person", "people": "person"}
@@ -125,9 +125,9 @@ class ImageReader:
         seen = Boxes(usable)
         for (place, _, category, confidence), box in zip(usable, boxes, strict=True):
             word = _WORDS.get(category.lower(), category)
-            is_named = word.lower() not in NOT_NAMED and confidence >= self.options.detection_threshold
+            classified = is_named(word) and confidence >= self.options.detection_threshold
             try:
-                region = Region(*box, "PyTorch-Wildlife", "", word, confidence, is_named)
+                region = Region(*box, "PyTorch-Wildlife", "", word, confidence, classified)
                 seen.add(region)
                 regions.append(region)
             except UsageError as error:

@@ -18,8 +18,6 @@ from bioclip_plugin.formats.shared.streamed_json import kind_of
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
 from bioclip_plugin.store.records import StoredItem
 
-NOT_NAMED = frozenset({"person", "people", "human", "vehicle", "empty", "blank"})
-"""Categories, in lower case, whose boxes are kept and not named by the model."""
 STATED_FAILURE = "failure"
 """Metadata of a failure that an input file states, with its own words, so that an export repeats them."""
 LARGEST_INTEGER = 2**31 - 1

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from bioclip_core.classify import Candidate
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.items.categories import kind_of_category
 from bioclip_plugin.store.records import StoredItem, StoredRegion
 
 PRECEDENCE = ("taxon", "person", "vehicle", "unknown", "", "blank")
 """Verdicts in the order in which one of several stands for the image; empty: answered and not decided."""
-PERSON_CATEGORIES = frozenset({"person", "people", "human"})
-_VEHICLES = frozenset({"vehicle", "vehicles"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +55,8 @@ def seen_in(region: StoredRegion, level: str, threshold: float) -> Seen | None:
     box = region.region
     if box is None or (box.confidence is not None and box.confidence < threshold):
         return None
-    category = box.category.strip().casefold()
-    verdict = "person" if category in PERSON_CATEGORIES else "vehicle" if category in _VEHICLES else ""
-    return Seen(verdict, None, region) if verdict else None
+    kind = kind_of_category(box.category)
+    return Seen(kind, None, region) if kind in ("person", "vehicle") else None
 
 
 def all_seen(stored: StoredItem, level: str, threshold: float) -> list[Seen]:

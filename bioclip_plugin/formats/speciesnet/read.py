@@ -12,7 +12,6 @@ from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.present import is_file
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.detections import (
-    NOT_NAMED,
     Boxes,
     Duplicates,
     Entry,
@@ -27,6 +26,7 @@ from bioclip_plugin.formats.shared.frame_names import located_frame
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.shared.stated_values import StatedValues
 from bioclip_plugin.formats.shared.streamed_json import Beginning, beginning, elements, kind_of, members
+from bioclip_plugin.items.categories import is_named
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri_of
 
 FORMAT_VERSION = "20261015"
@@ -211,7 +211,7 @@ class ImageReader:
             raise UsageError(f"it is {kind_of(detection)}; it must be an object with category, conf and bbox")
         word = _word_of(detection.get("category"), detection.get("label"))
         confidence = confidence_of(detection.get("conf"))
-        named = word.lower() not in NOT_NAMED and confidence >= self.threshold
+        named = is_named(word) and confidence >= self.threshold
         return Region(*box_of(detection.get("bbox")), "SpeciesNet", version, word, confidence, named)
 
     def _message(self, entry: Entry, part: str, why: str) -> Unlisted:

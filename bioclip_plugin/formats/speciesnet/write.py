@@ -33,11 +33,12 @@ from bioclip_plugin.formats.speciesnet.read import (
     is_speciesnet,
 )
 from bioclip_plugin.items.answers import Failure
+from bioclip_plugin.items.categories import kind_of_category
 from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS
 from bioclip_plugin.items.media import BOX_UNIT, MediaItem, Region
 from bioclip_plugin.store.records import StoredDecision, StoredItem, StoredRegion, asked_level
 
-_CATEGORIES = {"animal": "1", "person": "2", "human": "2", "people": "2", "vehicle": "3"}
+_CATEGORIES = {"animal": "1", "person": "2", "vehicle": "3"}
 _DECIMALS = 4  # as SpeciesNet writes
 _WHOLE_BOX = {"category": WHOLE_IMAGE, "label": LABELS[WHOLE_IMAGE], "conf": 1.0, "bbox": [0.0, 0.0, 1.0, 1.0]}
 _SUBDIVISION = re.compile(r"(?:[A-Z]{2,3}-)?([A-Z0-9]{2})")  # US-CA or CA
@@ -158,7 +159,8 @@ class EntryWriter:
     def _box(self, region: Region) -> dict[str, Any]:
         """Return a box. Categories that SpeciesNet does not have get ids behind its own, in the order of first use."""
         label = " ".join(region.category.split())
-        category = _CATEGORIES.get(label.lower() or "animal")
+        kind = kind_of_category(label)
+        category = _CATEGORIES.get(label.lower() or "animal" if kind == "animal" else kind)
         if category is None:
             category = self._others.setdefault(label, str(len(LABELS) + len(self._others)))
         # A box that a person drew does not have a confidence; it is certain.

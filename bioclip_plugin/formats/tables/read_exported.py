@@ -13,7 +13,6 @@ from bioclip_core.cells import number_of
 from bioclip_core.errors import DataError, UsageError
 from bioclip_core.files.present import exists, is_file
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.shared.detections import NOT_NAMED
 from bioclip_plugin.formats.shared.exported import is_exported
 from bioclip_plugin.formats.shared.review_rows import BadCellError, frame_of
 from bioclip_plugin.formats.shared.stated_values import StatedValues, fields_in
@@ -22,6 +21,7 @@ from bioclip_plugin.formats.shared.table_rows import Row, location_of, skipped_r
 from bioclip_plugin.formats.tables.columns import BOX, KEY_COLUMNS, MEDIA, OWN_COLUMNS
 from bioclip_plugin.formats.tables.keys import PREFIX
 from bioclip_plugin.formats.tables.region_rows import NO_REGIONS
+from bioclip_plugin.items.categories import is_named
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri_of
 
 # Columns of ours that describe the image; all others are answers, decisions and reviews, which are made anew.
@@ -131,10 +131,10 @@ def _region(row: Row, threshold: float) -> Region | None:
     if len(numbers) != len(cells):
         raise UsageError(f"{', '.join(BOX)} are {cells}: four numbers from 0 to 1 are needed, or none")
     detection = _detection(row.values)
-    confidence, category = number_of(row.values.get("detection_confidence")), detection["category"].strip().casefold()
-    is_named = category not in NOT_NAMED and (confidence is None or confidence >= threshold)
+    confidence = number_of(row.values.get("detection_confidence"))
+    classified = is_named(detection["category"]) and (confidence is None or confidence >= threshold)
     return Region(
-        numbers[0], numbers[1], numbers[2], numbers[3], confidence=confidence, classified=is_named, **detection
+        numbers[0], numbers[1], numbers[2], numbers[3], confidence=confidence, classified=classified, **detection
     )
 
 
