@@ -1,4 +1,4 @@
-"""The example plugin of the docs, built and installed as a package and used by a host in a separate process."""
+"""The example plugins of the docs, built and installed as packages and used by a host in a separate process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-PACKAGE = Path(__file__).parents[1] / "docs" / "examples" / "bioclip-field-station"
+EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
+PACKAGES = ("bioclip-field-station", "bioclip-border-detector")
 
 # The host finds the plugin by its entry point, lists a card through it and classifies with the colour model.
 HOST = """
@@ -43,6 +44,7 @@ elsewhere = MediaItem(uri="elsewhere.png", path=photos[0].path)
 answers = pm.hook.classify_images(items=[*photos, elsewhere], request=request)
 print(json.dumps({
     "plugins": {row["name"]: row["distribution"] for row in pm.described()},
+    "detectors": {name: detector.version for name, detector in pm.detectors().items()},
     "left_out": [failure.reason for failure in pm.failures],
     "listed": [[item.uri, item.captured_at.isoformat(), item.deployment, item.sequence, item.place.latitude] for item in photos],
     "told": [item.reason for item in items if not isinstance(item, MediaItem)],
@@ -53,13 +55,12 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder into which pip installed the package, built from a copy because building leaves files behind."""
-    base = tmp_path_factory.mktemp("field_station")
-    source = shutil.copytree(
-        PACKAGE, base / "source", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
-    )
+    """Folder into which pip installed the packages, built from copies because building leaves files behind."""
+    base = tmp_path_factory.mktemp("examples")
+    left = shutil.ignore_patterns("build", "*.egg-info", "__pycache__")
+    sources = [shutil.copytree(EXAMPLES / name, base / name, ignore=left) for name in PACKAGES]
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation",
-               "--disable-pip-version-check", "--target", str(base / "site"), str(source)]  # fmt: skip
+               "--disable-pip-version-check", "--target", str(base / "site"), *map(str, sources)]  # fmt: skip
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return base / "site"
@@ -102,9 +103,11 @@ def reply(installed: Path, card: Path) -> dict[str, Any]:
     return found
 
 
-def test_the_installed_package_is_found_by_its_entry_point(reply: dict[str, Any]) -> None:
+def test_the_installed_packages_are_found_by_their_entry_points(reply: dict[str, Any]) -> None:
     assert reply["left_out"] == []
     assert reply["plugins"]["field-station"] == "bioclip-field-station 1.0.0"
+    assert reply["plugins"]["border-detector"] == "bioclip-border-detector 1.0.0"
+    assert reply["detectors"]["border"] == "1.0"
 
 
 def test_its_source_recognises_a_card_by_content_and_lists_the_entries_of_the_camera(

@@ -162,8 +162,9 @@ def snippets(page: Path) -> str:
 
 
 def test_the_examples_for_hosts_and_plugins_import_from_the_doors_alone() -> None:
-    (plugin,) = (ROOT / "docs" / "examples").rglob("bioclip_field_station/__init__.py")
-    for text in (plugin.read_text("utf-8"), snippets(ROOT / "docs" / "hosts.md")):
+    plugins = sorted((ROOT / "docs" / "examples").glob("*/bioclip_*/__init__.py"))
+    assert len(plugins) == 2
+    for text in (*(plugin.read_text("utf-8") for plugin in plugins), snippets(ROOT / "docs" / "hosts.md")):
         modules = set(re.findall(r"^\s*(?:from|import) (bioclip\w*(?:\.\w+)*)", text, re.M))
         assert {"bioclip_plugin", "bioclip_plugin.plugin_api"} <= modules
         assert modules - DOORS == set()
