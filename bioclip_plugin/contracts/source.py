@@ -73,6 +73,9 @@ class ListingOptions(TableOptions):
     """Clock of the times in videos: UTC as the format asks for, the local time that many cameras write, or the date of the file."""
     findings: Findings = field(default_factory=Findings, repr=False, compare=False)
     """Values that cannot be read, skipped rows and other findings; the command prints them at its end."""
+    lists_addresses: bool = field(default=False, repr=False, compare=False)
+    """True if images on the web are listed as items, which the reader of the listing fetches or refuses. Set by the listing;
+    otherwise a source skips them with the reason."""
     temporary: TemporaryFolders = field(default=_UNTIL_EXIT, repr=False, compare=False)
     """Place for images that are unpacked, since they are read after the source has listed them. Set by the listing,
     which removes them when it closes; without a listing they are removed when the process ends."""

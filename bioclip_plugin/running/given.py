@@ -13,6 +13,7 @@ from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.checking import checked_entry, checked_fields
 from bioclip_plugin.contracts.containing import Garbage, reason_of, shown
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, item_of
+from bioclip_plugin.items.web import is_web_address
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -34,6 +35,8 @@ def item_of_image(image: Any) -> MediaItem | Unlisted:
         return _usable(checked_fields, _converted(image))
     if isinstance(image, Unlisted):
         return _usable(checked_entry, image)
+    if isinstance(image, str) and is_web_address(image):
+        return MediaItem(uri=image)
     if isinstance(image, (str, os.PathLike)):
         return item_of(image)
     if isinstance(image, (bytes, bytearray, memoryview)):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.findings import Findings
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Unlisted
+from bioclip_plugin.items.web import is_web_address
 from bioclip_plugin.running.reading import path_of_item, was_misread
 from bioclip_plugin.running.tasks import Task, new_task
 from bioclip_plugin.store.records import FeatureKey, Listed, Run, Stat
@@ -131,6 +132,8 @@ def _is_same_file(one: MediaItem, other: MediaItem) -> bool:
     """True if two items of one name have the same content; an image in memory may always be another."""
     if one.is_in_memory or other.is_in_memory or one.span != other.span:
         return False
+    if is_web_address(one.uri) and None in (one.path, other.path):  # one of them may have been fetched meanwhile
+        return True
     return one.path == other.path or path_of_item(one) == path_of_item(other)
 
 

@@ -72,7 +72,7 @@ class Listing:
             SourceError: if no source takes an address and ``known`` is empty under it.
         """
         self._temporary = TemporaryFolders()
-        self._options = replace(options or ListingOptions(), temporary=self._temporary)
+        self._options = replace(options or ListingOptions(), temporary=self._temporary, lists_addresses=True)
         self._expand = expand
         self._known = known
         try:

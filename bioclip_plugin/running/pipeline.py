@@ -19,6 +19,7 @@ from bioclip_plugin.contracts.contained_models import encode_each
 from bioclip_plugin.items.answers import Answer, Failure
 from bioclip_plugin.items.media import MediaItem, Place, Unlisted, place_of
 from bioclip_plugin.running.engine import Engine
+from bioclip_plugin.running.fetched import Fetching, FetchStage
 from bioclip_plugin.running.known import Drawn, Known
 from bioclip_plugin.running.reading import Reader, stat_of
 from bioclip_plugin.running.tasks import RegionWork, Task, answer_of, new_task, record_of
@@ -52,6 +53,7 @@ class Pipeline:
         classify: bool = True,
         on_stored: Callable[[Run, Sequence[Answer]], None] | None = None,
         findings: Findings | None = None,
+        fetching: Fetching | None = None,
     ) -> None:
         """Set up; nothing is opened yet.
 
@@ -64,6 +66,7 @@ class Pipeline:
             on_stored: called after each committed batch, on the writer's thread.
             findings: counts times of cameras that cannot be right, local times that do not exist or occur twice, and files
                 that an earlier version misread.
+            fetching: the way to images on the web; None: they are failures.
         """
         self._engine = engine
         self._reader = Reader(engine, run, findings)
@@ -75,6 +78,7 @@ class Pipeline:
         self._known = Known(
             store, run, findings, repeat_done=repeat_done, rehash=rehash, waiting=_UNCOMMITTED_BATCHES + 2
         )
+        self._fetching = FetchStage(fetching or Fetching(findings), self._check_open)
         self._begun: tuple[Workers, Workers] | None = None
         self._drawn: Drawn | None = None
         self._was_closed = self._is_over = False
@@ -103,6 +107,7 @@ class Pipeline:
         """
         self._was_closed = True
         ended = True
+        self._fetching.close(wait_s=min(wait_s, _PATIENCE_S))
         for decoders, writer in filter(None, (self._begun,)):
             decoders.close(wait_s=min(wait_s, _PATIENCE_S))
             ended = writer.close(wait_s=wait_s)
@@ -128,7 +133,8 @@ class Pipeline:
         self.is_running = self.was_cut_short = True
         waiting: deque[tuple[Job[None], list[Task]]] = deque()
         try:
-            for batch in self._batches(self._read_ahead(drawn, decoders, writer)):
+            fetched = self._fetching.ahead(self._listed(drawn, writer))
+            for batch in self._batches(self._read_ahead(fetched, decoders)):
                 self._encode(batch)
                 self._answer(batch)
                 self._check_open()
@@ -144,6 +150,7 @@ class Pipeline:
         finally:
             is_interrupted = isinstance(sys.exception(), KeyboardInterrupt)  # the program is to end now
             self.is_running = False
+            self._fetching.close(wait_s=0 if is_interrupted else _PATIENCE_S)
             decoders.close(wait_s=0 if is_interrupted else _PATIENCE_S)  # a decoder may never end
             writer.close(wait_s=0 if is_interrupted else FINISHING_S)
         if drawn.error is not None:
@@ -163,12 +170,12 @@ class Pipeline:
 
     # Listing and reading
 
-    def _read_ahead(self, items: Iterable[MediaItem | Unlisted], decoders: Workers, writer: Workers) -> Iterator[Task]:
+    def _read_ahead(self, tasks: Iterable[Task], decoders: Workers) -> Iterator[Task]:
         """Yield tasks in input order, with enough in decoding that the model never waits, in bounded memory."""
         queue: deque[Task] = deque()
         decoding, limit_s = 0, self._engine.request.item_timeout
-        for task in self._listed(items, writer):
-            if not task.is_done and task.failure is None and task.original is None and not task.is_known:
+        for task in tasks:
+            if task.is_to_read:
                 self._check_open()
                 boxes = [work.decoded_box for work in task.classified]
                 task.reading = decoders.submit_named(f"{task.item.uri}: decoding", self._reader.read, task.item, boxes)

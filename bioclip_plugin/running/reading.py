@@ -24,6 +24,7 @@ from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of
 from bioclip_plugin.items.strange_times import StrangeTimes
 from bioclip_plugin.items.time_zones import clock_doubt, in_zone
+from bioclip_plugin.items.web import is_remote
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.store.records import Run, Stat
 
@@ -141,7 +142,7 @@ def _exif_block(image: Image.Image) -> bytes:
 
 def stat_of(item: MediaItem | Unlisted) -> Stat | None:
     """Return size and modification time of the item's file; None without one."""
-    if isinstance(item, Unlisted) or item.is_in_memory:
+    if isinstance(item, Unlisted) or item.is_in_memory or is_remote(item):
         return None
     try:
         stat = path_of_item(item).stat()
@@ -177,7 +178,7 @@ def was_misread(item: MediaItem, content_sha256: str | None) -> bool:
     """True if the stored content of an item comes from a version that left the item's kind of file to Pillow."""
     from bioclip_core.images.readers import is_marked
 
-    if content_sha256 is None or is_marked(content_sha256) or item.span is not None:
+    if content_sha256 is None or is_marked(content_sha256) or item.span is not None or is_remote(item):
         return False
     return is_read_by_us(item)
 

@@ -12,6 +12,7 @@ from bioclip_core.process.threads import GivenUp, Job
 from bioclip_plugin.contracts.containing import owner_at_work
 from bioclip_plugin.items.answers import Answer, Failure, RegionAnswer
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Region, Unlisted
+from bioclip_plugin.items.web import is_remote
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.running.reading import Reading
 from bioclip_plugin.store.records import Box, FeatureKey, ItemRecord, Listed, RegionRecord, Stat, StoredRegion
@@ -76,13 +77,19 @@ class Task:
         return [work for work in self.regions if work.is_classified]
 
     @property
+    def is_to_read(self) -> bool:
+        """True if its image is needed: it is neither done nor failed nor known, and not on its way already."""
+        return not self.is_done and self.failure is None and self.original is None and not self.is_known
+
+    @property
     def is_known(self) -> bool:
         """True if the store has answers or features for every region, so that neither image nor model is needed.
 
-        An image without a region to name is known once it was read for its camera metadata.
+        An image without a region to name is known once it was read for its camera metadata; one on the web is not fetched for
+        them.
         """
         if not self.classified:
-            return self.content_sha256 is not None
+            return self.content_sha256 is not None or is_remote(self.item)
         return all(work.stored is not None or work.features is not None for work in self.classified)
 
     def read_through(self, limit_s: float) -> Task:

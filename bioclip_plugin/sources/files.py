@@ -13,18 +13,24 @@ from bioclip_core.tables.text import lines_within
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
+from bioclip_plugin.items.web import is_web_address
 
 
 class FilesSource:
-    """Lists a file that the user named. Registered last, since it takes any file but JSON."""
+    """Lists a file or an address on the web that the user named. Registered last, since it takes any file but JSON."""
 
     name = "file"
 
     def takes(self, address: str) -> bool:
+        if is_web_address(address):
+            return True
         path = path_of(address)
         return is_file(path) and not beginning(path).text
 
     def items(self, address: str, options: ListingOptions | None = None) -> Iterator[MediaItem | Unlisted]:  # noqa: ARG002
+        if is_web_address(address):
+            yield MediaItem(uri=address)
+            return
         path = Path(address)
         yield MediaItem(uri=uri_of(address), path=path if is_file(path) else path_of(address))
 
@@ -45,4 +51,4 @@ class StandardInputSource:
             name = line.removesuffix(b"\n").removesuffix(b"\r")
             if name.strip():
                 text = os.fsdecode(name)
-                yield MediaItem(uri=uri_of(text), path=path_of(text))
+                yield MediaItem(text) if is_web_address(text) else MediaItem(uri=uri_of(text), path=path_of(text))

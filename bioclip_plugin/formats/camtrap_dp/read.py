@@ -39,8 +39,8 @@ CREATE TABLE files (uri TEXT PRIMARY KEY, media TEXT) WITHOUT ROWID;
 _TIME = {"captured_at": ("timestamp",)}
 _PLACE = {"latitude": ("latitude",), "longitude": ("longitude",)}
 _ON_THE_WEB = (
-    "the file is on the web, which is not fetched, and neither the package nor its folder media has a file of its "
-    "name (fileName)"
+    "the file is on the web, which is not fetched (--fetch FOLDER fetches it), and neither the package nor its folder media "
+    "has a file of its name (fileName)"
 )
 """The same text for all of them, so that a summary counts them; the uri says which file it is."""
 
@@ -49,10 +49,10 @@ class CamtrapDpSource:
     """Lists the media of a Camtrap DP 1.0 package: its folder, its ``datapackage.json``, or a zip file of it.
 
     ``filePath`` is relative to the descriptor. For a file on the web a file beside the package is used
-    (``media/FILENAME`` or ``FILENAME``); nothing is fetched, so without such a file it is listed as missing. Boxes of
-    observations of one image become regions; those of people and vehicles are kept and not classified. The sequence is
-    the event that the image's observations name, else the event of its deployment that includes its time; time-lapse images
-    belong to events by their own observations only.
+    (``media/FILENAME`` or ``FILENAME``); without such a file it is its own address, or missing if addresses are not listed
+    (:attr:`ListingOptions.lists_addresses`). Boxes of observations of one image become regions; those of people and vehicles
+    are kept and not classified. The sequence is the event that the image's observations name, else the event of its
+    deployment that includes its time; time-lapse images belong to events by their own observations only.
 
     Only the deployments are in memory. Observations are read once and kept in a database in a temporary file.
     """
@@ -123,7 +123,7 @@ def _item(
         except BioclipError as error:
             return Unlisted(file.uri, str(error), known=item)
     if file.path is None:
-        return Unlisted(file.uri, _ON_THE_WEB, known=item)
+        return item if files.lists_addresses else Unlisted(file.uri, _ON_THE_WEB, known=item)
     if not is_file(file.path):
         return Unlisted(file.uri, f"{shown}: the file {values.get('filePath')} does not exist", known=item)
     return item

@@ -14,6 +14,7 @@ from bioclip_plugin.formats.camtrap_dp.package import CamtrapPackage
 from bioclip_plugin.formats.camtrap_dp.schema import BOX, TABLES
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.items.media import Region, Unlisted, uri_of
+from bioclip_plugin.items.web import is_web_address
 
 Deployments = Mapping[str, Mapping[str, str]]
 
@@ -47,11 +48,12 @@ class MediaFile(NamedTuple):
 
 
 class MediaFiles:
-    """The media files of a package: on the disk, in the zip file, or on the web and so out of reach."""
+    """The media files of a package: on the disk, in the zip file, or on the web."""
 
     def __init__(self, package: CamtrapPackage, options: ListingOptions) -> None:
         self._package = package
         self._options = options
+        self.lists_addresses = options.lists_addresses
         self._unpacked: Path | None = None
 
     def find(self, values: Mapping[str, str]) -> MediaFile:
@@ -61,7 +63,7 @@ class MediaFiles:
             UsageError: for a path that may not be followed.
         """
         given, name = values.get("filePath", ""), values.get("fileName", "")
-        if not given.lower().startswith(("http://", "https://")):
+        if not is_web_address(given):
             return self._local(given)
         if name and "/" not in name and "\\" not in name:
             for beside in (f"media/{name}", name):

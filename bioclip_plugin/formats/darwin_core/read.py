@@ -33,6 +33,7 @@ from bioclip_plugin.formats.darwin_core.terms import (
 from bioclip_plugin.formats.shared.stated_values import StatedValues, fields_in
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri_of
 from bioclip_plugin.items.time_zones import in_zone
+from bioclip_plugin.items.web import shared_uri
 
 _NO_PICTURES = ("sound", "text", "dataset", "software")
 _NO_PICTURE_FORMATS = ("audio/", "text/")
@@ -42,6 +43,9 @@ _MEDIA_TYPES = (
     "http://rs.tdwg.org/ac/terms/Multimedia",
     "http://rs.gbif.org/terms/1.0/Multimedia",
     "http://rs.gbif.org/terms/1.0/Image",
+)
+_SHARED = (
+    "images on the web show several specimens; each specimen has an answer of its own, under the address with its id"
 )
 _TABLES = """
 CREATE TABLE core (id TEXT PRIMARY KEY, place TEXT, row TEXT);
@@ -174,6 +178,10 @@ class _Listing:
             return found
         uri, path = found
         first = self.index.first_to_show(uri, record.id)
+        if path is None and first not in (None, record.id):  # a server never sees the fragment, so it is asked once
+            self.options.findings.add(_SHARED, f"{uri}: {first!r} and {record.id!r}")
+            uri = shared_uri(uri, "occurrence", record.id)
+            first = self.index.first_to_show(uri, record.id)
         if first == record.id:
             return ""
         if first is not None:

@@ -28,6 +28,7 @@ from bioclip_core.tables.quotes import Records
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.items.media import uri_of
+from bioclip_plugin.items.web import is_web_address, not_fetched
 
 _LOOKED_AT = 1 << 16  # bytes of a file; of a tar file this many bytes of headers, which have 512 each
 _PASSED_OVER = 64 << 20  # a larger member may have to be decompressed to reach the next header
@@ -49,11 +50,12 @@ class ArchiveFiles:
         self._bases = list(filter(None, (options.base_folder, path.parent if archive else path)))
         self._options = replace(options, base_folder=None)
 
-    def find(self, names: Sequence[str], is_shared: Callable[[str], bool]) -> tuple[str, Path] | str:
+    def find(self, names: Sequence[str], is_shared: Callable[[str], bool]) -> tuple[str, Path | None] | str:
         """Return the uri and path of the image with one of these names, or the reason why it is not found.
 
-        An address on the web stands for a file of that name beside the archive: nothing is fetched. A file name that several
-        addresses share says nothing about any of them, and two files that fit one address are refused.
+        An address on the web stands for a file of that name beside the archive; without one it is its own uri, if
+        ``options.lists_addresses`` says that addresses are listed. A file name that several addresses share says nothing about
+        any of them, and two files that fit one address are refused.
 
         Args:
             names: addresses or names, the most reliable first.
@@ -61,6 +63,7 @@ class ArchiveFiles:
         """
         reasons: list[str] = []
         missing: tuple[str, Path] | None = None
+        address = ""
         for name in names:
             if "://" in name:
                 own = [written for written in file_names_of(name) if not is_shared(written)]
@@ -70,6 +73,7 @@ class ArchiveFiles:
                 if found:
                     return next(iter(found.items()))
                 reasons.append(self._on_the_web(name, own))
+                address = address or (name if self._options.lists_addresses and is_web_address(name) else "")
                 continue
             if inside := self._inside(name):
                 return inside
@@ -84,8 +88,11 @@ class ArchiveFiles:
                 if not _is_bare_id(name):
                     missing = missing or (uri, path)
         # The store may know a file that no longer exists; reading it reports that it is missing.
-        return missing or (
-            reasons[0] if reasons else f"{names[0]!r} is not the name of a file; the image cannot be found"
+        return (
+            (address, None)
+            if address
+            else missing
+            or (reasons[0] if reasons else f"{names[0]!r} is not the name of a file; the image cannot be found")
         )
 
     def _existing(self, name: str) -> tuple[str, Path] | None:
@@ -103,9 +110,11 @@ class ArchiveFiles:
 
     def _on_the_web(self, name: str, own: Sequence[str]) -> str:
         base = self._bases[0]
-        start = f"the image {name} is on the web, and nothing is fetched: "
+        start = f"the image {name} is on the web, and nothing is fetched: {not_fetched(name)}; or "
         if not own:
-            return f"{start}no file name tells it from the images of other rows; give files with names of their own"
+            return (
+                f"{start}give files with names of their own, since no file name tells it from the images of other rows"
+            )
         return f"{start}download it to {base / own[0]}, or name its folder with --base-folder" + (
             f"; the name {last} alone is that of several images" if (last := file_names_of(name)[0]) not in own else ""
         )

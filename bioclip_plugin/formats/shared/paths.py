@@ -15,6 +15,7 @@ from bioclip_core.files.near_names import same_name
 from bioclip_core.tables.options import PathOptions
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.media import uri_of
+from bioclip_plugin.items.web import is_web_address, not_fetched
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # at least two letters: one is a drive
@@ -35,9 +36,11 @@ def located(name: str, base: Path, options: ListingOptions) -> tuple[str, Path]:
         base: folder where relative names begin, unless ``options.base_folder`` is given.
         options: options of the listing.
 
+    An address on the web is its own uri, if ``options.lists_addresses`` says that addresses are listed.
+
     Raises:
-        UsageError: for a name that is empty, contains a NUL, is a web address, or leaves the base folder (also
-            through a symbolic link) without ``options.allow_outside``.
+        UsageError: for a name that is empty, contains a NUL, is an address that is not listed, or leaves the base folder
+            (also through a symbolic link) without ``options.allow_outside``.
     """
     folder = options.base_folder if options.base_folder is not None else base
     moved = moved_name(name, folder, options)
@@ -45,8 +48,12 @@ def located(name: str, base: Path, options: ListingOptions) -> tuple[str, Path]:
         name, folder = moved
     if not name.strip() or "\0" in name:
         raise UsageError(f"file name {name!r} is empty or contains a NUL; give a path inside {folder}")
+    if options.lists_addresses and is_web_address(name):
+        return name, Path(name)
     if _SCHEME.match(name):
-        raise UsageError(f"file {name!r} is an address on the web: download it into {folder}, and give its path there")
+        raise UsageError(
+            f"file {name!r} is an address on the web: {not_fetched(name)}, or download it into {folder}, and give its path there"
+        )
     try:
         os.fsencode(name)
     except UnicodeEncodeError:

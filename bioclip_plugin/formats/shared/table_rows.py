@@ -21,6 +21,7 @@ from bioclip_plugin.formats.shared.paths import moved_name
 from bioclip_plugin.formats.shared.stated_values import FIELD_COLUMNS, Fields, StatedValues, fields_in
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri_of
 from bioclip_plugin.items.metadata import CAMERA_NAMES
+from bioclip_plugin.items.web import is_web_address, not_fetched
 
 IMAGE_COLUMNS = ("image", "path", "file", "filepath", "uri")
 BOX_COLUMNS = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
@@ -125,6 +126,9 @@ def items_of(
     if found:
         first = rows[0]
         uri, path = location_of(first, folder, options) if location is None else location
+        if path is None and first.data is None and (reason := _out_of_reach(uri, folder, options)):
+            yield skipped_row(table, first, reason)
+            return
         used = (first.columns.image, *first.columns.box)
         rest = {name: value for name, value in first.values.items() if name not in used}
         regions = tuple(region for region in found if region is not None)
@@ -137,6 +141,13 @@ def items_of(
             absent=first.columns.names - stated.get("metadata", {}).keys() - CAMERA_NAMES,
             **stated,
         )
+
+
+def _out_of_reach(uri: str, folder: Path, options: ListingOptions) -> str:
+    """Return the reason why an address is not listed; empty if it is."""
+    if options.lists_addresses and is_web_address(uri):
+        return ""
+    return f"the image {uri} is on the web: {not_fetched(uri)}, or download it into {folder}, and give its path there"
 
 
 def skipped_row(table: str, row: Row, reason: str) -> Unlisted:

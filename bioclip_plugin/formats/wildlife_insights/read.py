@@ -41,6 +41,7 @@ from bioclip_plugin.formats.wildlife_insights.layout import (
 )
 from bioclip_plugin.items.media import MediaItem, Place, Unlisted, path_of, uri_of
 from bioclip_plugin.items.verdicts import ReviewVerdict
+from bioclip_plugin.items.web import is_web_address, not_fetched
 from bioclip_plugin.store.records import ReviewTarget, StatedReview
 
 _MEANING = Meaning(
@@ -173,7 +174,10 @@ class _Files:
         if "://" not in row.text("location") and not self._names.is_shared(_bare(first[0])):
             return first
         address = row.text("location") if "://" in row.text("location") else "it"
-        raise NotThere(f"{self._missing(row)}; nothing is fetched: download {address} to {first[0]}", *first)
+        if self._table.options.lists_addresses and is_web_address(address):
+            return address, Path(address)
+        advice = f"{not_fetched(address)}; or " if is_web_address(address) else ""
+        raise NotThere(f"{self._missing(row)}; nothing is fetched: {advice}download {address} to {first[0]}", *first)
 
     def _existing(self, names: Sequence[str]) -> list[str]:
         """Return the names of files that exist exactly so; the others cost more, and few are needed."""

@@ -32,7 +32,7 @@ def classified(command: Command, colour_labels: str, tmp_path: Path) -> Path:
     arguments = ("classify", "nhm.zip", "--model", "fake", "--labels", colour_labels, "--store", "r.db")
     code, out, said = command(*arguments)
     assert code == 3, said
-    assert "https://example.org/d.png is on the web, and nothing is fetched" in out + said
+    assert "fetched only with --fetch FOLDER: 1 (the first: https://example.org/d.png)" in out + said
     _, out, said = command(*arguments)
     assert "3 were done before" in out + said
     return file

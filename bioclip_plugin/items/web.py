@@ -1,0 +1,85 @@
+"""Addresses of images on the web: which items have one, and the part of an address that a server is asked for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from bioclip_plugin.items.media import MediaItem
+
+FETCH_STAGE = "fetch"
+"""The stage of failures of images on the web."""
+ON_THE_WEB = "images are on the web, and are fetched only with --fetch FOLDER"
+"""Text of the finding about images that a command does not fetch."""
+
+_WEB = re.compile(r"https?://[^/\s?#]", re.IGNORECASE)
+_OTHER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_LOCAL_SCHEMES = frozenset({"file", "memory"})
+
+
+def is_web_address(text: str) -> bool:
+    """Return True for an ``http`` or ``https`` address with a host.
+
+    >>> is_web_address("HTTPS://example.org/a.jpg"), is_web_address("gs://bucket/a.jpg"), is_web_address("http:///a.jpg")
+    (True, False, False)
+    """
+    return bool(_WEB.match(text))
+
+
+def other_scheme(text: str) -> str:
+    """Return the scheme of an address that is neither a file's nor fetched, such as ``gs``; empty without one.
+
+    >>> other_scheme("gs://bucket/a.jpg"), other_scheme("https://example.org/a.jpg"), other_scheme("C:/a.jpg")
+    ('gs', '', '')
+    """
+    found = _OTHER.match(text)
+    scheme = found[1].lower() if found and not is_web_address(text) else ""
+    return "" if scheme in _LOCAL_SCHEMES else scheme
+
+
+def not_fetched(address: str) -> str:
+    """Return the advice on an address that is not fetched, as a clause of a message.
+
+    >>> not_fetched("https://example.org/a.jpg"), not_fetched("s3://bucket/a.jpg")
+    ('--fetch FOLDER fetches it', 'addresses that begin with s3:// are not fetched')
+    """
+    scheme = other_scheme(address)
+    return f"addresses that begin with {scheme}:// are not fetched" if scheme else "--fetch FOLDER fetches it"
+
+
+def is_remote(item: MediaItem) -> bool:
+    """Return True for an item that has an address on the web, and neither a file nor bytes."""
+    if not is_web_address(item.uri) or item.is_in_memory:
+        return False
+    return item.path is None or item.path == Path(item.uri)
+
+
+def address_of(uri: str) -> str:
+    """Return the address that a server is asked for: a uri without its fragment, which servers never see.
+
+    >>> address_of("https://example.org/a%20b.jpg#occurrence=7")
+    'https://example.org/a%20b.jpg'
+    """
+    return uri.partition("#")[0]
+
+
+def shared_uri(address: str, name: str, key: str) -> str:
+    """Return the uri of an image for one more specimen that it shows: its address, and the specimen in the fragment.
+
+    >>> shared_uri("https://example.org/a.jpg", "occurrence", "MB 7")
+    'https://example.org/a.jpg#occurrence=MB%207'
+    """
+    return f"{address}{'&' if '#' in address else '#'}{name}={quote(key, safe=':/')}"
+
+
+def host_of(address: str) -> str:
+    """Return the host of an address in lower case, with its port; empty for an address that cannot be read.
+
+    >>> host_of("https://Images.example.org:8443/a.jpg"), host_of("https://[::1")
+    ('images.example.org:8443', '')
+    """
+    try:
+        return urlsplit(address).netloc.rpartition("@")[2].lower()
+    except ValueError:
+        return ""

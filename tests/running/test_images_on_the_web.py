@@ -1,0 +1,104 @@
+"""Images on the web in a listing and in a stream, without a network: listed as they are, refused with one line, and never read."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from bioclip_core.findings import Findings
+from bioclip_plugin import MediaItem, Session, create_plugin_manager
+from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.formats.darwin_core.read import DarwinCoreSource
+from bioclip_plugin.formats.tables.read import TableSource
+from bioclip_plugin.items.media import Place, Unlisted
+from bioclip_plugin.items.web import address_of, host_of
+from bioclip_plugin.running.listing import Listing
+from bioclip_plugin.sources.files import StandardInputSource
+from bioclip_plugin.testing import FakeModel
+
+WRITTEN = [
+    "https://example.org/a%20b.jpg", "https://example.org/a b.jpg", "HTTP://Example.org/%C3%BC.jpg?x=1&y=2#z", "https://example.org/ü.jpg",
+    "https://example.org/100%.jpg",
+]  # fmt: skip
+
+
+def listed(*addresses: str, options: ListingOptions | None = None) -> list[MediaItem | Unlisted]:
+    with Listing(addresses, create_plugin_manager(installed=False).sources(), options) as listing:
+        return list(listing)
+
+
+def table(path: Path, *rows: str) -> str:
+    path.write_text("\n".join(("image,catalogNumber,country", *rows)) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def test_an_address_is_its_own_uri_as_it_is_written_in_every_way_in(tmp_path: Path) -> None:
+    given = table(tmp_path / "t.csv", *(f'"{address}",{n},BE' for n, address in enumerate(WRITTEN)))
+    lines = io.BytesIO("\n".join(WRITTEN).encode())
+    boxes = {"images": [{"file": address, "detections": [{"category": "1", "conf": 0.9, "bbox": [0.1, 0.1, 0.5, 0.5]}]}
+                        for address in WRITTEN],
+             "detection_categories": {"1": "animal"}, "info": {"format_version": "1.4"}}  # fmt: skip
+    (tmp_path / "md.json").write_text(json.dumps(boxes))
+    entries = [
+        *listed(given), *listed(*WRITTEN), *StandardInputSource(lines).items("-"), *listed(str(tmp_path / "md.json"))
+    ]  # fmt: skip
+    assert [entry.uri for entry in entries] == 4 * WRITTEN
+    assert all(isinstance(entry, MediaItem) for entry in entries)
+    assert [len(entry.regions) for entry in entries if isinstance(entry, MediaItem)] == [0] * 15 + [1] * 5
+
+
+def test_addresses_that_are_neither_http_nor_https_are_refused_with_their_scheme(tmp_path: Path) -> None:
+    for scheme in ("gs", "s3", "ftp", "data+x"):
+        (entry,) = listed(table(tmp_path / "t.csv", f"{scheme}://bucket/a.jpg,1,BE"))
+        assert isinstance(entry, Unlisted)
+        assert f"addresses that begin with {scheme}:// are not fetched" in entry.reason
+
+
+def test_a_source_alone_refuses_an_address_with_the_option_that_fetches_it(tmp_path: Path) -> None:
+    (entry,) = TableSource().items(table(tmp_path / "t.csv", "https://example.org/a.jpg,1,BE"))
+    assert isinstance(entry, Unlisted)
+    assert "--fetch FOLDER fetches it, or download it into" in entry.reason
+
+
+def test_a_host_hears_in_one_line_that_an_address_is_not_fetched() -> None:
+    manager = create_plugin_manager(installed=False)
+    manager.register(FakeModel())
+    with Session(model="fake", labels=("a red fish", "a blue fish"), plugins=manager) as session:
+        answer = session.classify("https://example.org/a%20b.jpg")
+    assert answer.item.uri == "https://example.org/a%20b.jpg"
+    assert answer.failure is not None
+    assert (answer.failure.stage, "--fetch FOLDER" in answer.failure.reason) == ("fetch", True)
+
+
+def test_an_image_that_shows_two_specimens_is_an_item_of_each_and_one_address(tmp_path: Path) -> None:
+    folder = tmp_path / "dwca"
+    folder.mkdir()
+    (folder / "o.csv").write_text("id,country\ns1,BE\ns2,FR\n")
+    (folder / "m.csv").write_text(
+        "coreid,identifier\n" + "".join(f"{s},https://example.org/a.jpg\n" for s in ("s1", "s2", "s2", "s1"))
+    )
+    dwc = "http://rs.tdwg.org/dwc/terms"
+    (folder / "meta.xml").write_text(
+        f"<archive xmlns='http://rs.tdwg.org/dwc/text/'><core rowType='{dwc}/Occurrence' fieldsTerminatedBy=',' ignoreHeaderLines='1'>"
+        f"<files><location>o.csv</location></files><id index='0'/><field index='1' term='{dwc}/country'/></core>"
+        "<extension rowType='http://rs.gbif.org/terms/1.0/Multimedia' fieldsTerminatedBy=',' ignoreHeaderLines='1'><files><location>m.csv"
+        "</location></files><coreid index='0'/><field index='1' term='http://purl.org/dc/terms/identifier'/></extension></archive>"
+    )  # fmt: skip
+    findings = Findings()
+    entries = list(DarwinCoreSource().items(str(folder), ListingOptions(lists_addresses=True, findings=findings)))
+    items = [entry for entry in entries if isinstance(entry, MediaItem)]
+    assert [(item.uri, item.place) for item in items] == [
+        ("https://example.org/a.jpg", Place("BE")), ("https://example.org/a.jpg#occurrence=s2", Place("FR")),
+    ]  # fmt: skip
+    assert {address_of(item.uri) for item in items} == {"https://example.org/a.jpg"}
+    assert any("several specimens" in line and "'s1' and 's2'" in line for line in findings.lines())
+
+
+@pytest.mark.parametrize(
+    "address", ["https://[::1", "https://example.org:x/a.jpg", "https://user:secret@example.org/a.jpg"]
+)
+def test_a_host_in_messages_never_raises_and_never_shows_a_password(address: str) -> None:
+    assert "secret" not in host_of(address)
