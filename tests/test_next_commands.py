@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bioclip_core.next_commands import command, free_name, next_lines, quoted
+from bioclip_core.next_commands import command, free_name, next_lines, quoted, quoted_on_windows
+from bioclip_core.process import system
 from bioclip_plugin.cli import command_line
 from bioclip_plugin.plugins import create_plugin_manager
 
@@ -126,8 +127,40 @@ def test_a_shell_reads_names_with_line_breaks_and_bytes_of_another_encoding() ->
 
 
 def test_on_windows_words_are_quoted_as_its_programs_read_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "name", "nt")
+    monkeypatch.setattr(system, "is_windows", lambda: True)
     assert command("catalog show", r"D:\my photos\c.parquet") == r'bioclip-plugin catalog show "D:\my photos\c.parquet"'
+    assert command("classify", "R&D", "a;b,c", "x^y%z", "it's", "(1)", "Łódź", store=r"D:\a b" + "\\") == (
+        r'''bioclip-plugin classify "R&D" "a;b,c" "x^y%z" "it's" "(1)" Łódź --store "D:\a b\\"'''
+    )
+
+
+@given(st.lists(st.text(st.sampled_from('a b&"\\%^,'), max_size=6), min_size=1, max_size=4))
+def test_programs_of_windows_take_a_line_apart_into_its_words(words: list[str]) -> None:
+    assert taken_apart(" ".join(map(quoted_on_windows, words))) == words
+
+
+def taken_apart(line: str) -> list[str]:
+    """Return the words of a line as the C library of Windows documents it."""
+    words, word, inside, begun, at = [], "", False, False, 0
+    while at < len(line):
+        slashes = len(line) - at - len(line[at:].lstrip("\\"))
+        at += slashes
+        if slashes and line[at : at + 1] == '"':
+            word, begun = word + "\\" * (slashes // 2), True
+            if slashes % 2:
+                word, at = word + '"', at + 1
+            continue
+        if slashes:
+            word, begun = word + "\\" * slashes, True
+            continue
+        if line[at] == '"':
+            inside, begun = not inside, True
+        elif line[at] == " " and not inside:
+            words, word, begun = [*words, word] if begun else words, "", False
+        else:
+            word, begun = word + line[at], True
+        at += 1
+    return [*words, word] if begun else words
 
 
 def test_values_that_look_like_options_stay_values() -> None:

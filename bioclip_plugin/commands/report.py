@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import click
 
 from bioclip_core.files.moved import is_from_windows
 from bioclip_core.files.whole import check_output
+from bioclip_core.next_commands import shell_line
 from bioclip_core.nouns import number_of
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import (
@@ -108,7 +108,7 @@ def _advice(written: Written, options: ReportOptions) -> str:
         place = f"in {base}" if base else "here"
         return (
             f"Names of images begin with {old}, which does not exist {place}; if it was moved, give its new place with "
-            f"--replace-prefix {shlex.quote(f'{old}=NEW')}"
+            + shell_line(["--replace-prefix", f"{old}=NEW"])
             + (
                 ""
                 if (PurePosixPath(old).is_absolute() or is_from_windows(old))

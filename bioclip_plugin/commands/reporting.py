@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -52,8 +55,29 @@ def print_table(
 
 def print_json(value: Any) -> None:
     """Print one line of JSON on standard output, where nothing else goes in ``--json`` mode; written out at once."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    click.echo(json_text(value))
     sys.stdout.flush()
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """Return JSON as standard output can take it: in an encoding of Windows, letters are escaped as JSON escapes them."""
+    return json.dumps(value, ensure_ascii=not _is_utf_8(sys.stdout), indent=indent)
+
+
+def write_csv_as_utf_8() -> None:
+    """Let standard output be UTF-8 for a table that a program or file takes, unless the user has set an encoding.
+
+    A pipe of Windows has an encoding of its own, in which most letters of names would be lost.
+    """
+    stream: Any = sys.stdout
+    if not _is_utf_8(stream) and not stream.isatty() and "PYTHONIOENCODING" not in os.environ:
+        with suppress(AttributeError, io.UnsupportedOperation):
+            stream.reconfigure(encoding="utf-8")
+
+
+def _is_utf_8(stream: Any) -> bool:
+    name = getattr(stream, "encoding", None) or "utf-8"
+    return codecs.lookup(name).name == "utf-8"
 
 
 @contextmanager

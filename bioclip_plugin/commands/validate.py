@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from bioclip_core.nouns import number_of
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, plugins_of
 from bioclip_plugin.commands.export import exporter_of, print_problems
 from bioclip_plugin.commands.options import json_option
-from bioclip_plugin.commands.reporting import console_for, printable
+from bioclip_plugin.commands.reporting import console_for, json_text, printable
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.exporter import Exporter
 
@@ -71,7 +70,7 @@ def validate(
             "valid": not errors,
             "problems": [asdict(problem) for problem in problems],
         }
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        click.echo(json_text(found, indent=2))
     else:
         console = console_for()
         print_problems(console, path, problems)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from bioclip_core.errors import BioclipError, StoreError
 from bioclip_core.files.whole import whole_file
+from bioclip_core.next_commands import shell_line
 from bioclip_core.progress import Progress
 from bioclip_plugin.store.database.address import check_place, parse_address, shown
 from bioclip_plugin.store.database.connection import Database, Retry
@@ -134,9 +134,10 @@ def _check_free(output: Path) -> None:
 
 
 def _by_pg_dump(address: str, output: Path) -> str:
-    address = shlex.quote(address.replace("postgresql+psycopg://", "postgresql://").replace(":***@", "@"))
+    address = address.replace("postgresql+psycopg://", "postgresql://").replace(":***@", "@")
+    dump = shell_line(["pg_dump", "--format=custom", f"--table={PREFIX}*", f"--file={output}", address])
+    restore = shell_line(["pg_restore", "--no-owner", "--exit-on-error", "--dbname=ADDRESS", str(output)])
     return (
-        f"a store in PostgreSQL is backed up by PostgreSQL's own program: pg_dump --format=custom --table='{PREFIX}*' "
-        f"--file={shlex.quote(str(output))} {address} (and restored into a database without such tables by "
-        f"pg_restore --no-owner --exit-on-error --dbname=ADDRESS {shlex.quote(str(output))})"
+        f"a store in PostgreSQL is backed up by PostgreSQL's own program: {dump} (and restored into a database without such "
+        f"tables by {restore})"
     )

@@ -6,13 +6,19 @@ Placeholders are words in capitals, for what only the user can decide: MODEL, FO
 from __future__ import annotations
 
 import os
+import re
 import shlex
-import subprocess
 from collections.abc import Iterable, Sequence
 from itertools import count
 from pathlib import Path
 
+from bioclip_core.process import system
+
 PROGRAM = "bioclip-plugin"
+
+_PLAIN_ON_WINDOWS = re.compile(r"[\w.:\\/+=-]+")
+_BEFORE_QUOTES = re.compile(r'(\\*)("|\Z)')
+"""Backslashes that the programs of Windows would take for escapes: before a quotation mark, and at the end of a word."""
 
 Value = str | int | float | os.PathLike[str]
 
@@ -44,7 +50,7 @@ def command(path: str, *arguments: Value, **options: Value | Iterable[Value] | b
 
 def shell_line(words: Sequence[str]) -> str:
     """Return words as one line that the shell of this system takes apart into the same words."""
-    return subprocess.list2cmdline(words) if os.name == "nt" else " ".join(map(quoted, words))
+    return " ".join(map(quoted_on_windows if system.is_windows() else quoted, words))
 
 
 def next_lines(first: str, *, then: Iterable[str] = (), either: Iterable[str] = ()) -> list[str]:
@@ -86,6 +92,19 @@ def quoted(word: str) -> str:
         character if character.isprintable() and character not in "\\'" else _escaped(character) for character in word
     )
     return f"$'{escaped}'"
+
+
+def quoted_on_windows(word: str) -> str:
+    r"""Return a word as programs of Windows read it, from cmd and from PowerShell, whose special characters differ.
+
+    A ``$`` in a name stays one that PowerShell replaces, since cmd knows no quotation marks against that.
+
+    >>> print(quoted_on_windows("R&D"), quoted_on_windows("D:\\my photos\\"), quoted_on_windows("D:\\photos"))
+    "R&D" "D:\my photos\\" D:\photos
+    """
+    if _PLAIN_ON_WINDOWS.fullmatch(word):
+        return word
+    return f'"{_BEFORE_QUOTES.sub(lambda found: 2 * found[1] + (chr(92) + found[2] if found[2] else ""), word)}"'
 
 
 def _escaped(character: str) -> str:

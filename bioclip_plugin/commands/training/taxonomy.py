@@ -20,7 +20,14 @@ from bioclip_core.tables.text import lines_within
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.commands.options import filled, force_option, json_option, output_option, taxon_table_options
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table, printable
+from bioclip_plugin.commands.reporting import (
+    console_for,
+    print_json,
+    print_lines,
+    print_table,
+    printable,
+    write_csv_as_utf_8,
+)
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.commands.taxon_tables import read_checklist
 from bioclip_training.taxonomy import Resolution, TaxonomyIndex, build_taxonomy
@@ -191,6 +198,7 @@ def _print_csv(answers: Iterable[Answer]) -> None:
     """Print one row per name at once, so that a long list can be watched and cut short."""
     from bioclip_plugin.formats.shared.exported import guarded
 
+    write_csv_as_utf_8()
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(_CSV_COLUMNS)
     for name, found in answers:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -14,15 +13,12 @@ from typing import Protocol
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import Engine
 
+from bioclip_core.files.locks import lock
+from bioclip_core.process import system
 from bioclip_core.process.forks import never_freed, renew_after_fork
 from bioclip_core.process.quiet import quiet
 
 logger = logging.getLogger(__name__)
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 
 _LOCKS = (
     0x62696F  # "bio": the first half of the advisory locks of runs in a PostgreSQL database; the second is the number
@@ -80,7 +76,7 @@ class FileHolds:
                 except OSError as error:  # the store can be written, so this is rare; the run works without its mark
                     logger.debug("run %d is not marked as running: %s", run, error)
                     return
-                if not _locked(file, exclusive=False):
+                if not lock(file, exclusive=False):
                     os.close(file)
                     time.sleep(0.001)
                 elif not _is_at(file, self.path(run)):  # another program removed it meanwhile
@@ -94,7 +90,7 @@ class FileHolds:
         with self._lock:
             file = self._held.pop(run, None)
             if file is not None:
-                _close(file, self.path(run), remove=_locked(file, exclusive=True) is True)
+                _close(file, self.path(run), remove=lock(file, exclusive=True) is True)
 
     def is_held(self, connection: Connection, run: int) -> bool:  # noqa: ARG002 (that of the protocol)
         """Return True if a living program works on the run."""
@@ -104,7 +100,7 @@ class FileHolds:
             return False
         except OSError:
             return True  # of another user, who may be working on it
-        is_free = _locked(file, exclusive=True) is True
+        is_free = lock(file, exclusive=True) is True
         _close(file, self.path(run), remove=is_free)
         return not is_free
 
@@ -195,20 +191,6 @@ def _keys(run: int) -> dict[str, int]:
     return {"locks": _LOCKS, "run": run % 2**31}
 
 
-def _locked(file: int, *, exclusive: bool) -> bool | None:
-    """Lock an open file, or change its lock; False if another program has it locked, None if it cannot be locked."""
-    try:
-        if sys.platform == "win32":
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(file, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:  # a file system without locks: then the file alone is the mark
-        return None if exclusive else True
-    return True
-
-
 def _is_at(file: int, path: str) -> bool:
     try:
         return os.path.samestat(os.fstat(file), Path(path).stat())
@@ -218,7 +200,7 @@ def _is_at(file: int, path: str) -> bool:
 
 def _close(file: int, path: str, *, remove: bool) -> None:
     """Close a file and remove it: while it is still locked, except on Windows, which removes closed files only."""
-    closes_first = sys.platform == "win32"
+    closes_first = system.is_windows()
     if closes_first:
         os.close(file)
     if remove:
