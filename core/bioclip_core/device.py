@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from bioclip_core.errors import UsageError
 from bioclip_core.process.forks import forked_beside
-from bioclip_core.process.quiet import importing
+from bioclip_core.process.imports import importing_torch
 
 log = logging.getLogger("bioclip_plugin.device")
 
@@ -112,7 +112,7 @@ def _preset_precision() -> Precision | None:
 
 
 def _device(device: str) -> str:
-    with importing():
+    with importing_torch():
         import torch
 
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}

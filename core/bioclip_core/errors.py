@@ -11,6 +11,7 @@ BioclipError
 ├── LabelSetError         a label set that is missing, damaged or made for another model
 ├── ImageError            one image that cannot be read; never ends a run
 ├── SourceError           a folder, table or list that cannot be read at all
+├── InstallationError     torch, or what is built on it, that cannot be imported
 ├── StoreError            a database that refuses, disconnects or has another version
 └── PluginError           a plugin that breaks the contract of a hook
 """
@@ -81,6 +82,10 @@ class ImageError(BioclipError):
 
 class SourceError(BioclipError):
     """A folder, table or list of images that cannot be read at all."""
+
+
+class InstallationError(BioclipError):
+    """A library that is missing or damaged, or does not fit the others: torch and what is built on it."""
 
 
 class StoreError(BioclipError):

@@ -18,7 +18,8 @@ from bioclip_core.errors import ModelError, UnsafeWeights, first_line, raise_if_
 from bioclip_core.identity import file_sha256
 from bioclip_core.labels.manifest import check_scale
 from bioclip_core.models import FoundModel
-from bioclip_core.process.quiet import importing, quiet
+from bioclip_core.process.imports import importing_torch
+from bioclip_core.process.quiet import quiet
 from bioclip_core.weights import check_numbers, check_sizes, check_tokens
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def load_model(found: FoundModel) -> Any:
         UnsafeWeights: if reading the weight file would run code.
         ModelError: if weights and config do not fit.
     """
-    with importing():
+    with importing_torch():
         import open_clip
         import torch
 
@@ -210,7 +211,7 @@ def tokenizer_of(found: FoundModel) -> Any:
     Raises:
         ModelError: if it is not available, for example because a hub cannot be reached.
     """
-    with importing():
+    with importing_torch():
         import open_clip
 
         if found.config.get("text_cfg", {}).get("hf_tokenizer_name"):
