@@ -166,7 +166,7 @@ class Connections:
 
     def __init__(self, *, private: bool, per_host: int) -> None:
         self._private, self._per_host = private, per_host
-        self._managers: dict[str, urllib3.PoolManager] = {}
+        self._managers: dict[tuple[str, str], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
 
     def manager_for(self, address: Address) -> urllib3.PoolManager:
@@ -180,20 +180,23 @@ class Connections:
         if proxy and not self._private:
             _check_by_name(address)
         with self._lock:
-            if proxy not in self._managers:
-                self._managers[proxy] = self._manager(proxy)
-            return self._managers[proxy]
+            key = (proxy, address.scheme)
+            if key not in self._managers:
+                self._managers[key] = self._manager(*key)
+            return self._managers[key]
 
-    def _manager(self, proxy: str) -> urllib3.PoolManager:
-        settings: dict[str, Any] = {"num_pools": _HOSTS_KEPT, "maxsize": self._per_host, "ssl_context": tls_context()}
+    def _manager(self, proxy: str, scheme: str) -> urllib3.PoolManager:
+        settings: dict[str, Any] = {"num_pools": _HOSTS_KEPT, "maxsize": self._per_host}
+        if scheme == "https":  # loading the certificates takes a while
+            settings["ssl_context"] = tls_context()
         if not proxy:
             made = urllib3.PoolManager(**settings)
         else:
             url = parse_url(proxy)
             headers = make_headers(proxy_basic_auth=url.auth) if url.auth else None
-            made = urllib3.ProxyManager(
-                f"{url.scheme}://{url.netloc}", proxy_headers=headers, proxy_ssl_context=tls_context(), **settings
-            )
+            if url.scheme == "https":
+                settings["proxy_ssl_context"] = tls_context()
+            made = urllib3.ProxyManager(f"{url.scheme}://{url.netloc}", proxy_headers=headers, **settings)
         plain = type("Plain", (_Cuttable,), {"allows_private": self._private})
         tls = type("Tls", (_CuttableTls,), {"allows_private": self._private})
         made.pool_classes_by_scheme = {

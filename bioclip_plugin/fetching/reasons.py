@@ -138,4 +138,6 @@ def _plain(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ssl.SSLError):
         return error.strerror or os.strerror(error.errno)
     reason = getattr(error, "reason", None)
+    if isinstance(error, ssl.SSLError) and isinstance(reason, str):
+        reason = reason.lower().replace("_", " ")
     return one_line(reason if isinstance(reason, str) else str(error) or type(error).__name__)[:120]

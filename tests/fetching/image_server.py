@@ -304,6 +304,9 @@ def _read(connection: socket.socket, stopping: threading.Event) -> Request | Non
         if not piece:
             return None
         data += piece
+        if data.startswith(b"\x16"):  # TLS, to a server without
+            connection.sendall(page(400))
+            return None
     first, *lines = data.split(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
     headers: dict[str, str] = defaultdict(str)
     for line in lines:

@@ -1,0 +1,275 @@
+"""Manners: rate, concurrency, waits that a host asks for, and hosts that are left alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from image_server import FastClock, ImageServer, OpenFetcher, html, photo, redirect, silent, status, unless_known
+
+from bioclip_plugin.fetching.errors import FetchError
+from bioclip_plugin.fetching.fetcher import Fetcher, Pending
+from bioclip_plugin.fetching.reasons import retry_after
+
+
+def all_results(pending: list[Pending]) -> list[Any]:
+    found: list[Any] = []
+    for one in pending:
+        try:
+            found.append(one.result(20))
+        except FetchError as error:
+            found.append(error)
+    return found
+
+
+def test_a_host_gets_at_most_so_many_requests_at_once_and_per_second(
+    server: ImageServer, open_fetcher: OpenFetcher
+) -> None:
+    clock = FastClock()
+    server.delay_s = 0.01
+    fetcher = open_fetcher(clock=clock, fetch_per_host=3, fetch_rate=50)
+    began = clock.seconds()
+    all_results([fetcher.submit(server.url(f"/photos/{number}.jpg")) for number in range(40)])
+    assert server.most_at_once == 3
+    assert clock.seconds() - began >= 39 / 50
+    assert server.connections <= 4  # kept alive
+
+
+def test_the_rate_holds_when_addresses_come_one_by_one(server: ImageServer, open_fetcher: OpenFetcher) -> None:
+    """A host without waiting work must not be forgotten with its rate."""
+    clock = FastClock()
+    fetcher = open_fetcher(clock=clock, fetch_rate=2)
+    began = clock.seconds()
+    for number in range(7):
+        fetcher.fetch(server.url(f"/photos/{number}.jpg"))
+    assert clock.seconds() - began >= 3
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("120", 120), ("0", 0), ("  7 ", 7), ("-3", None), ("soon", None), ("", None), (None, None), ("1e9", None), ("9" * 400, 999_999_999)],
+)  # fmt: skip
+def test_a_wait_is_read_from_seconds(text: str | None, seconds: float | None) -> None:
+    assert retry_after(text, datetime.now(UTC)) == seconds
+
+
+def test_a_wait_is_read_from_a_date() -> None:
+    now = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+    assert retry_after("Thu, 01 Jan 2026 12:01:30 GMT", now) == 90
+    assert retry_after("Thu, 01 Jan 2026 11:00:00 GMT", now) == 0
+    assert retry_after(format_datetime(now), now) == 0
+
+
+def test_the_whole_host_waits_as_long_as_one_answer_asks(server: ImageServer, open_fetcher: OpenFetcher) -> None:
+    clock = FastClock()
+    busy = server.add("/busy.jpg", status(429, "Retry-After: 100"), photo("busy"))
+    fetcher = open_fetcher(clock=clock, fetch_per_host=1)
+    first = fetcher.submit(busy)
+    others = [fetcher.submit(server.url(f"/photos/{number}.jpg")) for number in range(5)]
+    began = clock.seconds()
+    assert not any(isinstance(one, FetchError) for one in all_results([first, *others]))
+    assert clock.seconds() - began >= 100
+    assert server.requests[1].path in ("/busy.jpg", "/photos/0.jpg")
+    assert fetcher.totals.waited_s >= 100
+
+
+def test_a_host_that_asks_for_longer_than_the_limit_is_left_alone_for_that_time(
+    server: ImageServer, open_fetcher: OpenFetcher
+) -> None:
+    server.add("/busy.jpg", status(503, "Retry-After: 86400"))
+    fetcher = open_fetcher()
+    with pytest.raises(FetchError, match="503 Service Unavailable"):
+        fetcher.fetch(server.url("/busy.jpg"))
+    with pytest.raises(
+        FetchError, match=r"^host 127.0.0.1:\d+ asks to wait 24 h 0 min \(503 Service Unavailable\) and is left alone"
+    ):
+        fetcher.fetch(server.url("/photos/a.jpg"))
+    assert server.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (status(403), r"failed 4 times in a row \(403 Forbidden\)"),
+        (status(429), r"failed 4 times in a row \(429 Too Many Requests\)"),
+        (html(), r"failed 4 times in a row \(an HTML page instead of an image\)"),
+    ],
+)
+def test_a_host_that_blocks_is_left_alone_and_its_images_fail_at_once(
+    server: ImageServer, open_fetcher: OpenFetcher, answer: Any, reason: str
+) -> None:
+    fetcher = open_fetcher(fetch_host_failures=4, fetch_per_host=1)
+    found = all_results([fetcher.submit(server.add(f"/{number}.jpg", answer)) for number in range(30)])
+    assert server.count() == 4
+    assert all(isinstance(one, FetchError) for one in found)
+    with pytest.raises(
+        FetchError, match=rf"^host 127.0.0.1:\d+ {reason} and is left alone for .*; the same command tries again$"
+    ):
+        fetcher.fetch(server.url("/other.jpg"))
+
+
+def test_a_host_that_is_left_alone_is_tried_again_later_with_one_request_at_first(
+    server: ImageServer, open_fetcher: OpenFetcher
+) -> None:
+    clock = FastClock()
+    fetcher = open_fetcher(clock=clock, fetch_host_failures=3)
+    server.add("/no.jpg", status(403))
+    for number in range(3):
+        with pytest.raises(FetchError):
+            fetcher.fetch(server.add(f"/{number}.jpg", status(403)))
+    with pytest.raises(FetchError, match="left alone"):
+        fetcher.fetch(server.url("/photos/a.jpg"))
+    clock.waited_s += 700
+    assert fetcher.fetch(server.url("/photos/b.jpg")).status == 200
+    assert fetcher.fetch(server.url("/photos/c.jpg")).status == 200
+
+
+def test_missing_images_of_a_host_that_answers_are_no_reason_to_leave_it_alone(
+    server: ImageServer, open_fetcher: OpenFetcher
+) -> None:
+    fetcher = open_fetcher(fetch_host_failures=3)
+    all_results([fetcher.submit(server.url(f"/gone/{number}.jpg")) for number in range(20)])
+    assert server.count() == 20
+    assert fetcher.fetch(server.url("/photos/a.jpg")).status == 200
+
+
+def test_a_host_that_is_gone_fails_with_its_reason_and_the_same_address_comes_when_it_is_back(
+    server: ImageServer, open_fetcher: OpenFetcher
+) -> None:
+    server.stop()
+    address = server.url("/photos/a.jpg")
+    with pytest.raises(FetchError, match=r"refuses connections \(tried 2 times\)"):
+        open_fetcher(fetch_tries=2).fetch(address)
+    server.start()
+    assert open_fetcher().fetch(address).path.read_bytes() == photo("/photos/a.jpg")
+
+
+def test_a_slow_host_holds_up_no_other(server: ImageServer, open_fetcher: OpenFetcher) -> None:
+    with ImageServer() as slow:
+        fetcher = open_fetcher(fetch_connections=4, fetch_per_host=2)
+        waiting = [fetcher.submit(slow.add(f"/{number}.jpg", silent())) for number in range(20)]
+        quick = [fetcher.submit(server.url(f"/photos/{number}.jpg")) for number in range(20)]
+        assert not any(isinstance(one, FetchError) for one in all_results(quick))
+        assert not any(one.done() for one in waiting)
+        assert slow.count() == 2
+
+
+def test_a_redirect_takes_its_turn_at_the_host_that_it_leads_to(server: ImageServer, open_fetcher: OpenFetcher) -> None:
+    server.delay_s = 0.005
+    with ImageServer() as resolver:
+        fetcher = open_fetcher(fetch_per_host=2, fetch_connections=16)
+        pending = [
+            fetcher.submit(resolver.add(f"/{number}", redirect(server.url(f"/photos/{number}.jpg")))) for number in range(20)
+        ]  # fmt: skip
+        assert not any(isinstance(one, FetchError) for one in all_results(pending))
+        assert server.most_at_once == 2
+
+
+def test_five_redirects_are_followed_and_six_are_not(server: ImageServer, open_fetcher: OpenFetcher) -> None:
+    for number in range(6):
+        server.add(f"/{number}", redirect(f"/{number + 1}", 301))
+    server.add("/6", photo("end"))
+    assert open_fetcher().fetch(server.url("/1")).path.read_bytes() == photo("end")
+    with pytest.raises(FetchError, match="redirected more than 5 times"):
+        open_fetcher().fetch(server.url("/0"))
+
+
+def test_hosts_learn_who_asks_and_get_no_cookies_back(
+    server: ImageServer, open_fetcher: OpenFetcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.add("/a.jpg", redirect("/b.jpg"))
+    server.add("/b.jpg", photo("b"))
+    open_fetcher(fetch_contact="curator@museum.example").fetch(server.url("/a.jpg"))
+    agents = {request.headers["user-agent"] for request in server.requests}
+    assert len(agents) == 1
+    assert agents.pop().endswith(" (+curator@museum.example)")
+    assert all("cookie" not in request.headers for request in server.requests)
+    assert not caplog.records
+    open_fetcher(fetch_contact="").fetch(server.url("/photos/a.jpg"))
+    assert server.requests[-1].headers["user-agent"].startswith("bioclip-plugin/")
+    assert "--fetch-contact" in caplog.text
+
+
+def test_an_unchanged_image_is_not_sent_again(server: ImageServer, open_fetcher: OpenFetcher) -> None:
+    address = server.add(
+        "/a.jpg",
+        unless_known(photo("old"), '"1"'),
+        unless_known(photo("old"), '"1"'),
+        unless_known(photo("new"), '"2"'),
+    )
+    fetcher = open_fetcher()
+    old = fetcher.fetch(address)
+    assert fetcher.fetch(address, again=True) == type(old)(old.path, old.sha256, old.bytes, old.media_type, 200, True)
+    new = fetcher.fetch(address, again=True)
+    assert new.path.read_bytes() == photo("new")
+    assert fetcher.fetch(address).sha256 == new.sha256
+    assert server.requests[1].headers["if-none-match"] == '"1"'
+
+
+def test_an_image_stays_when_asking_for_it_again_fails(server: ImageServer, open_fetcher: OpenFetcher) -> None:
+    address = server.add("/a.jpg", photo("a"), status(404))
+    fetcher = open_fetcher()
+    fetcher.fetch(address)
+    with pytest.raises(FetchError, match="404"):
+        fetcher.fetch(address, again=True)
+    assert open_fetcher().fetch(address).from_cache
+
+
+def test_equal_addresses_of_many_threads_are_fetched_once(server: ImageServer, open_fetcher: OpenFetcher) -> None:
+    server.delay_s = 0.05
+    fetcher, found = open_fetcher(), []
+    threads = [
+        threading.Thread(target=lambda: found.append(fetcher.fetch(server.url("/photos/a.jpg")).path)) for _ in range(12)
+    ]  # fmt: skip
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(found) == 12
+    assert server.count() == 1
+
+
+def test_an_address_that_failed_is_not_asked_again_for_the_next_row_but_by_the_next_run(
+    server: ImageServer, open_fetcher: OpenFetcher
+) -> None:
+    address = server.add("/a.jpg", status(404), photo("a"))
+    fetcher = open_fetcher()
+    for _ in range(3):
+        with pytest.raises(FetchError, match="404"):
+            fetcher.fetch(address)
+    assert server.count() == 1
+    assert open_fetcher().fetch(address).status == 200
+
+
+def closed_within(fetcher: Fetcher, seconds: float, work: Callable[[], Any]) -> float:
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    time.sleep(0.15)
+    began = time.monotonic()
+    fetcher.close()
+    thread.join(seconds)
+    assert not thread.is_alive()
+    assert type(raised[0]).__name__ == "WorkersClosed"
+    return time.monotonic() - began
+
+
+def test_a_fetcher_closes_at_once_whatever_its_hosts_do(server: ImageServer, open_fetcher: OpenFetcher) -> None:
+    fetcher = open_fetcher(fetch_silence=600, fetch_connect_timeout=600)
+    waiting = [fetcher.submit(server.add(f"/{number}.jpg", silent())) for number in range(9)]
+    assert closed_within(fetcher, 5, lambda: waiting[0].result(5)) < 1
+    assert all(one.done() for one in waiting)
+    with pytest.raises(RuntimeError, match="closed"):
+        fetcher.fetch(server.url("/photos/a.jpg"))
