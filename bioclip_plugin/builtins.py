@@ -42,6 +42,7 @@ COMMANDS = (
     ("models", "models:models", "List, describe, fetch and export models."),
     ("store", "store:store", "Maintain a result store."),
     ("plugins", "plugins:plugins", "Show the plugins and the names that they add."),
+    ("doctor", "doctor:doctor", "Show what a bug report needs, and what is wrong on this machine."),
     ("demo", "demo:demo", "See the whole job on an invented camera trap, without network."),
 )
 """Name of each command, the place of its click command in ``bioclip_plugin.commands``, and its line in ``--help``."""

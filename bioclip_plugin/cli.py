@@ -24,6 +24,9 @@ from bioclip_plugin.contracts.commands import LazyGroup, PluginCommand
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.plugins import create_plugin_manager
 
+_DOCTOR = "doctor"
+"""The command that works whatever is wrong with the options file and the plugins, which it examines by itself."""
+
 
 class _ReaderLeft(Exception):
     """The reader of our output is gone (``| head``), which is not an error; click and rich would exit with 1."""
@@ -47,9 +50,10 @@ class CommandGroup(LazyGroup):
         """Find the called command and give it its options from the options file, also if a plugin added it."""
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None and command is not None:
-            config = ConfigFile.read(ctx.params.get("config"))
-            with self._blaming(name):
-                ctx.default_map = {name: config.defaults_for(self, name, command, ctx)}
+            with suppress(*((BioclipError,) if name == _DOCTOR else ())):  # which shows what is wrong with the file
+                config = ConfigFile.read(ctx.params.get("config"))
+                with self._blaming(name):
+                    ctx.default_map = {name: config.defaults_for(self, name, command, ctx)}
         return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -130,13 +134,13 @@ def run(arguments: Sequence[str] | None = None, manager: BioclipPluginManager | 
     try:
         with guarded(), progress_bars():
             with redirect_stdout(sys.stderr):  # for plugins that print while they are imported or registered
-                manager = manager or create_plugin_manager()
+                given = list(arguments) if arguments is not None else sys.argv[1:]
+                manager = manager or create_plugin_manager(installed=not _asks_for_doctor(given))
                 line = command_line(manager)
-            given = list(arguments) if arguments is not None else None
             result = line.main(args=given, prog_name="bioclip-plugin", standalone_mode=False, obj=manager)
             if sys.stdout is not None:  # it is None if the process was started without one
                 sys.stdout.flush()  # while a broken pipe can still be handled here
-        _report_skipped(manager, line, given if given is not None else sys.argv[1:])
+        _report_skipped(manager, line, given)
         return result if isinstance(result, int) else EXIT_DONE
     except click.ClickException as error:
         with suppress(OSError, ValueError):
@@ -158,6 +162,14 @@ def run(arguments: Sequence[str] | None = None, manager: BioclipPluginManager | 
         return EXIT_COULD_NOT_RUN
     finally:
         leave_output()
+
+
+def _asks_for_doctor(arguments: Sequence[str]) -> bool:
+    """True if the command is ``doctor``, which imports plugins in other processes: one of them may hang or crash."""
+    words = list(arguments)
+    if words[:1] == ["--config"]:
+        del words[:2]
+    return next((word for word in words if not word.startswith("--config=")), "") == _DOCTOR
 
 
 def _report_skipped(manager: BioclipPluginManager, line: CommandGroup, arguments: Sequence[str]) -> None:

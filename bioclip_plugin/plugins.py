@@ -40,12 +40,12 @@ def create_plugin_manager(*, installed: bool = True) -> BioclipPluginManager:
     manager.check_pending()
     manager.on_close(media.close)
     manager.on_close(host_hooks.close)  # called before the media are closed: Sessions read them
-    for point, distribution in _installed(manager) if installed else ():
-        _load(manager, point, distribution)
+    for point, distribution in installed_plugins(manager) if installed else ():
+        load_plugin(manager, point, distribution)
     return manager
 
 
-def _installed(manager: BioclipPluginManager) -> list[tuple[EntryPoint, str]]:
+def installed_plugins(manager: BioclipPluginManager) -> list[tuple[EntryPoint, str]]:
     """Return the entry points of installed plugins with name and version of their distributions, in the order of these.
 
     A distribution whose metadata cannot be read is left out. Where a distribution is found twice, the first one counts, as
@@ -79,7 +79,7 @@ def _raw_entry_points(distribution: Distribution) -> str:
         return ENTRY_POINT_GROUP
 
 
-def _load(manager: BioclipPluginManager, point: EntryPoint, distribution: str) -> None:
+def load_plugin(manager: BioclipPluginManager, point: EntryPoint, distribution: str) -> None:
     """Load one plugin and check its hooks; an error in it is recorded and does not reach the host."""
     name = point.name
     if manager.has_plugin(name):

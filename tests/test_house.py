@@ -152,7 +152,7 @@ def test_a_plugin_author_imports_every_error_from_there_too() -> None:
     assert raised <= set(plugin_api.__all__)
 
 
-DOORS = {"bioclip_plugin", "bioclip_plugin.plugin_api", "bioclip_plugin.testing"}
+DOORS = {"bioclip_plugin", "bioclip_plugin.plugin_api", "bioclip_plugin.testing", "bioclip_plugin.doctor"}
 
 
 def snippets(page: Path) -> str:
@@ -194,6 +194,8 @@ PARSE_ALONE = {
     "bioclip_plugin/formats/darwin_core/write_terms.py": SCRATCH,
     "bioclip_plugin/formats/tables/event_rows.py": SCRATCH,
     "bioclip_plugin/reviews/second_opinion.py": SCRATCH,
+    "bioclip_plugin/doctor/apart.py": "lines of a process that it began; msgspec may be what is broken",
+    "bioclip_plugin/doctor/child.py": "the request of the process that began it; msgspec may be what is broken",
     "bioclip_plugin/store/database/values.py": "text of the store, on the hot path; a fault is a StoreError",
     "training/bioclip_training/loop/journal.py": "its own lines, in which a loss may be NaN",
     "training/bioclip_training/loop/start.py": "a copy of a value in memory",

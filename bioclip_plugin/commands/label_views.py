@@ -13,11 +13,12 @@ from bioclip_core.errors import LabelSetError, UsageError
 from bioclip_core.findings import Findings
 from bioclip_core.models import find_model
 from bioclip_core.next_commands import command
+from bioclip_core.nouns import size_of
 from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.commands.context import EXIT_DONE, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, taxon_table_options
 from bioclip_plugin.commands.outputs import csv_output
-from bioclip_plugin.commands.reporting import console_for, first_of, print_lines, print_table, printable, size_of
+from bioclip_plugin.commands.reporting import console_for, first_of, print_lines, print_table, printable
 from bioclip_plugin.commands.taxon_tables import read_checklist
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ import click
 
 from bioclip_core import __version__
 from bioclip_core.errors import first_line, one_line
+from bioclip_core.next_commands import command
 
 DEBUG = "BIOCLIP_DEBUG"
 """Environment variable that shows the traceback of an error."""
@@ -52,11 +53,11 @@ def explained(error: Exception) -> list[str]:
 
 
 def _lines(error: Exception) -> list[str]:
-    command, file = _command(error), file_at_hand(error)
+    called, file = _command(error), file_at_hand(error)
     reading = f", with the file {file} at hand" if file else ""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return [
-            f"Error: {command} ran out of memory{reading}; take a smaller --batch-size or fewer --workers where the command "
+            f"Error: {called} ran out of memory{reading}; take a smaller --batch-size or fewer --workers where the command "
             "has them, or a machine with more memory"
         ]
     if isinstance(error, OSError) and error.errno in _FULL:
@@ -65,12 +66,12 @@ def _lines(error: Exception) -> list[str]:
     if isinstance(error, OSError) and not isinstance(error, ConnectionError):
         why = error.strerror or first_line(error)
         what = f"{file}: {why}" if error.filename else f"{why}{reading}"
-        return [f"Error: {what} ({command}; {DEBUG}=1 shows more)"]
+        return [f"Error: {what} ({called}; {DEBUG}=1 shows more)"]
     if isinstance(error, UnicodeEncodeError):
         return [f"Error: a text cannot be written in the encoding {error.encoding}; set PYTHONIOENCODING=utf-8 "
-                f"({command}; {DEBUG}=1 shows more)"]  # fmt: skip
+                f"({called}; {DEBUG}=1 shows more)"]  # fmt: skip
     return [
-        f"Error: {command} met an error that it does not expect{reading}: {type(error).__name__}: {first_line(error)} "
+        f"Error: {called} met an error that it does not expect{reading}: {type(error).__name__}: {first_line(error)} "
         f"({_place(error)})",
         f"bioclip-plugin {__version__}, Python {platform.python_version()}, {platform.system()}. {_request(bool(file))}",
     ]
@@ -85,8 +86,9 @@ def _request(with_file: bool) -> str:
             urls[label.lower()] = url
     place = next((urls[label] for label in ("issues", "bug tracker", "repository", "homepage") if label in urls), "")
     to = f"at {place}" if place else "to the maintainers of bioclip-plugin"
-    what = "these lines, and the file if it may be shown," if with_file else "these lines"
-    return f"This is a fault of the program: please report {what} {to}. {DEBUG}=1 shows the traceback"
+    what = "these lines, the file if it may be shown," if with_file else "these lines"
+    report = f"and what {command('doctor')} prints"
+    return f"This is a fault of the program: please report {what} {report} {to}. {DEBUG}=1 shows the traceback"
 
 
 def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:

@@ -14,10 +14,11 @@ from bioclip_core.hub import hub_file
 from bioclip_core.model_config import CONFIG
 from bioclip_core.models import WEIGHTS, FoundModel, ModelEntry, find_model
 from bioclip_core.next_commands import command
+from bioclip_core.nouns import size_of
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import device_option, filled, force_option, options_from, output_option
-from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines, print_table, size_of
+from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines, print_table
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
 

@@ -10,7 +10,7 @@ import click
 from bioclip_core.files.moved import is_from_windows
 from bioclip_core.files.whole import check_output
 from bioclip_core.next_commands import shell_line
-from bioclip_core.nouns import number_of
+from bioclip_core.nouns import number_of, size_of
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.options import (
     filled,
@@ -22,7 +22,7 @@ from bioclip_plugin.commands.options import (
 )
 from bioclip_plugin.commands.outputs import refuse_listed_image, say_unfinished
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, print_lines, printable, size_of
+from bioclip_plugin.commands.reporting import console_for, print_lines, printable
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.contracts.export import Selection
 from bioclip_plugin.items.deployment_options import DeploymentOptions

@@ -99,15 +99,6 @@ def log_lines(console: Console) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def size_of(count: int) -> str:
-    """Return a number of bytes in words.
-
-    >>> size_of(28_350_000)
-    '28.4 MB'
-    """
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
-
-
 def first_of(names: Sequence[str], most: int) -> str:
     """Return the first names and the number of the others.
 

@@ -11,11 +11,11 @@ import click
 
 from bioclip_core.errors import UsageError
 from bioclip_core.next_commands import command
-from bioclip_core.nouns import number_of
+from bioclip_core.nouns import number_of, size_of
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED
 from bioclip_plugin.commands.options import COUNT, json_option, store_option
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table, size_of
+from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table
 from bioclip_plugin.store import open_store
 from bioclip_plugin.store.statuses import RUN_STATUSES
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from bioclip_core.next_commands import command
+from bioclip_core.nouns import size_of
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import json_option, output_option, store_option
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table, size_of
+from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table
 from bioclip_plugin.store import open_store
 
 

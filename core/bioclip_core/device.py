@@ -72,7 +72,7 @@ def choose_compute(
         _work_in_child(chosen)
     if precision != "auto":
         return Compute(chosen, checked_precision(precision), "as requested")
-    preset = _preset_precision()
+    preset = preset_precision()
     if recorded is not None:
         ignored = f", not {PRECISION_VARIABLE}={preset}" if preset not in (None, recorded) else ""
         return Compute(chosen, recorded, f"as recorded by {recorded_by}{ignored}")
@@ -105,8 +105,12 @@ def _work_in_child(device: str) -> None:
         )
 
 
-def _preset_precision() -> Precision | None:
-    """Return the precision that the environment sets for this process; None without one."""
+def preset_precision() -> Precision | None:
+    """Return the precision that the environment sets for this process; None without one.
+
+    Raises:
+        UsageError: if it is not one of the three.
+    """
     word = os.environ.get(PRECISION_VARIABLE, "").strip().lower()
     return None if word in ("", "auto") else checked_precision(word, PRECISION_VARIABLE)
 

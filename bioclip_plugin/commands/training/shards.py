@@ -9,12 +9,12 @@ import click
 
 from bioclip_core.errors import UsageError
 from bioclip_core.next_commands import command
-from bioclip_core.nouns import number_of
+from bioclip_core.nouns import number_of, size_of
 from bioclip_core.tables.options import PathOptions
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, print_lines, printable, size_of
+from bioclip_plugin.commands.reporting import console_for, print_lines, printable
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.commands.training.next_steps import after_shards
 from bioclip_training.shards.manifest import Manifest

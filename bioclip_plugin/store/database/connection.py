@@ -294,7 +294,7 @@ def _why_read_only(url: URL) -> str | None:
 
 def _engine(url: URL, reading: Reading | None = None) -> Engine:
     if reading is not None:
-        engine = create_engine(url, creator=lambda: _connect_to_read(reading))
+        engine = create_engine(url, creator=lambda: connect_to_read(reading))
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     if url.get_backend_name() == "sqlite":
@@ -315,7 +315,8 @@ def _set_up_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _connect_to_read(reading: Reading) -> sqlite3.Connection:
+def connect_to_read(reading: Reading) -> sqlite3.Connection:
+    """Return a connection that reads an SQLite file in a given way."""
     connection = sqlite3.connect(reading.uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000, check_same_thread=False)
     connection.isolation_level = None
     for pragma in (*(("locking_mode=EXCLUSIVE",) if reading.exclusive else ()), "query_only=ON", "cache_size=-65536"):

@@ -14,6 +14,8 @@ from bioclip_core.files.replacing import remove_tree
 from bioclip_core.process.system import is_running
 
 _MARK = re.compile(r"([0-9a-f]{8})-(\d+)")
+_OURS = re.compile(r"bioclip-|\..+\.[0-9a-f]{8}-\d+\.(?:part|parts|old)(?:-wal|-shm|-journal)?$")
+"""Names of temporary folders, and of drafts beside an output."""
 
 
 def mark() -> str:
@@ -28,6 +30,17 @@ def is_of_killed(marked: str) -> bool:
     """
     found = _MARK.fullmatch(marked)
     return found is not None and found[1] == _machine() and not is_running(int(found[2]))
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """Return the temporary files and folders that killed programs of this machine left in a folder.
+
+    Raises:
+        OSError: if the folder cannot be listed.
+    """
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if _OURS.match(entry.name)]
+    return [folder / name for name in sorted(names) if any(is_of_killed(found[0]) for found in _MARK.finditer(name))]
 
 
 def temporary_folder(prefix: str) -> tempfile.TemporaryDirectory[str]:

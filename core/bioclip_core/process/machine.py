@@ -39,6 +39,11 @@ def machine_bytes() -> int:
     return min(size for size in (*sizes, *(group.limit for group in _groups())) if size > 0)
 
 
+def limit_bytes() -> int | None:
+    """Return the memory that the container or job may use; None without a limit."""
+    return min((group.limit for group in _groups() if group.limit > 0), default=None)
+
+
 def available_bytes() -> int | None:
     """Return the memory that this process can still take without swapping or being killed; None if the system does not tell."""
     free: list[int] = []

@@ -1,0 +1,92 @@
+"""``bioclip-plugin doctor``: what a bug report needs, and one line of advice per problem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bioclip_core.errors import BioclipError
+from bioclip_plugin.commands.config import ConfigFile
+from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
+from bioclip_plugin.commands.options import filled, json_option, options_from
+from bioclip_plugin.doctor import DoctorOptions, Fact, Problem, examine
+from bioclip_plugin.doctor.examining import CHECKS, Check, show
+from bioclip_plugin.doctor.report import Finding
+
+
+@click.command()
+@options_from(DoctorOptions)
+@json_option
+@click.pass_context
+def doctor(ctx: click.Context, /, as_json: bool, **options: Any) -> int:
+    """Show versions, machine, device, store, models and plugins, time a classification, and advise on each problem.
+
+    The report is plain text for a bug report, without secrets and user names. Nothing is changed, fetched or sent. Ends with 0
+    if everything is well, with 3 if there are problems.
+
+    \b
+    bioclip-plugin doctor
+    bioclip-plugin doctor --store results.db --model bioclip-2
+    bioclip-plugin doctor --no-model --json
+    """
+    root = ctx.find_root()
+    chosen = filled(DoctorOptions, options)
+    faults = list(look_at_options_file(ctx, root.params.get("config")))
+    if chosen.store is None:
+        chosen = DoctorOptions(_store_in(faults), chosen.model, chosen.no_model, chosen.patience)
+    shown = [found for found in faults if not (isinstance(found, Fact) and found.key == _STORE)]
+    own = Check("options_file", "Options file", lambda _options: shown)
+    place = next(number for number, check in enumerate(CHECKS) if check.name == "packages")
+    report = examine(chosen, checks=(*CHECKS[:place], own, *CHECKS[place:]))
+    show(report, as_json=as_json)
+    return EXIT_DONE if report.is_healthy else EXIT_WITH_FAILURES
+
+
+_STORE = "store"
+
+
+def look_at_options_file(ctx: click.Context, given: Path | None) -> Iterator[Finding]:
+    """Yield the options file that commands read, and what is wrong in it."""
+    try:
+        config = ConfigFile.read(given)
+    except BioclipError as error:
+        yield _unusable(str(error))
+        return
+    yield Fact("file", str(config.place) if config.values else f"none ({config.place})")
+    root = ctx.find_root().command
+    assert isinstance(root, click.Group)
+    tables = [name for name, value in config.values.items() if isinstance(value, dict)]
+    stores = [config.values.get(_STORE), *(config.values[name].get(_STORE) for name in tables)]
+    yield from (Fact(_STORE, store) for store in stores if isinstance(store, str))
+    for name in tables or (["classify"] if config.values else []):
+        try:
+            command = root.get_command(ctx, name)
+            if command is None:
+                raise BioclipError(
+                    f"{config.place}: no command is called [{name}]; there are {', '.join(root.list_commands(ctx))}"
+                )
+            config.defaults_for(root, name, command, ctx)
+        except BioclipError as error:
+            yield _unusable(str(error), may_be_of_plugin=bool(_installed_plugins()))
+
+
+def _installed_plugins() -> list[Any]:
+    from bioclip_plugin.plugins import create_plugin_manager, installed_plugins
+
+    return installed_plugins(create_plugin_manager(installed=False))
+
+
+def _unusable(text: str, *, may_be_of_plugin: bool = False) -> Problem:
+    """Return the problem of a fault in the file; a name that is not known may be that of a plugin, which is not imported here."""
+    if may_be_of_plugin and ("no command is called" in text or ": unknown " in text):
+        return Problem("options-file.unknown", text, "it may be of a plugin", "if not, correct the file", grave=False)
+    return Problem(
+        "options-file.unusable", text, "every other command refuses to begin", "correct the file, or move it away"
+    )
+
+
+def _store_in(found: list[Finding]) -> str | None:
+    return next((one.value for one in found if isinstance(one, Fact) and one.key == _STORE), None)

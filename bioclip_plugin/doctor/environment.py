@@ -1,0 +1,68 @@
+"""Environment variables that change what happens; secrets are only said to be set."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator
+
+from bioclip_core.device import PRECISION_VARIABLE, preset_precision
+from bioclip_core.errors import UsageError
+from bioclip_core.images.memory import VARIABLE, budget_bytes
+from bioclip_plugin.doctor.machine import usable_cores
+from bioclip_plugin.doctor.options import DoctorOptions
+from bioclip_plugin.doctor.redacting import is_secret
+from bioclip_plugin.doctor.report import Fact, Finding, Problem
+
+OWN = ("BIOCLIP_CACHE", "BIOCLIP_CONFIG", "BIOCLIP_DEBUG", VARIABLE, PRECISION_VARIABLE)
+"""Our own variables."""
+_SHOWN = re.compile(
+    r"(?:BIOCLIP_|HF_|HUGGINGFACE_|TRANSFORMERS_OFFLINE|CUDA_|NVIDIA_VISIBLE|PYTORCH_|TORCH_|OMP_|MKL_|KMP_|GOMP_|OPENBLAS_|ATEN_|DNNL_|"
+    r"(?:HTTPS?|ALL|NO)_PROXY$|SSL_CERT|REQUESTS_CA|CURL_CA|TMPDIR$|TMP$|TEMP$|PYTHON|XDG_CACHE_HOME$|LD_LIBRARY_PATH$|LD_PRELOAD$|"
+    r"DYLD_|SLURM_(?:CPUS|MEM|JOB_GPUS)|PG(?:HOST|PORT|DATABASE|USER|PASS|SERVICE|SSL))",
+    re.I,
+)
+_PROXY = re.compile(r"^(?:HTTPS?|ALL)_PROXY$", re.I)
+
+
+def look(_options: DoctorOptions) -> Iterator[Finding]:
+    """Yield the variables that are set, and those that cannot have an effect."""
+    yield Fact("variables", {name: _value(name, os.environ[name]) for name in sorted(os.environ) if _SHOWN.match(name)})
+    for name in sorted(os.environ):
+        if name.startswith("BIOCLIP_") and name not in OWN:
+            near = difflib.get_close_matches(name, OWN, 1)
+            yield Problem(
+                "environment.unknown",
+                f"the variable {name} is set, and bioclip-plugin has none of that name",
+                "it has no effect",
+                f"did you mean {near[0]}?" if near else f"there are {', '.join(OWN)}",
+                grave=False,
+            )
+    for variable, check in ((PRECISION_VARIABLE, preset_precision), (VARIABLE, budget_bytes)):
+        try:
+            check()
+        except UsageError as error:
+            yield Problem(
+                "environment.value", str(error), "commands that need it are refused", f"change or unset {variable}"
+            )
+    cores = usable_cores() or 1
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    if threads.strip() == "1" and cores > 2:
+        yield Problem(
+            "environment.threads",
+            f"OMP_NUM_THREADS=1, while this process may use {cores} cores",
+            "torch computes on one core",
+            "unset it, unless other work needs the cores",
+            grave=False,
+        )
+
+
+def _value(name: str, value: str) -> str:
+    """Return a value as it may be shown: of an address of a proxy without user and password, of a secret only that it is set."""
+    if is_secret(name):
+        return "set" if value else "empty"
+    if _PROXY.match(name):  # also of one without ://, and with blanks in the password
+        scheme, separator, rest = value.rpartition("://")
+        return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+    return value

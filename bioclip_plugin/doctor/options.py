@@ -1,0 +1,26 @@
+"""Options of the examination."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bioclip_core.options import check_options
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorOptions:
+    """Options of ``bioclip-plugin doctor`` and of :func:`bioclip_plugin.doctor.examine`."""
+
+    store: str | None = field(
+        default=None, metadata={"automatic": "that of bioclip.toml, else bioclip.db if it exists"}
+    )
+    """Result store to look at, a path or an address; it is not changed."""
+    model: str = "demo"
+    """Model of the timed classification; it is not fetched."""
+    no_model: bool = False
+    """Import no torch: leave out device, precision, hashes of weights and the timed classification."""
+    patience: float = field(default=10.0, metadata={"above": 0, "high": 3600})
+    """Seconds after which a check that does not answer is given up; imports and the timed classification get six times as many."""
+
+    def __post_init__(self) -> None:
+        check_options(self)

@@ -1,0 +1,102 @@
+"""Secrets and user names taken out of texts, so that a report can be shown to anybody."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+HIDDEN, USER = "***", "USER"
+
+_SECRET_NAMES = re.compile(
+    r"TOKEN|SECRET|PASSW(?!.*FILE)|PASSPHRASE|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|_AUTH$", re.I
+)
+"""Names of variables whose values are never shown."""
+_SHORTEST = 4
+"""Characters of a secret; a shorter value would be found in ordinary words."""
+_USERINFO = re.compile(r"(?<=://)[^\s\"'<>|]*@")
+"""User and password of an address: up to the last @, since people do not escape the @ and / of a password."""
+_PAIRS = re.compile(
+    r"(?P<name>[\w\-]*(?:password|passwd|passphrase|pwd|token|secret|api[_-]?key|access[_-]?key|signature|credential)[\w\-]*)"
+    r"(?P<sign>\s*=\s*|[\"']?:\s*)(?P<value>'[^']*'|\"[^\"]*\"|[^\s&;,\"']+)",
+    re.I,
+)
+_TOKENS = re.compile(
+    r"\b(?:hf_[A-Za-z0-9]{8,}|gh[a-z]_[A-Za-z0-9]{8,}|github_pat_\w{8,}|glpat-[\w\-]{8,}|sk-[\w\-]{8,}|xox[a-z]-[\w\-]{8,}|"
+    r"pypi-[\w\-]{16,}|A[KS]IA[A-Z0-9]{12,}|eyJ[\w\-]{8,}\.[\w\-]{8,}\.[\w\-]*)|(?<=Bearer )\S+|(?<=Basic )\S{8,}",
+)
+_OTHER_HOMES = re.compile(r"((?<![\w.~-])/(?:home|Users)/|[A-Za-z]:[\\/]+Users[\\/]+)([^\\/\n\"':;,|]+)")
+_NOT_NAMES = frozenset({"root", "Shared", "Public", "Default", "runner", USER})
+"""Folders and users that name nobody."""
+
+
+class Redactor:
+    """A function from texts to texts that show neither secrets nor who made them."""
+
+    def __init__(self, homes: Iterable[str], users: Iterable[str], secrets: Iterable[str]) -> None:
+        """Set up.
+
+        Args:
+            homes: the user's home folder, in all its spellings.
+            users: the user's login names.
+            secrets: values that never appear.
+        """
+        self._secrets = sorted({form for one in secrets if len(one) >= _SHORTEST for form in (one, quote(one, safe=""))},
+                               key=len, reverse=True)  # fmt: skip
+        flags = re.I if os.name == "nt" else 0
+        folders = sorted({home.rstrip("/\\") for home in homes if len(home.rstrip("/\\")) > 2}, key=len, reverse=True)
+        self._home = (
+            re.compile("|".join(f"{re.escape(one)}(?![\\w.\\-])" for one in folders), flags) if folders else None
+        )
+        wanted = sorted((name for name in set(users) - _NOT_NAMES if len(name) > 1), key=len, reverse=True)
+        name = f"(?:{'|'.join(map(re.escape, wanted))})"
+        # As part of a path or address, or in the quotation marks of a database's message: never inside of a word.
+        places = (rf"(?<=[/\\]){name}(?=[/\\@:\s\"']|$)", rf"(?<=[\"']){name}(?=[\"'])", rf"\b{name}(?=@)")
+        self._user = re.compile("|".join(places), flags) if wanted else None
+
+    @classmethod
+    def of_process(cls, environment: Mapping[str, str] | None = None) -> Redactor:
+        """Return the one for this process: its home folder, its user, and the secrets in its environment."""
+        given = os.environ if environment is None else environment
+        homes = [given[name] for name in ("HOME", "USERPROFILE") if given.get(name)]
+        users = [given[name] for name in ("LOGNAME", "USER", "LNAME", "USERNAME") if given.get(name)]
+        with suppress(Exception):  # a user without an entry, as in a container started with a number
+            users.append(getpass.getuser())
+        with suppress(Exception):
+            import pwd
+
+            entry = pwd.getpwuid(os.getuid())
+            users.append(entry.pw_name)
+            homes.append(entry.pw_dir)
+        for home in list(homes):
+            with suppress(OSError, RuntimeError, ValueError):
+                homes.append(str(Path(home).resolve()))
+        return cls(homes, users, [value for name, value in given.items() if is_secret(name)])
+
+    def __call__(self, text: str) -> str:
+        """Return the text without secrets and user names."""
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        text = _USERINFO.sub(f"{HIDDEN}@", text)
+        text = _PAIRS.sub(
+            lambda found: f"{found['name']}{found['sign']}{HIDDEN}" if _holds(found["value"]) else found[0], text
+        )
+        text = _TOKENS.sub(HIDDEN, text)
+        if self._home is not None:
+            text = self._home.sub("~", text)
+        text = _OTHER_HOMES.sub(lambda found: found[1] + (found[2] if found[2] in _NOT_NAMES else USER), text)
+        return self._user.sub(USER, text) if self._user is not None else text
+
+
+def is_secret(name: str) -> bool:
+    """Return True for the name of a variable whose value is never shown."""
+    return _SECRET_NAMES.search(name) is not None
+
+
+def _holds(value: str) -> bool:
+    """Return False for words that stand beside such a name in ordinary sentences: "HF_TOKEN: set"."""
+    return value.strip("'\"").lower() not in {"set", "unset", "not", "yes", "no", "true", "false", "none", "", HIDDEN}

@@ -1,0 +1,57 @@
+"""One check of the examination at a time, and packages that are laid down as pip does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bioclip_plugin.doctor import DoctorOptions, Report, examine
+from bioclip_plugin.doctor.examining import CHECKS
+
+Examine = Callable[..., Report]
+
+
+@pytest.fixture
+def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
+    """Function that makes one of the checks, by name, in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BIOCLIP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def call(name: str, **options: Any) -> Report:
+        return examine(DoctorOptions(**options), checks=[check for check in CHECKS if check.name == name])
+
+    return call
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Function that lays down a package: a module, and a dist-info folder unless ``version`` is None."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(site)
+    modules: list[str] = []
+
+    def lay_down(name: str, code: str, version: str | None = None, entry: str = "") -> Path:
+        modules.append(name)
+        (site / f"{name}.py").write_text(code)
+        if version is not None:
+            info = site / f"{name}-{version}.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+            if entry:
+                (info / "entry_points.txt").write_text(f"[bioclip]\n{entry} = {name}:plugin\n")
+        return site
+
+    yield lay_down
+    for module in modules:
+        sys.modules.pop(module, None)
+
+
+def codes(report: Report) -> list[str]:
+    """Return the codes of problems and notes."""
+    return [problem.code for problem in (*report.problems, *report.notes)]

@@ -1,0 +1,77 @@
+"""No secret and no user name in a report."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bioclip_plugin.doctor.redacting import Redactor, is_secret
+from bioclip_plugin.doctor.report import Problem, Report, Result
+
+redact = Redactor(["/home/marie", r"C:\Users\Marie Dupont", "/"], ["marie", "root"], ["s3cr/t value", "abc"])
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/home/marie/.cache/x", "~/.cache/x"),
+        ("/home/marie", "~"),
+        ("/home/marieke/x and /home/marie-2", "/home/USER/x and /home/USER"),
+        ("/Users/jo/Library and /home/jo/x", "/Users/USER/Library and /home/USER/x"),
+        (r"C:\Users\Marie Dupont\photos", r"~\photos"),
+        (r"D:\Users\Jo Li\photos", r"D:\Users\USER\photos"),
+        ("/data/leuven/marie/photos", "/data/leuven/USER/photos"),
+        ("sqlite:////home/marie/results.db", "sqlite:///~/results.db"),
+        ("postgresql+psycopg://marie:pw@db.lab.org/results", "postgresql+psycopg://***@db.lab.org/results"),
+        ("postgresql://u:p@ss/w@rd@host:5432/db", "postgresql://***@host:5432/db"),
+        ("postgresql://host/db?user=x&password=hunter2&sslmode=require", "postgresql://host/db?user=x&password=***&sslmode=require"),
+        ("host=db password='my secret' user=x", "host=db password=*** user=x"),
+        ('password authentication failed for user "marie"', 'password authentication failed for user "USER"'),
+        ("marie@server", "USER@server"),
+        ("HF_TOKEN=hf_abcdefghijklmnop", "HF_TOKEN=***"),
+        ("HF_TOKEN: set", "HF_TOKEN: set"),
+        ("got hf_abcdefghijklmnop back", "got *** back"),
+        ("Authorization: Bearer abc.def.ghi", "Authorization: Bearer ***"),
+        ("the value s3cr/t value and s3cr%2Ft%20value", "the value *** and ***"),
+        ("a marienkaefer in the alphabet abc", "a marienkaefer in the alphabet abc"),
+        ("sha256 " + "a" * 64, "sha256 " + "a" * 64),
+        ("/root/x of root", "/root/x of root"),
+    ],
+)  # fmt: skip
+def test_secrets_and_users_are_taken_out_and_everything_else_stays(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
+@given(
+    st.text(
+        st.characters(blacklist_categories=["Cs", "Cc", "Z"], blacklist_characters="\"'<>|"), min_size=4, max_size=30
+    ),
+    st.sampled_from(["{0}", "x {0} y", "postgresql://u:{0}@host/db", "?password={0}", "HF_TOKEN={0}", "'{0}'"]),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_secret_of_the_environment_never_appears(secret: str, form: str) -> None:
+    marked = f"Zq9{secret}Zq9"
+    said = Redactor.of_process({"HOME": "/home/marie", "MY_API_KEY": marked})(form.format(marked))
+    assert marked not in said
+
+
+@pytest.mark.parametrize(
+    "name", ["HF_TOKEN", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "MY_API_KEY", "GH_TOKEN", "X_PASSPHRASE"]
+)
+def test_variables_with_secrets_are_known_by_their_names(name: str) -> None:
+    assert is_secret(name)
+
+
+@pytest.mark.parametrize("name", ["PGPASSFILE", "HF_HOME", "PATH", "OMP_NUM_THREADS", "KEYBOARD"])
+def test_other_variables_are_no_secrets(name: str) -> None:
+    assert not is_secret(name)
+
+
+def test_keys_values_and_problems_of_a_report_are_all_redacted() -> None:
+    problem = Problem("x", "at /home/marie/a", "by /home/marie/b", "see /home/marie/c")
+    facts = {"/home/marie/m": {"deep": ["/home/marie/d", 1, None]}}
+    report = Report("1", (Result("x", "X", facts=facts, problems=(problem,)),)).mapped(redact)
+    assert "marie" not in report.text()
+    assert "marie" not in str(report.as_json())
+    assert report.results[0].facts == {"~/m": {"deep": ["~/d", 1, None]}}
