@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -215,3 +216,39 @@ def test_the_lowest_versions_do_not_contradict_the_pins_of_the_tests() -> None:
     for requirement in requirements():
         exact = pinned.get(requirement.name.lower())
         assert exact is None or Version(exact) in SpecifierSet(str(requirement.specifier)), str(requirement)
+
+
+OF_OTHERS = {
+    "certifi": "in suppress(ImportError): the system's certificates come first",
+    "idna": "in try: the standard library's rules otherwise",
+    "threadpoolctl": "required by scikit-learn",
+    "tqdm": "required by huggingface_hub",
+    "transformers": "in suppress(ImportError): open_clip says what is missing",
+}
+"""Packages that our code imports without a requirement of its own, with the reason."""
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "open_clip": "open_clip_torch",
+    "sklearn": "scikit-learn",
+    "pillow_heif": "pillow-heif",
+}
+
+
+def test_the_code_imports_what_is_required_and_everything_required_is_imported() -> None:
+    imported = set()
+    for folder in PACKAGES.values():
+        for file in folder.rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                    names = [node.module]
+                imported |= {name.partition(".")[0] for name in names}
+    foreign = {name for name in imported if name not in sys.stdlib_module_names and name not in PACKAGES}
+    foreign -= {*OF_OTHERS, "_typeshed"}
+    extras = PROJECT["project"]["optional-dependencies"]
+    not_ours = {"dev", "docs"}
+    required = {Requirement(line).name.lower() for line in PROJECT["project"]["dependencies"]}
+    optional = {Requirement(line).name.lower() for name in extras.keys() - not_ours for line in extras[name]}
+    named = {DISTRIBUTIONS.get(name, name).lower() for name in foreign}
+    assert named - required - optional == set()
+    assert required - named == {"tzdata"}
