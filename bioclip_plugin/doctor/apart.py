@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import IO, Any
 
 from bioclip_core.errors import one_line
+from bioclip_core.process import system
 from bioclip_plugin.doctor.options import DoctorOptions
 from bioclip_plugin.doctor.report import Fact, Finding, Problem, State, Step
 
@@ -122,7 +123,7 @@ def _begun(request: dict[str, Any]) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-        start_new_session=os.name != "nt",  # so that Ctrl-C is heard by one process, which ends the others
+        start_new_session=not system.is_windows(),  # so that Ctrl-C is heard by one process, which ends the others
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )
     assert process.stdin is not None
@@ -216,7 +217,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     """End a process and those that it began. One that hangs in the system is left alone."""
     if process.poll() is None:
         with suppress(OSError):
-            if os.name == "nt":
+            if system.is_windows():
                 process.kill()
             else:
                 os.killpg(process.pid, signal.SIGKILL)

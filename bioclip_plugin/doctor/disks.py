@@ -181,7 +181,7 @@ def _size(path: Path) -> int:
     total = 0
     for one in [path, *(path.rglob("*") if path.is_dir() else ())]:
         with suppress(OSError):
-            total += one.lstat().st_size
+            total += 0 if one.is_dir() else one.lstat().st_size
     return total
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bioclip_core.next_commands import command
+from bioclip_core.process import system
 from bioclip_plugin.doctor.options import DoctorOptions
 from bioclip_plugin.doctor.report import Fact, Finding, Problem
 
@@ -64,7 +65,7 @@ def _is_utf8(encoding: str) -> bool:
 
 def _is_known_locale() -> bool:
     """Return True if the system knows the locale; asked in another process, since asking changes the one that asks."""
-    if not sys.executable or os.name == "nt":
+    if not sys.executable or system.is_windows():
         return True
     with suppress(OSError, subprocess.SubprocessError):
         asked = [sys.executable, "-I", "-S", "-c", "import locale; locale.setlocale(locale.LC_ALL, '')"]

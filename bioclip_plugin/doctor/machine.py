@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bioclip_core.nouns import size_of
-from bioclip_core.process import machine
+from bioclip_core.process import machine, system
 from bioclip_plugin.doctor.options import DoctorOptions
 from bioclip_plugin.doctor.report import Fact, Finding, Problem
 
@@ -74,14 +74,14 @@ def usable_cores() -> int | None:
 
 def units_of_processor() -> list[str] | None:
     """Return the units of this processor that matter; None if the system does not tell."""
-    if sys.platform == "win32":
+    if system.is_windows():
         import ctypes
 
         with suppress(AttributeError, OSError):
-            present = ctypes.windll.kernel32.IsProcessorFeaturePresent
+            present = ctypes.windll.kernel32.IsProcessorFeaturePresent  # type: ignore[attr-defined,unused-ignore]
             return [name for name, number in _WINDOWS_UNITS.items() if present(number)]
         return None
-    if sys.platform == "darwin":
+    if system.is_macos():
         words = _sysctl("machdep.cpu.features", "machdep.cpu.leaf7_features").lower().replace("avx1.0", "avx").split()
         return [name for name in _UNITS if name in words]
     with suppress(OSError):
@@ -100,7 +100,7 @@ def _problems(units: list[str] | None) -> Iterator[Problem]:
             "there is no torch for it, and it can use at most 4 GB of memory",
             "install a 64-bit Python, and bioclip-plugin in it",
         )
-    if sys.platform == "darwin" and _sysctl("sysctl.proc_translated").strip() == "1":
+    if system.is_macos() and _sysctl("sysctl.proc_translated").strip() == "1":
         yield Problem(
             "machine.translated",
             "this Python was built for Intel processors and is translated on an Apple one",
@@ -153,7 +153,7 @@ def _processor() -> str | None:
             name, _, model = line.partition(":")
             if name.strip() in ("model name", "Model"):
                 return model.strip()
-    if sys.platform == "darwin":
+    if system.is_macos():
         return _sysctl("machdep.cpu.brand_string").strip() or None
     return os.environ.get("PROCESSOR_IDENTIFIER")
 

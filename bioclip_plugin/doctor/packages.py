@@ -13,6 +13,7 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 from bioclip_core.errors import one_line
+from bioclip_core.process.imports import PACKAGES, explained_import
 from bioclip_plugin.doctor.options import DoctorOptions
 from bioclip_plugin.doctor.report import Fact, Finding, Problem, Step
 from bioclip_plugin.doctor.requirements import DISTRIBUTION, Requirement, canonical, requirements
@@ -94,21 +95,20 @@ def imported(name: str, distribution: Distribution | None = None) -> Iterator[Fi
 
 
 def _broken(name: str, module_name: str, error: BaseException) -> Problem:
+    code = f"packages.broken.{canonical(name)}"
+    if module_name in PACKAGES and isinstance(error, Exception):
+        found, _, advice = explained_import(error).partition("; ")
+        return Problem(code, found, "no command that opens a model works", advice)
     lines = str(error).strip().splitlines()
     why = f"{type(error).__name__}: {one_line(lines[0])}" if lines else type(error).__name__
     meaning, advice = "it is broken, or does not fit the other packages", f"{_INSTALL} {name}"
-    if "libGL" in why or ".so" in why or "DLL load failed" in why:
-        meaning, advice = "a library of the system is missing", f"install the library that is named, or {name} again"
-    elif "torchvision::nms" in why:
-        meaning, advice = (
-            "torch and torchvision are of versions that do not belong together",
-            ("install both at once, from one place: pip install --force-reinstall torch torchvision"),
-        )
-    elif isinstance(error, ModuleNotFoundError) and error.name == module_name:
-        meaning, advice = "its files are gone, although pip lists it", f"{_INSTALL} {name}"
+    if isinstance(error, ModuleNotFoundError) and error.name == module_name:
+        meaning = "its files are gone, although pip lists it"
+    elif re.search(r"DLL load failed|\.so|\.dylib", why):
+        meaning, advice = "a library is missing or damaged", f"install the library that is named, or {name} again"
     elif "numpy" in why and any(sign in why for sign in _OTHER_NUMPY):
         meaning, advice = "it was built for another numpy", f"install both again: pip install --upgrade {name} numpy"
-    return Problem(f"packages.broken.{canonical(name)}", f"{name} cannot be imported: {why}", meaning, advice)
+    return Problem(code, f"{name} cannot be imported: {why}", meaning, advice)
 
 
 def _problems(requirement: Requirement, version: str | None) -> Iterator[Problem]:

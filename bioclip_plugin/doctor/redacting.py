@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from bioclip_core.process import system
+
 HIDDEN, USER = "***", "USER"
 
 _SECRET_NAMES = re.compile(
@@ -47,7 +49,7 @@ class Redactor:
         """
         self._secrets = sorted({form for one in secrets if len(one) >= _SHORTEST for form in (one, quote(one, safe=""))},
                                key=len, reverse=True)  # fmt: skip
-        flags = re.I if os.name == "nt" else 0
+        flags = re.I if system.is_windows() else 0
         folders = sorted({home.rstrip("/\\") for home in homes if len(home.rstrip("/\\")) > 2}, key=len, reverse=True)
         self._home = (
             re.compile("|".join(f"{re.escape(one)}(?![\\w.\\-])" for one in folders), flags) if folders else None

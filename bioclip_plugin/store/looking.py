@@ -107,7 +107,7 @@ def _look_at_file(url: URL, path: Path, patience_s: float) -> Look:
         found.faults.append(Fault("damaged", f"the store {found.address} is damaged", "results may be lost", DAMAGED))
     found.faults += _version_faults(found)
     if not reason:
-        found.is_locked = _is_locked(path, has_log=log.exists())
+        found.is_locked = _is_locked(path, min(_LOCK_WAIT_S, patience_s / 4), has_log=log.exists())
     if found.is_locked:
         found.faults.append(
             Fault("locked", f"the store {found.address} is in use by another program that does not release it",
@@ -171,7 +171,7 @@ def _is_whole(connection: Connection, patience_s: float) -> bool | None:
         driver.set_progress_handler(None, 0)
 
 
-def _is_locked(path: Path, *, has_log: bool) -> bool | None:
+def _is_locked(path: Path, wait_s: float, *, has_log: bool) -> bool | None:
     """Return True if another program holds the right to write.
 
     The right is asked for and given back at once. Without a log no program has a store of ours open; asking would make one.
@@ -179,7 +179,7 @@ def _is_locked(path: Path, *, has_log: bool) -> bool | None:
     if not has_log and _is_in_wal_mode(path):
         return False
     with suppress(sqlite3.Error):
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=_LOCK_WAIT_S)
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=wait_s)
         _kept.append(connection)
         connection.isolation_level = None
         try:

@@ -50,8 +50,3 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     yield lay_down
     for module in modules:
         sys.modules.pop(module, None)
-
-
-def codes(report: Report) -> list[str]:
-    """Return the codes of problems and notes."""
-    return [problem.code for problem in (*report.problems, *report.notes)]

@@ -1,0 +1,214 @@
+"""Each problem of plugins, models and torch, made and found."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from doctor_samples import codes
+
+from bioclip_core.files.whole import write_whole
+from bioclip_core.models import ModelEntry
+from bioclip_plugin.doctor import DoctorOptions, Problem, Report, computing, examining, model_files, plugin_faults
+from bioclip_plugin.doctor.report import Fact, Finding
+
+Package = Callable[..., Path]
+Examine = Callable[..., Report]
+
+DEMO = Path(str(files("bioclip_plugin") / "demo_model"))
+PLUGIN = "from bioclip_plugin import hookimpl\nclass P:\n    @hookimpl\n    def {0}\nplugin = P()"
+COMMAND = "register_commands(self, cli): cli.add_lazy('mine', 'no_such_module:mine', 'Mine.')"
+
+
+def problems(found: Iterable[Finding]) -> dict[str, str]:
+    return {one.code: one.line() for one in found if isinstance(one, Problem)}
+
+
+# Plugins
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "words"),
+    [
+        ("raise RuntimeError('no licence key')", "skipped.colours", "RuntimeError: no licence key"),
+        ("plugin = None", "skipped.colours", "is None; a plugin is needed"),
+        (PLUGIN.format("clasify_images(self): ..."), "skipped.colours", "unknown hook 'clasify_images'"),
+        (PLUGIN.format("register_models(self, register): 1 / 0"), "skipped.colours", "ZeroDivisionError"),
+        (PLUGIN.format("register_models(self, register): register('x')"), "skipped.colours", "register_models"),
+        (PLUGIN.format("register_rules(self, register): register(7)"), "skipped.colours", "register_rules"),
+        (PLUGIN.format(COMMAND), "command.mine", "No module named 'no_such_module'"),
+        ("class P: ...\nplugin = P()", "no-hooks.colours", "lack the mark @hookimpl"),
+    ],
+)
+def test_a_bad_plugin_is_named_with_its_reason(package: Package, code: str, name: str, words: str) -> None:
+    package("bioclip_colours", code, "2.1", "colours")
+    found = problems(plugin_faults.look(DoctorOptions()))
+    assert words in found[f"plugins.{name}"]
+    assert "bioclip_colours 2.1" in found[f"plugins.{name}"]
+
+
+def test_a_good_plugin_is_listed(package: Package) -> None:
+    package(
+        "bioclip_colours", "from bioclip_plugin.testing import FakeModel\nplugin = FakeModel('own')", "2.1", "colours"
+    )
+    found = list(plugin_faults.look(DoctorOptions()))
+    assert problems(found) == {}
+    assert Fact("plugins", {"colours": "bioclip_colours 2.1: register_models"}) in found
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (
+            "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)",
+            "loading the plugin colours (bioclip_colours 2.1) ended with the",
+        ),
+        ("import os\nos._exit(0)", "ended its process with the code 0"),
+        ("import time\ntime.sleep(600)", "did not end within 3 s"),
+    ],
+)
+def test_a_plugin_that_crashes_or_hangs_is_named_and_the_others_are_looked_at(
+    package: Package, look: Examine, monkeypatch: pytest.MonkeyPatch, code: str, words: str
+) -> None:
+    package("bioclip_colours", code, "2.1", "colours")
+    monkeypatch.setattr(examining, "LONG", 1)
+    package("bioclip_other", "from bioclip_plugin.testing import FakeModel\nplugin = FakeModel('own')", "1.0", "other")
+    report = look("plugins", patience=3)
+    assert codes(report) == ["plugins.crash.colours"]
+    assert words in report.problems[0].line()
+    assert list(report.results[0].facts["plugins"]) == ["other"]
+
+
+# Models
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Cache of the hub's client with the demo model as ``org/tiny``, the only known model."""
+    import huggingface_hub.constants as constants
+    import huggingface_hub.file_download as download
+
+    cache = tmp_path / "hub"
+    monkeypatch.setenv("HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(download.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setenv("BIOCLIP_CACHE", str(tmp_path / "cache"))
+    commit = "a" * 40
+    snapshot = cache / "models--org--tiny" / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    blobs = cache / "models--org--tiny" / "blobs"
+    blobs.mkdir()
+    for name in ("open_clip_config.json", "open_clip_model.safetensors"):
+        blob = blobs / hashlib.sha256((DEMO / name).read_bytes()).hexdigest()
+        shutil.copyfile(DEMO / name, blob)
+        (snapshot / name).symlink_to(blob)
+    refs = cache / "models--org--tiny" / "refs"
+    refs.mkdir()
+    (refs / "main").write_text(commit)
+    entries = {"tiny": ModelEntry("tiny", "hf-hub:org/tiny")}
+    monkeypatch.setattr("bioclip_plugin.contracts.manager.BioclipPluginManager.models", lambda _: entries)
+    return snapshot
+
+
+def look_at_models(**options: object) -> list[Finding]:
+    return list(model_files.look(DoctorOptions(model="tiny", **options)))  # type: ignore[arg-type]
+
+
+def test_a_model_that_is_whole_is_there(hub: Path) -> None:
+    found = look_at_models()
+    assert problems(found) == {}
+    assert found[-1] == Fact("models", {"tiny": "there"})
+
+
+def test_weights_with_other_bytes_than_recorded_are_found(hub: Path) -> None:
+    weights = (hub / "open_clip_model.safetensors").resolve()
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    found = problems(look_at_models())
+    assert f"remove {weights}, then: bioclip-plugin models fetch tiny" in found["models.other-bytes.tiny"]
+    assert problems(look_at_models(no_model=True)) == {}  # which reads no weights
+
+
+@pytest.mark.parametrize("offline", ["", "1"])
+def test_a_model_that_is_not_there_is_a_problem_only_without_network(
+    hub: Path, monkeypatch: pytest.MonkeyPatch, offline: str
+) -> None:
+    shutil.rmtree(hub.parent.parent)
+    monkeypatch.setenv("HF_HUB_OFFLINE", offline)
+    found = look_at_models()
+    assert found[-1] == Fact("models", {"tiny": "not fetched"})
+    assert ("models.not-fetched.tiny" in problems(found)) is bool(offline)
+
+
+def test_a_download_that_did_not_end_is_a_note_with_the_command_that_goes_on(hub: Path) -> None:
+    (hub / "open_clip_model.safetensors").resolve().unlink()
+    (hub / "open_clip_model.safetensors").unlink()
+    (hub.parent.parent / "blobs" / "abc.incomplete").write_bytes(b"x" * 9_000)
+    found = look_at_models()
+    assert "models fetch hf-hub:org/tiny" in problems(found)["models.half-fetched"]
+    assert [one.value for one in found if isinstance(one, Fact) and one.key == "models"] == [{"tiny": "not fetched"}]
+
+
+def test_a_label_set_of_another_model_and_a_damaged_one_are_found(hub: Path) -> None:
+    shutil.copytree(DEMO / "label_set", hub / "label_set")
+    assert problems(look_at_models()) == {}
+    manifest = hub / "label_set" / "label_set.json"
+    about = json.loads(manifest.read_text())
+    about["encoder"]["weights_sha256"] = "0" * 64
+    write_whole(manifest, json.dumps(about))
+    assert "models.labels.tiny" in problems(look_at_models())
+    manifest.write_text("{")
+    assert "models.labels.tiny" in problems(look_at_models())
+
+
+def test_a_pointer_of_git_lfs_in_place_of_weights_is_found(hub: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    shutil.copyfile(DEMO / "open_clip_config.json", folder / "open_clip_config.json")
+    (folder / "open_clip_model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    found = list(model_files.look(DoctorOptions(model=f"local-dir:{folder}")))
+    assert "git lfs pull" in problems(found)[f"models.unusable.local-dir:{folder}"]
+
+
+# Computing
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "code_of_problem", "words"),
+    [
+        (
+            "import os, signal\nos.kill(os.getpid(), signal.SIGILL)", "done", "packages.crash.torch",
+            "importing torch ended with the signal SIGILL (illegal instruction); this build of torch needs instructions",
+        ),
+        ("raise ImportError('libcudnn.so.9: cannot open shared object file')", "done", "packages.broken.torch", "CUDA build"),
+        ("import time\ntime.sleep(600)", "done", "packages.crash.torch", "importing torch did not end within 3 s"),
+    ],
+)  # fmt: skip
+def test_a_torch_that_crashes_or_cannot_be_imported_is_one_problem(
+    package: Package, look: Examine, code: str, state: str, code_of_problem: str, words: str
+) -> None:
+    package("torch", code)
+    report = look("computing", patience=1)
+    assert codes(report) == [code_of_problem]
+    assert words in report.problems[0].line()
+    assert report.results[0].state == state
+    assert report.results[0].facts == {"left_out": "everything that needs torch"}
+
+
+def test_the_timed_classification_says_why_it_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(computing, "_photographs", lambda: [b"no image"])
+    found = problems(computing._timed(DoctorOptions()))
+    assert "an image that was just drawn cannot be read" in found["computing.classification"]
+
+
+def test_a_model_that_is_not_here_is_not_fetched_to_be_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "")
+    found = problems(computing._timed(DoctorOptions(model="hf-hub:no-such-org/no-such-model")))
+    assert "models fetch hf-hub:no-such-org/no-such-model" in found["computing.model-missing"]
