@@ -41,6 +41,7 @@ COMMANDS = (
     ("calibrate", "training.calibrate:calibrate", "Fit the temperature of a model on the dev part of a catalog."),
     ("models", "models:models", "List, describe, fetch and export models."),
     ("store", "store:store", "Maintain a result store."),
+    ("fetch", "fetch:fetch", "Show and check a folder of fetched images."),
     ("plugins", "plugins:plugins", "Show the plugins and the names that they add."),
     ("doctor", "doctor:doctor", "Show what a bug report needs, and what is wrong on this machine."),
     ("demo", "demo:demo", "See the whole job on an invented camera trap, without network."),

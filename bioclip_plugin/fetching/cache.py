@@ -14,6 +14,7 @@ import errno
 import hashlib
 import itertools
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ from typing import BinaryIO
 from bioclip_core.errors import DataError
 from bioclip_core.files.documents import read_document
 from bioclip_core.files.leftovers import is_of_killed, mark
+from bioclip_core.files.replacing import reason_of, rename
 from bioclip_core.files.whole import write_whole
 
 LAYOUT = "bioclip-plugin images by address"
@@ -33,6 +35,7 @@ _STRANGERS_ALLOWED = frozenset(
 )
 _OLD_S = 7 * 86_400.0
 """Age of what another machine left behind in the working folder, after which it is removed."""
+_IMAGE = re.compile(r"[0-9a-f]{64}\.[a-z0-9]{1,8}")
 _numbers = itertools.count()
 
 
@@ -82,18 +85,24 @@ class Draft:
 class Cache:
     """A folder of fetched images. Several threads, programs and machines may use it at the same time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, create: bool = True) -> None:
         """Open a folder, or make it.
+
+        Args:
+            folder: the folder.
+            create: make it if there is none.
 
         Raises:
             DataError: if it cannot be used, holds other things, or was made by another version.
         """
         self.folder = folder
+        if not create and not (folder / _ABOUT).is_file():
+            raise DataError(f"{folder} is not a folder of fetched images: give the folder that was given to --fetch")
         try:
             self._open()
         except OSError as error:
             raise DataError(
-                f"the folder {folder} for fetched images cannot be used: {error.strerror or error}"
+                f"the folder {folder} for fetched images cannot be used: {reason_of(error, folder)}"
             ) from error
 
     def _open(self) -> None:
@@ -165,12 +174,20 @@ class Cache:
         with draft.faults():
             path.parent.mkdir(exist_ok=True)
             try:
-                draft.path.replace(path)
+                rename(draft.path, path)
             except PermissionError:  # Windows, while another program reads the same image
                 if not self.is_whole(path, sha256, size):
                     raise
                 draft.remove()
         return path
+
+    def images(self) -> Iterator[Path]:
+        """Yield the files of images in the order of their names; one folder's names are in memory."""
+        for number in range(256):
+            folder = self.folder / f"{number:02x}"
+            with suppress(FileNotFoundError), os.scandir(folder) as entries:
+                names = sorted(entry.name for entry in entries if _IMAGE.fullmatch(entry.name))
+                yield from (folder / name for name in names)
 
     @staticmethod
     def is_whole(path: Path, sha256: str, size: int) -> bool:

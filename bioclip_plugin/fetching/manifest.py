@@ -17,6 +17,7 @@ from pathlib import Path
 from bioclip_core.errors import DataError
 from bioclip_core.files.documents import read_document
 from bioclip_core.files.leftovers import mark
+from bioclip_core.files.replacing import rename
 from bioclip_plugin.fetching.cache import MANIFEST, WORKING, Draft
 
 _MAX_BYTES = 64_000
@@ -94,7 +95,7 @@ class Manifest:
             with draft.faults():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 draft.path.write_bytes(data)
-                draft.path.replace(path)
+                rename(draft.path, path)
         finally:
             draft.remove()
 
