@@ -29,7 +29,13 @@ def progress_bars() -> Iterator[None]:
 
 
 def hub_file(
-    repository: str, filename: str, *, revision: str | None = None, kind: str = "model", fetch: bool = True
+    repository: str,
+    filename: str,
+    *,
+    revision: str | None = None,
+    kind: str = "model",
+    fetch: bool = True,
+    as_given: str = "",
 ) -> Path:
     """Return one file of a hub repository: the cached copy, else a fetched one.
 
@@ -39,11 +45,13 @@ def hub_file(
         revision: branch, tag or commit; None means the main branch.
         kind: kind of repository, as the hub calls it.
         fetch: allow to use the network. The environment variable ``HF_HUB_OFFLINE`` forbids it too.
+        as_given: name that ``models fetch`` takes for it; empty for ``hf-hub:ORG/NAME``.
 
     Raises:
         ModelUnavailable: if the file is not cached and cannot be fetched; the text is one line.
         UnknownModel: for a name that no repository can have.
     """
+    fetching = command("models fetch", as_given or f"hf-hub:{repository}")
     with quiet():
         from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
 
@@ -60,7 +68,7 @@ def hub_file(
         why = "HF_HUB_OFFLINE is set" if offline else "fetching is switched off"
         raise ModelUnavailable(
             f"{filename} of {repository} is not in this machine's cache and {why}; fetch it once where there is network: "
-            f"{command('models fetch', f'hf-hub:{repository}')}"
+            f"{fetching}"
         )
     why = "no connection"
     if _hub_answers():
@@ -78,7 +86,7 @@ def hub_file(
             why = type(error).__name__
     raise ModelUnavailable(
         f"the model hub could not be reached for {filename} of {repository} ({why}); check the network, or fetch it elsewhere "
-        f"({command('models fetch', f'hf-hub:{repository}')}) and copy the hub's cache folder, or use --model demo"
+        f"({fetching}) and copy the hub's cache folder{'' if as_given else ', or use --model demo'}"
     )
 
 

@@ -1,0 +1,147 @@
+"""Checkpoints that may be opened: those whose sha256 ``models fetch`` recorded, or the user confirmed.
+
+A checkpoint is a pickle, and reading one can run any code. Each confirmed sha256 is a small file in the user's cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bioclip_core.errors import ModelUnavailable, UnsafeWeights, UsageError
+from bioclip_core.files.present import is_file
+from bioclip_core.files.whole import write_whole
+from bioclip_core.identity import LFS_REMEDY, file_sha256, is_lfs_pointer, read_cache, user_cache
+from bioclip_core.next_commands import command
+
+PICKLE_WARNING = "its checkpoint is a Python pickle, and opening a pickle can run any code"
+MOST_BYTES = 4 << 30
+"""Limit of a checkpoint, which is read into memory; that of MegaDetector 5 has 280 MB."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def folder_of_detectors() -> Path:
+    """Return the folder of detectors in the user's cache."""
+    return user_cache() / "detectors"
+
+
+def is_confirmed(sha256: str) -> bool:
+    """True if a checkpoint with this sha256 was fetched or confirmed on this machine."""
+    return read_cache(_record_of(sha256)).get("sha256") == sha256
+
+
+def confirm(sha256: str, name: str, reason: str) -> None:
+    """Record that the checkpoint with this sha256 may be opened.
+
+    Args:
+        sha256: of its bytes.
+        name: file name, for people who read the record.
+        reason: ``fetched`` from where, or ``confirmed`` by the user.
+
+    Raises:
+        ModelUnavailable: if the cache cannot be written.
+    """
+    record = {"sha256": sha256, "name": name, "reason": reason, "recorded": datetime.now(UTC).isoformat(timespec="seconds")}
+    write_record(_record_of(sha256), record)
+
+
+def write_record(file: Path, record: object) -> None:
+    """Write a record of the cache.
+
+    Raises:
+        ModelUnavailable: if that is not possible: without its record a checkpoint is not opened.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, json.dumps(record, indent=1) + "\n")
+    except OSError as error:
+        raise ModelUnavailable(f"{file} cannot be written: {error.strerror or error}; set BIOCLIP_CACHE to another folder") from None
+
+
+def confirm_file(path: Path, sha256: str) -> str:
+    """Confirm a checkpoint on this machine, and return its sha256.
+
+    Args:
+        path: the file.
+        sha256: the sha256 that its publisher names; empty to be told the file's.
+
+    Raises:
+        UsageError: without ``sha256``, for text that is not one, or for that of another file.
+        ModelUnavailable: for a file that cannot be read.
+    """
+    wanted = sha256.strip().lower().removeprefix("sha256:")
+    if wanted and not _SHA256.fullmatch(wanted):
+        raise UsageError(f"--sha256 {sha256!r} is not a sha256: 64 digits and letters from a to f are needed")
+    found = sha256_of_checkpoint(path)
+    if not wanted:
+        raise UsageError(
+            f"{path} is a checkpoint, and opening it can run any code. Its sha256 is {found}. If its publisher names the same one, "
+            f"confirm it with: {command('models trust', path, sha256=found)}"
+        )
+    if wanted != found:
+        raise UsageError(
+            f"{path} has the sha256 {found}, not {wanted} as given: it is another file, or damaged; nothing was confirmed"
+        )
+    confirm(found, path.name, "confirmed")
+    return found
+
+
+def sha256_of_checkpoint(path: Path) -> str:
+    """Return the sha256 of a checkpoint, computed once as long as the file is unchanged.
+
+    Raises:
+        ModelUnavailable: if it cannot be read.
+    """
+    if not is_file(path):
+        raise ModelUnavailable(f"the checkpoint {path} does not exist, or is not a file")
+    try:
+        if is_lfs_pointer(path):
+            raise ModelUnavailable(f"the checkpoint {path} {LFS_REMEDY}")
+        return file_sha256(path)
+    except OSError as error:
+        raise ModelUnavailable(f"the checkpoint {path} cannot be read: {error.strerror or error}") from None
+
+
+def check_confirmed(path: Path, sha256: str) -> None:
+    """Refuse a checkpoint that nobody confirmed.
+
+    Raises:
+        UnsafeWeights: with its sha256 and how to confirm it.
+    """
+    if not is_confirmed(sha256):
+        raise UnsafeWeights(
+            f"the checkpoint {path} was not fetched by this program, and nobody confirmed it: opening it can run any code. "
+            f"Its sha256 is {sha256}; if its publisher names the same one: {command('models trust', path, sha256=sha256)}"
+        )
+
+
+def read_confirmed(path: Path, sha256: str) -> bytes:
+    """Return the bytes of a checkpoint, read once, if they have the sha256 that was checked before.
+
+    Raises:
+        UnsafeWeights: if they have another one: the file was replaced meanwhile.
+        ModelUnavailable: if it cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise ModelUnavailable(f"the checkpoint {path} has {size:,} bytes; up to {MOST_BYTES:,} are read")
+        weights = path.read_bytes()
+    except OSError as error:
+        raise ModelUnavailable(f"the checkpoint {path} cannot be read: {error.strerror or error}") from None
+    found = hashlib.sha256(weights).hexdigest()
+    if found != sha256:
+        raise UnsafeWeights(
+            f"the checkpoint {path} changed after it was checked: its sha256 is {found}, not {sha256}; it is not opened. "
+            "Give the command again"
+        )
+    check_confirmed(path, found)
+    return weights
+
+
+def _record_of(sha256: str) -> Path:
+    return folder_of_detectors() / "confirmed" / f"{sha256}.json"
