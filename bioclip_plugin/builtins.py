@@ -1,4 +1,4 @@
-"""The lists of built-ins: models, sources, exporters, rules and commands, registered through the public hooks."""
+"""The lists of built-ins: models, sources, exporters, rules, detectors and commands, registered through the public hooks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from bioclip_core.models import BIOCLIP_PREPROCESSING, ModelEntry, PublishedLabe
 from bioclip_plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
+    from bioclip_plugin.contracts.detector import Detector
     from bioclip_plugin.contracts.exporter import Exporter
     from bioclip_plugin.contracts.manager import BioclipPluginManager
     from bioclip_plugin.contracts.rule import Rule
@@ -55,7 +56,7 @@ NAMES = {
         "csv", "parquet", "xlsx", "jsonl", "megadetector", "speciesnet", "camtrap-dp", "darwin-core", "wildlife-insights", "folders",
     ),
     "rule": ("only", "prior", "sequences", "thresholds", "speciesnet-ensemble", "geofence", "blanks", "unknown"),
-    "detector": (),
+    "detector": ("speciesnet",),
     "source": (
         "standard input", "Camtrap DP package", "Darwin Core archive", "Wildlife Insights images", "MegaDetector results (.json)",
         "SpeciesNet predictions (.json)", "PyTorch-Wildlife detections (.json)", "shards", "folder", "Timelapse table",
@@ -178,6 +179,12 @@ class Builtins:
             Unknown,
         ):
             register(rule)
+
+    @hookimpl
+    def register_detectors(self, register: Callable[[Detector], None]) -> None:
+        from bioclip_plugin.detectors.speciesnet import SpeciesNetDetector
+
+        register(SpeciesNetDetector())
 
     @hookimpl
     def register_commands(self, cli: Any) -> None:

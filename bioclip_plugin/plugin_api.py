@@ -25,6 +25,7 @@ from bioclip_core.labels.checklist import NameIndex
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.models import ModelEntry, PublishedLabels
 from bioclip_plugin.contracts.detector import (
+    ChoosableDetector,
     DescribedDetector,
     Detection,
     Detector,
@@ -56,6 +57,7 @@ __all__ = [
     "Answer",
     "BioclipError",
     "BioclipPluginManager",
+    "ChoosableDetector",
     "ClassifyRequest",
     "DataError",
     "DescribedDetector",

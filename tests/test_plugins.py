@@ -253,7 +253,8 @@ def test_the_built_ins_are_one_plugin_among_others_through_the_public_hooks() ->
     manager = create_plugin_manager(installed=False)
     hooks = {row["name"]: row["hooks"] for row in manager.described()}
     assert hooks == {
-        "builtins": "plan_training, register_commands, register_exporters, register_models, register_rules, register_sources, train_model",
+        "builtins": "plan_training, register_commands, register_detectors, register_exporters, register_models, register_rules, "
+        "register_sources, train_model",
         "media": "expand_media, media_suffixes, open_media",
         "host-hooks": "classify_images, embed_images",
     }

@@ -44,13 +44,18 @@ class ContainedDetector:
     """A detector of a plugin."""
 
     def __init__(self, detector: Any, owner: Owner) -> None:
-        self.name, self.version, self.side = str(detector.name), str(detector.version), int(detector.side)
+        self.name, self.side = str(detector.name), int(detector.side)
         self.description = " ".join(getattr(detector, "description", "").split())
         self.licence = " ".join(getattr(detector, "licence", "").split())
         self._detector, self._owner = detector, owner
-        for method in ("fetch", "missing"):
+        for method in ("fetch", "missing", "with_weights"):
             if callable(getattr(detector, method, None)):
                 setattr(self, method, getattr(self, f"_{method}"))
+
+    @property
+    def version(self) -> str:
+        """Version of the weights, which may have been fetched since the detector was registered."""
+        return self._owner.call(f"version of the detector {self.name}", lambda: str(self._detector.version))
 
     def identity(self) -> Mapping[str, Any]:
         """Return the detector's identity.
@@ -80,6 +85,10 @@ class ContainedDetector:
 
     def _missing(self) -> str:
         return self._text("missing")
+
+    def _with_weights(self, weights: str) -> ContainedDetector:
+        what = f"with_weights of the detector {self.name}"
+        return self._owner.call(what, lambda: contained_detector(self._detector.with_weights(weights), self._owner))
 
     def _text(self, method: str) -> str:
         what = f"{method} of the detector {self.name}"

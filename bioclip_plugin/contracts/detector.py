@@ -32,10 +32,13 @@ class Detector(Protocol):
 
     name: str
     """The name that ``--detector`` takes."""
-    version: str
-    """Version of the weights, as people know it; shown and exported with each box."""
     side: int
     """The longer side in pixels that it wants its images to have."""
+
+    @property
+    def version(self) -> str:
+        """Version of the weights, as people know it; shown and exported with each box. A plain attribute will do."""
+        ...
 
     def identity(self) -> Mapping[str, Any]:
         """Return everything that determines its boxes, such as the sha256 of its weights, as plain JSON.
@@ -81,6 +84,15 @@ class FetchingDetector(Protocol):
         Raises:
             BioclipError: if that is not possible, with what to do.
         """
+        ...
+
+
+@runtime_checkable
+class ChoosableDetector(Protocol):
+    """A detector that runs with different weights, as ``--detector NAME:WEIGHTS`` chooses them."""
+
+    def with_weights(self, weights: str) -> Detector:
+        """Return the detector with other weights: a file, a folder, or a name that it knows. Nothing is opened yet."""
         ...
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from bioclip_core.errors import BioclipError, PluginError
+from bioclip_core.errors import BioclipError, PluginError, UsageError
 from bioclip_plugin.contracts.contained_hooks import KINDS, contain
 from bioclip_plugin.contracts.containing import Owner, RefusedPlugin, reason_of
 from bioclip_plugin.items.media import MediaItem, Unlisted
@@ -226,6 +226,31 @@ class BioclipPluginManager(pluggy.PluginManager):
     def detectors(self) -> dict[str, Detector]:
         """Return the registered detectors by name."""
         return self._collected("register_detectors")
+
+    def detector(self, given: str) -> Detector:
+        """Return a detector as ``--detector`` names it: NAME, or NAME:WEIGHTS for other weights than its own.
+
+        Raises:
+            UsageError: if there is none of that name, or it takes no weights.
+        """
+        from bioclip_plugin.contracts.detector import ChoosableDetector
+
+        detectors = self.detectors()
+        name, colon, weights = given.partition(":")
+        if name not in detectors:
+            raise UsageError(
+                f"detector {name!r} is not known: use one of {', '.join(sorted(detectors)) or 'those of a plugin'}"
+            )
+        detector = detectors[name]
+        if not colon:
+            return detector
+        if not isinstance(detector, ChoosableDetector):
+            raise UsageError(
+                f"detector {given!r}: {name} has weights of its own and takes no others; give --detector {name}"
+            )
+        if not weights:
+            raise UsageError(f"detector {given!r} names no weights behind the colon; give --detector {name}")
+        return detector.with_weights(weights)
 
     def add_commands(self, cli: Any) -> None:
         """Add the commands of all plugins to a group."""

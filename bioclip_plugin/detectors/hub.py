@@ -198,7 +198,9 @@ def _download(address: str, draft: Path) -> tuple[str, int]:
     """Write what an address gives to a file; return its sha256 and size."""
     _check_online(address)
     if not address.startswith("https://"):
-        raise ModelError(f"the detector's address {address} is not https: anybody on the way could replace the checkpoint")
+        raise ModelError(
+            f"the detector's address {address} is not https: anybody on the way could replace the checkpoint"
+        )
     with importing():
         import requests
     try:

@@ -22,7 +22,7 @@ from typing import Any
 from bioclip_core.errors import ModelError, first_line, raise_if_of_host
 from bioclip_core.process.quiet import importing
 
-_DROPPED_CALLERS = frozenset({"yolov5", "pkg_resources"})
+_DROPPED_CALLERS = frozenset({"distutils", "pkg_resources", "setuptools", "thop", "yolov5"})
 _ADDED_TO_PATH = (os.path.join("", "yolov5"), os.path.join("setuptools", "_vendor"))  # noqa: PTH118
 _ENVIRONMENT = {
     "YOLOv5_AUTOINSTALL": "false",  # it would call pip for a requirement that it misses

@@ -45,7 +45,9 @@ def installed_package() -> Package:
     """
     if missing():
         lacking = next(name for name in _PACKAGES if find_spec(name) is None)
-        raise ModelUnavailable(f"detector speciesnet: the package {lacking} is not installed; install it with: {INSTALL}")
+        raise ModelUnavailable(
+            f"detector speciesnet: the package {lacking} is not installed; install it with: {INSTALL}"
+        )
     return _read_package()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioclip_core.errors import ModelUnavailable, UnknownModel, UnsafeWeights, UsageError
+from bioclip_core.errors import BioclipError, ModelUnavailable, UnknownModel, UnsafeWeights, UsageError
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.next_commands import command
 from bioclip_plugin.detectors.hub import INFO, fetch_from, fetched_from, file_in_folder, folder_of, is_published
@@ -41,16 +41,16 @@ class SpeciesNetDetector:
         self._stated = ""
         self._opened = ""
 
-    def with_weights(self, place: str) -> SpeciesNetDetector:
-        """Return this detector with other weights."""
-        return SpeciesNetDetector(place)
+    def with_weights(self, weights: str) -> SpeciesNetDetector:
+        """Return the detector with the weights of a published model, of a file or of a folder."""
+        return SpeciesNetDetector(weights)
 
     @property
     def version(self) -> str:
         """Name of the checkpoint without its suffix, such as md_v5a.0.0; "not fetched" without one."""
         try:
             return self._checkpoint()[0].stem
-        except (ModelUnavailable, UnknownModel, UsageError):
+        except BioclipError:
             return "not fetched"
 
     def missing(self) -> str:

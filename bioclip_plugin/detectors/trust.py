@@ -45,7 +45,12 @@ def confirm(sha256: str, name: str, reason: str) -> None:
     Raises:
         ModelUnavailable: if the cache cannot be written.
     """
-    record = {"sha256": sha256, "name": name, "reason": reason, "recorded": datetime.now(UTC).isoformat(timespec="seconds")}
+    record = {
+        "sha256": sha256,
+        "name": name,
+        "reason": reason,
+        "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
     write_record(_record_of(sha256), record)
 
 
@@ -59,7 +64,9 @@ def write_record(file: Path, record: object) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, json.dumps(record, indent=1) + "\n")
     except OSError as error:
-        raise ModelUnavailable(f"{file} cannot be written: {error.strerror or error}; set BIOCLIP_CACHE to another folder") from None
+        raise ModelUnavailable(
+            f"{file} cannot be written: {error.strerror or error}; set BIOCLIP_CACHE to another folder"
+        ) from None
 
 
 def confirm_file(path: Path, sha256: str) -> str:

@@ -10,6 +10,7 @@ import io
 import pickle
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,8 +70,8 @@ class YoloModel:
     def _run(self, batch_BHWC: NDArray[np.uint8]) -> torch.Tensor:
         import torch
 
-        # The memory layout is that of the package too: kernels for another one round differently.
-        input_BCHW = torch.from_numpy(_LEVELS[batch_BHWC]).permute(0, 3, 1, 2).to(self._device)
+        # The package's input of one image counts as contiguous; kernels for channels last would round differently.
+        input_BCHW = torch.from_numpy(_LEVELS[batch_BHWC]).permute(0, 3, 1, 2).contiguous().to(self._device)
         raw: torch.Tensor = self._model(input_BCHW, augment=False)[0]
         return raw.cpu() if self._device == "mps" else raw
 
@@ -78,7 +79,7 @@ class YoloModel:
 def _of_one_shape(inputs: Sequence[NDArray[np.uint8]], at_once: int) -> Iterator[list[int]]:
     """Yield the numbers of inputs that can be run as one batch."""
     shapes = [image.shape[:2] for image in inputs]
-    for _, numbers in groupby(sorted(range(len(images)), key=shapes.__getitem__), key=shapes.__getitem__):
+    for _, numbers in groupby(sorted(range(len(inputs)), key=shapes.__getitem__), key=shapes.__getitem__):
         alike = list(numbers)
         yield from (alike[start : start + at_once] for start in range(0, len(alike), at_once))
 
@@ -88,7 +89,9 @@ def _letterboxed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     from yolov5.utils.augmentations import letterbox
 
     longer, shorter = max(image.shape[:2]), min(image.shape[:2])
-    if round(shorter * SIDE / longer) == 0:  # a strip that would have no pixel left; its boxes are fractions all the same
+    if (
+        round(shorter * SIDE / longer) == 0
+    ):  # a strip that would have no pixel left; its boxes are fractions all the same
         image = np.repeat(image, -(-longer // SIDE), axis=int(np.argmin(image.shape[:2])))
     made: NDArray[np.uint8] = letterbox(np.ascontiguousarray(image), new_shape=SIDE, stride=STRIDE, auto=True)[0]
     return made
@@ -150,7 +153,7 @@ class _Foreign:
         pass
 
 
-class _Names:
+class _Names(ModuleType):
     """Takes the place of the module ``pickle`` for ``torch.load``: only names that networks consist of are looked up.
 
     Checkpoints of YOLOv5's own repository name its modules ``models`` and ``utils``, of which a host, or the working directory,
@@ -158,6 +161,7 @@ class _Names:
     """
 
     def __init__(self) -> None:
+        super().__init__("pickle")  # torch asks for its name
         self.foreign: set[str] = set()
         foreign = self.foreign
 
@@ -171,7 +175,7 @@ class _Names:
                     found = super().find_class(module, name)
                     if _is_layer(found):
                         return found
-                foreign.add(f"{module}.{name}")
+                foreign.add(f"{_ALIASES.get(module, module)}.{name}")
                 return _Foreign
 
         self.Unpickler = Unpickler

@@ -21,9 +21,9 @@ from types import ModuleType
 from typing import Any
 
 _LIBRARIES = frozenset(
-    "PIL absl alembic botocore datasets exifread filelock fsspec h5py httpcore httpx huggingface_hub imagecodecs kagglehub libav matplotlib numexpr "
-    "open_clip openpyxl peft pillow_heif psycopg rawpy requests safetensors sklearn sqlalchemy tifffile timm tokenizers torch transformers "
-    "urllib3 webdataset yolov5".split()
+    "PIL absl alembic botocore datasets exifread filelock fsspec h5py httpcore httpx huggingface_hub imagecodecs kagglehub "
+    "libav matplotlib numexpr open_clip openpyxl peft pillow_heif psycopg rawpy requests safetensors sklearn sqlalchemy tifffile timm "
+    "tokenizers torch transformers urllib3 webdataset yolov5".split()
 )
 """Packages whose log records are dropped while they work for us."""
 _WARN_IN_PYTHON = frozenset(
