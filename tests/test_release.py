@@ -226,6 +226,8 @@ OF_OTHERS = {
     "transformers": "in suppress(ImportError): open_clip says what is missing",
 }
 """Packages that our code imports without a requirement of its own, with the reason."""
+FOR_READERS = {"tzdata", "pandas", "webdataset"}
+"""Required without an import of ours: time zones of Windows, and what people read our tables and shards with."""
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "open_clip": "open_clip_torch",
@@ -251,4 +253,4 @@ def test_the_code_imports_what_is_required_and_everything_required_is_imported()
     optional = {Requirement(line).name.lower() for name in extras.keys() - not_ours for line in extras[name]}
     named = {DISTRIBUTIONS.get(name, name).lower() for name in foreign}
     assert named - required - optional == set()
-    assert required - named == {"tzdata"}
+    assert required - named == FOR_READERS
