@@ -25,6 +25,7 @@ import bioclip_plugin
 
 ROOT = Path(__file__).parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+INSTALL = (ROOT / "docs" / "install.md").read_text("utf-8")
 PACKAGES = {
     "bioclip_core": ROOT / "core" / "bioclip_core",
     "bioclip_plugin": ROOT / "bioclip_plugin",
@@ -191,6 +192,21 @@ def test_every_place_that_states_the_oldest_python_says_the_same() -> None:
     assert f"Python {oldest} or later" in (ROOT / "README.md").read_text("utf-8")
     pythons = [name.rpartition(" ")[2] for name in PROJECT["project"]["classifiers"] if "Python :: 3." in name]
     assert pythons[0] == oldest
+
+
+def test_the_classifiers_name_the_pythons_that_the_page_says_were_tried() -> None:
+    named = [name.rpartition(" ")[2] for name in PROJECT["project"]["classifiers"] if "Python :: 3." in name]
+    assert re.findall(r"^\| (3\.\d+) \| yes \|", INSTALL, re.M) == named
+
+
+def test_the_page_about_installation_names_every_extra_and_each_requirement_that_it_states() -> None:
+    extras = PROJECT["project"]["optional-dependencies"].keys() - {"dev", "docs"}
+    rows = re.findall(
+        r"^\| (`\w+`(?:, `\w+`)*) \| [^|]+ \|$", INSTALL.partition("## Extras")[2].partition("\n## ")[0], re.M
+    )
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == extras
+    lowest = next(one for one in requirements() if one.name == "torch").specifier
+    assert Version(re.findall(r"'torch==([\d.]+)\.\*'", INSTALL)[0]) == Version(str(lowest).removeprefix(">="))
 
 
 def requirements() -> list[Requirement]:
