@@ -9,6 +9,7 @@ from bioclip_core import __version__ as __version__
 
 if TYPE_CHECKING:
     from bioclip_core.errors import BioclipError
+    from bioclip_plugin.fetching.options import FetchOptions
     from bioclip_plugin.hookspecs import hookimpl
     from bioclip_plugin.host import Session
     from bioclip_plugin.items.answers import Answer, Failure, RegionAnswer
@@ -23,6 +24,7 @@ __all__ = [
     "BioclipError",
     "ClassifyRequest",
     "Failure",
+    "FetchOptions",
     "Keep",
     "MediaItem",
     "Place",
@@ -40,6 +42,7 @@ _HOME = {
     "BioclipError": "bioclip_core.errors",
     "ClassifyRequest": "bioclip_plugin.items.request",
     "Failure": "bioclip_plugin.items.answers",
+    "FetchOptions": "bioclip_plugin.fetching.options",
     "Keep": "bioclip_plugin.store.records",
     "MediaItem": "bioclip_plugin.items.media",
     "Place": "bioclip_plugin.items.media",

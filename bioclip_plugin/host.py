@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
 
 from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.fetching.options import FetchOptions
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.plugins import create_plugin_manager
 from bioclip_plugin.running import session
+from bioclip_plugin.running.web_options import WebOptions
 
 _DEFAULT = ClassifyRequest()
 
@@ -38,11 +42,15 @@ class Session(session.Session):
         device: str = _DEFAULT.device,
         precision: str = _DEFAULT.precision,
         exact: bool = _DEFAULT.exact,
+        fetch: str | os.PathLike[str] | None = None,
+        fetch_options: FetchOptions | None = None,
         plugins: BioclipPluginManager | None = None,
     ) -> None:
         """Find the model and open the store.
 
         Args:
+            fetch: folder that images on the web (``https://…``) are fetched into; None: they are failures.
+            fetch_options: manners and limits of fetching.
             plugins: the manager whose models, sources and rules are used; None: a new one with every installed plugin,
                 which closes with the Session.
 
@@ -66,6 +74,12 @@ class Session(session.Session):
             "precision": precision,
             "exact": exact,
         }
-        super().__init__(ClassifyRequest.from_mapping(options), plugins or create_plugin_manager())
+        manners = (
+            {}
+            if fetch_options is None
+            else {one.name: getattr(fetch_options, one.name) for one in fields(FetchOptions)}
+        )
+        web = WebOptions(**manners, fetch=None if fetch is None else Path(fetch))
+        super().__init__(ClassifyRequest.from_mapping(options), plugins or create_plugin_manager(), web=web)
         if plugins is None:
             self._closing.callback(self.plugins.close)

@@ -25,6 +25,7 @@ from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.media import MediaItem, Unlisted, uri_of
 from bioclip_plugin.items.request import ClassifyRequest
+from bioclip_plugin.running.web_options import WebOptions
 
 if TYPE_CHECKING:
     from bioclip_plugin.running.listing import Listing
@@ -42,6 +43,7 @@ _SHOWN_REASONS, _SHOWN_IMAGES = 10, 5
 @options_from(ClassifyRequest, store=DEFAULT_STORE)
 @options_from(ListingOptions)
 @options_from(DeploymentOptions)
+@options_from(WebOptions)
 @click.option(
     "--rehash", is_flag=True, help="Read every file again, even if its size and modification time are unchanged."
 )
@@ -59,6 +61,7 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
     \b
     bioclip-plugin classify photos/ --model demo
     bioclip-plugin classify photos/ --labels my_labels/ --rank genus --store results.db
+    bioclip-plugin classify gbif.zip --fetch images/ --fetch-contact you@museum.org
     find . -name '*.JPG' | bioclip-plugin classify - --json
     """
     from bioclip_plugin.running.session import Session
@@ -71,7 +74,7 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
         raise UsageError("no PATHS: give folders, files or tables of images, or - for paths on standard input")
     with (
         log_lines(console),
-        Session(request, plugins_of(ctx)) as session,
+        Session(request, plugins_of(ctx), web=filled(WebOptions, options)) as session,
         session.listing(paths, listing_options) as listing,
     ):
         assert session.store is not None
@@ -85,7 +88,13 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
         return _Classification(session, session.store, run, console, as_json, listing_options.findings, line).work(
             listing,
             entries,
-            session.pipeline(run, repeat_done=as_json, rehash=rehash, findings=listing_options.findings),
+            session.pipeline(
+                run,
+                repeat_done=as_json,
+                rehash=rehash,
+                findings=listing_options.findings,
+                on_wait=lambda: line.remark(session.fetching.note()),
+            ),
         )
 
 
@@ -157,6 +166,7 @@ class _Classification:
         for count, answer in enumerate(pipeline.answers(entries), start=1):
             # With --json stored answers come out of the pipeline too; otherwise they are only counted there.
             done = pipeline.already_done
+            line.note = self.session.fetching.note()
             line.reach(count if self.as_json else count + done, already=done)
             if self.as_json and not self.session.request.rules:
                 for row in answer.as_dicts():
@@ -211,6 +221,7 @@ class _Classification:
             outcome,
             *(map(printable, applied.lines()) if applied else ()),
             *map(printable, self.findings.lines()),
+            *map(printable, self.session.fetching.lines()),
             *(self._failures(summary.failed) if summary.failed else ()),
             f"Results: {store}",
             *next_lines(command("export", store=store, format="csv", output=free_name("results.csv"))),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from bioclip_plugin.commands.reporting import console_for, log_lines, print_line
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.request import ClassifyRequest
+from bioclip_plugin.running.web_options import WebOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.items.media import MediaItem, Region
     from bioclip_plugin.running.engine import Engine
     from bioclip_plugin.running.listing import Entry
+    from bioclip_plugin.running.pipeline import Pipeline
 
     Row = tuple[MediaItem, Region | None, NDArray[np.float16]]
 
@@ -43,6 +46,7 @@ _BOX = ("region_x", "region_y", "region_w", "region_h")
 @output_option("Parquet file to write.")
 @options_from(ClassifyRequest, only=["model", "batch_size", "workers", "item_timeout", "device", "precision", "exact"])
 @options_from(ListingOptions)
+@options_from(WebOptions)
 @force_option
 @click.pass_context
 def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bool, **options: Any) -> int:
@@ -56,19 +60,32 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
     bioclip-plugin embed photos/ --model demo --output features.parquet
     """
     from bioclip_plugin.running.engine import Engine
+    from bioclip_plugin.running.fetched import Fetching
     from bioclip_plugin.running.listing import Listing
+    from bioclip_plugin.running.pipeline import Pipeline
 
     check_output(output, force=force)
     plugins, console = plugins_of(ctx), console_for()
     listing_options = filled(ListingOptions, options)
     engine = Engine(filled(ClassifyRequest, options), plugins)
     failures, line = Counter[tuple[str, str]](), ProgressLine("Embedding", console=console)
-    with Listing(paths, plugins.sources(), listing_options, plugins.expand) as listing:
+    fetching = Fetching(filled(WebOptions, options), listing_options.findings)
+    with (
+        closing(fetching),
+        Listing(paths, plugins.sources(), listing_options, plugins.expand) as listing,
+    ):
         console.print(f"Model {engine.model.name}: {engine.model.preprocessing.described()}")
         interrupts = interruptible(console, "Nothing was written; the same command starts again.")
         with log_lines(console), interrupts, whole_file(output, force=force) as draft, line:
             entries = listing.begun(listing.counted(line.expect))
-            rows = _write(draft, engine, _rows(engine, entries, line, failures))
+            pipeline = Pipeline(
+                engine,
+                classify=False,
+                findings=listing_options.findings,
+                fetching=fetching,
+                on_wait=lambda: line.remark(fetching.note()),
+            )
+            rows = _write(draft, engine, _rows(pipeline, entries, line, failures))
     failed = failures.total()
     shown = failures.most_common(_SHOWN_FAILURES) if failed > _SHOWN_FAILURES else ()  # fewer were all named
     print_lines(
@@ -76,18 +93,17 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
         f"{line.count} images, {line.count - failed} done, {failed} failed, {rows} regions; {line.rate:.1f} images/s",
         *(f"  {count} x {stage}: {reason}" for (stage, reason), count in shown),
         *map(printable, listing_options.findings.lines()),
+        *map(printable, fetching.lines()),
         f"Output: {output}",
     )
     return EXIT_WITH_FAILURES if failed else EXIT_DONE
 
 
 def _rows(
-    engine: Engine, items: Iterator[Entry], line: ProgressLine, failures: Counter[tuple[str, str]]
+    pipeline: Pipeline, items: Iterator[Entry], line: ProgressLine, failures: Counter[tuple[str, str]]
 ) -> Iterator[Row]:
     """Yield one row per region; failures are counted, and the first ones printed."""
-    from bioclip_plugin.running.pipeline import Pipeline
-
-    for answer, vectors in Pipeline(engine, classify=False).features(items):
+    for answer, vectors in pipeline.features(items):
         line.advance()
         if answer.failure is not None:
             failures[answer.failure.stage, answer.failure.reason] += 1

@@ -105,6 +105,11 @@ class ProgressLine:
         elif time.monotonic() - self._printed_at >= _PLAIN_EVERY_S and not self._is_short_stage():
             self._print()
 
+    def remark(self, note: str) -> None:
+        """Set the text at the end of the line, and show it although nothing was counted since."""
+        self.note = note
+        self.reach(self.count)
+
     def _is_short_stage(self) -> bool:
         """True for a counted stage that has only begun, or that ended soon: a line about it would come too late to tell anything."""
         seconds = time.monotonic() - self._stage_began_at

@@ -52,6 +52,11 @@ class Address:
         """Name of the address in the manifest."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
+    @property
+    def is_document(self) -> bool:
+        """True if a JSON document is asked for instead of an image."""
+        return False
+
     def following(self, location: str) -> Address:
         """Return the address that a redirect leads to.
 
@@ -69,6 +74,19 @@ class Address:
         if self.scheme == "https" and following.scheme == "http":
             raise AddressError(f"redirected from https to http ({following.host_and_port}), which is refused")
         return following
+
+
+class DocumentAddress(Address):
+    """Address of a JSON document, such as the description of an image service. Its record is not that of an image."""
+
+    @cached_property
+    def key(self) -> str:
+        """Name of the address in the manifest."""
+        return hashlib.sha256(f"document {self.text}".encode()).hexdigest()
+
+    @property
+    def is_document(self) -> bool:
+        return True
 
 
 def is_address(text: str) -> bool:

@@ -14,7 +14,7 @@ from bioclip_core.process.quiet import quiet
 from bioclip_plugin.fetching.addresses import Address
 from bioclip_plugin.fetching.cache import Draft
 from bioclip_plugin.fetching.errors import AddressError, TryFailed
-from bioclip_plugin.fetching.kinds import START_BYTES, Kind, image_kind
+from bioclip_plugin.fetching.kinds import START_BYTES, Kind, document_kind, image_kind
 from bioclip_plugin.fetching.options import FetchOptions
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def ask(
     agent: str,
     condition: dict[str, str],
     draft: Draft,
+    is_document: bool = False,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Body | Redirect | NotChanged:
     """Send one request and write the answer's body to a draft.
@@ -70,6 +71,7 @@ def ask(
         agent: the User-Agent.
         condition: headers of a conditional request.
         draft: the file to write to.
+        is_document: a JSON document is expected instead of an image.
         now: the clock, for dates in Retry-After.
 
     Raises:
@@ -80,7 +82,8 @@ def ask(
 
     from bioclip_plugin.fetching import reasons
 
-    headers = {"User-Agent": agent, "Accept": "image/*, */*;q=0.1", "Accept-Encoding": "identity", **condition}
+    accepted = "application/ld+json, application/json" if is_document else "image/*, */*;q=0.1"
+    headers = {"User-Agent": agent, "Accept": accepted, "Accept-Encoding": "identity", **condition}
     received, stated = [0], None
     answer: BaseHTTPResponse | None = None
     try:
@@ -98,7 +101,7 @@ def ask(
                     return NotChanged()
                 if answer.status != 200:
                     raise reasons.of_status(answer.status, answer.reason, answer.headers, now())
-                return _body(address, answer, stated, received, options, draft)
+                return _body(address, answer, stated, received, options, draft, is_document=is_document)
             finally:
                 _release(answer)
     except (TryFailed, BioclipError):
@@ -148,6 +151,8 @@ def _body(
     received: list[int],
     options: FetchOptions,
     draft: Draft,
+    *,
+    is_document: bool,
 ) -> Body:
     limit = options.fetch_max_mb * 1_000_000
     too_large = TryFailed(f"larger than {options.fetch_max_mb:,} MB, the limit (--fetch-max-mb)", status=200)
@@ -164,12 +169,12 @@ def _body(
             if kind is None:
                 start += chunk
                 if len(start) >= START_BYTES:
-                    kind = image_kind(start, address.target.partition("?")[0])
+                    kind = _kind(start, address, is_document=is_document)
             _write(draft, file, chunk)
         if getattr(getattr(answer, "_original_response", None), "has_more", False):
             raise TryFailed(f"longer than announced: more than {stated or 0:,} bytes came", again=True)
         if kind is None:
-            kind = image_kind(start, address.target.partition("?")[0])
+            kind = _kind(start, address, is_document=is_document)
         draft.flush(file)
     return Body(
         digest.hexdigest(),
@@ -178,6 +183,10 @@ def _body(
         answer.headers.get("ETag", "")[:500],
         answer.headers.get("Last-Modified", "")[:100],
     )
+
+
+def _kind(start: bytes, address: Address, *, is_document: bool) -> Kind:
+    return document_kind(start) if is_document else image_kind(start, address.target.partition("?")[0])
 
 
 def _write(draft: Draft, file: BinaryIO, chunk: bytes) -> None:

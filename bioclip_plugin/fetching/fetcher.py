@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 from bioclip_core.errors import DataError, UsageError
 from bioclip_core.findings import Findings
 from bioclip_core.process.threads import Workers, WorkersClosed
-from bioclip_plugin.fetching.addresses import Address, read_address, shown
+from bioclip_plugin.fetching.addresses import Address, DocumentAddress, read_address, shown
 from bioclip_plugin.fetching.cache import Cache, DiskFault, is_full
 from bioclip_plugin.fetching.claims import Claims
 from bioclip_plugin.fetching.errors import AddressError, FetchError, TryFailed
@@ -72,6 +72,8 @@ class Pending:
         self.known: Record | None = None
         """Record of an image that is still whole, for a conditional request."""
         self.is_claimed = False
+        self.wanted = 1
+        """Number of callers who wait for it."""
         self._done = threading.Event()
         self._result: Fetched | BaseException | None = None
 
@@ -93,6 +95,10 @@ class Pending:
             raise self._result
         assert self._result is not None
         return self._result
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the image is there or failed, or for some seconds."""
+        self._done.wait(seconds)
 
     def end(self, result: Fetched | BaseException) -> None:
         """Set the outcome, unless there is one already."""
@@ -166,8 +172,16 @@ class Fetcher:
         """
         return self.submit(address, licence=licence, again=again).result()
 
-    def submit(self, address: str, *, licence: str = "", again: bool | None = None) -> Pending:
-        """Have an image fetched; its result is there at once if it is in the cache. Arguments as of :meth:`fetch`.
+    def submit(
+        self, address: str, *, licence: str = "", again: bool | None = None, is_document: bool = False
+    ) -> Pending:
+        """Have an image fetched; its result is there at once if it is in the cache.
+
+        Args:
+            address: as for :meth:`fetch`, like ``licence`` and ``again``.
+            licence: for the manifest.
+            again: ask the host again.
+            is_document: a JSON document, such as the description of an image service, is expected instead of an image.
 
         Raises:
             AddressError: for an address that is refused.
@@ -178,12 +192,15 @@ class Fetcher:
             raise WorkersClosed("the fetcher is closed")
         try:
             read = read_address(address)
+            if is_document:
+                read = DocumentAddress(read.scheme, read.host, read.port, read.target)
         except AddressError as error:
             self.totals.failed("", str(error))
             raise
         with self._lock:
             pending = self._open.get(read.key)
             if pending is not None:
+                pending.wanted += 1
                 return pending
             pending = Pending(read, licence, self.options.fetch_again if again is None else again)
             self._open[read.key] = pending
@@ -193,6 +210,24 @@ class Fetcher:
             self._open.pop(read.key, None)
             raise
         return pending
+
+    def cached(self, address: str) -> bool:
+        """Return True if the image of an address is in the folder, so that no request is needed for it."""
+        try:
+            return self._known(Pending(read_address(address), "", again=False), again=True) is not None
+        except AddressError:
+            return False
+
+    def give_up(self, pending: Iterable[Pending]) -> None:
+        """Let addresses go whose images are not needed any more; requests under way go on to their end."""
+        for one in pending:
+            with self._lock:
+                one.wanted -= 1
+                if one.wanted:
+                    continue
+                if self._open.get(one.address.key) is one:
+                    del self._open[one.address.key]
+            one.end(WorkersClosed("the image is not needed any more"))
 
     def _begin(self, pending: Pending) -> None:
         """End at once what needs no request, and queue the rest."""
@@ -274,6 +309,11 @@ class Fetcher:
 
     def _step(self, host: Host[Pending], pending: Pending) -> None:
         """Send one request, and end the address or queue it again."""
+        if pending.done():  # it was given up
+            self._turns.ended(host, None, asked=False)
+            if pending.is_claimed:
+                self._claims.release(pending.address.key)
+            return
         try:
             if not pending.is_claimed and not self._claim(host, pending):
                 return
@@ -327,7 +367,7 @@ class Fetcher:
         try:
             outcome = ask(
                 pending.current, self._connections(), line, self.options, agent=self._agent, condition=_condition(pending),
-                draft=draft, now=self._clock.now,
+                draft=draft, now=self._clock.now, is_document=pending.address.is_document,
             )  # fmt: skip
             if isinstance(outcome, Redirect):
                 self._redirected(pending, outcome.to)
@@ -392,6 +432,8 @@ class Fetcher:
     def _end(self, pending: Pending, result: Fetched | BaseException) -> None:
         key, host = pending.address.key, pending.address.host_and_port
         if pending.done():
+            if pending.is_claimed:  # it was given up while it was fetched
+                self._claims.release(key)
             return
         if isinstance(result, FetchError):
             self._record_failure(pending, result)

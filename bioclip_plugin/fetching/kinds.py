@@ -95,6 +95,17 @@ def image_kind(start: bytes, path: str = "") -> Kind:
     raise _refusal(start)
 
 
+def document_kind(start: bytes) -> Kind:
+    """Return the kind of a JSON document from its first bytes.
+
+    Raises:
+        TryFailed: for anything else.
+    """
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] != b"{":
+        raise TryFailed("the description of the image service is not JSON")
+    return Kind(".json", "application/json")
+
+
 def _of_brand(start: bytes) -> Kind:
     """Return the kind of a file of boxes, which says by its brands what it is."""
     end = min(max(int.from_bytes(start[:4], "big"), 16), 64)

@@ -1,118 +1,285 @@
-"""Images on the web: fetched ahead of the decoders, several hosts at a time, in the order of the listing."""
+"""Images on the web: fetched ahead of the decoders, from several hosts at a time, in the order of the listing."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from bioclip_core.errors import BioclipError
 from bioclip_core.findings import Findings
-from bioclip_core.process.threads import FINISHING_S, Job, Workers, WorkersClosed
+from bioclip_core.process.forks import renew_after_fork
+from bioclip_core.process.threads import WorkersClosed
+from bioclip_plugin.fetching.errors import FetchError
+from bioclip_plugin.fetching.iiif import Need, Outcome, Services, Steps, service_of, steps_of
 from bioclip_plugin.items.answers import Failure
+from bioclip_plugin.items.licences import licence_of
 from bioclip_plugin.items.media import MediaItem
-from bioclip_plugin.items.web import FETCH_STAGE, ON_THE_WEB, host_of, is_remote
+from bioclip_plugin.items.web import FETCH_STAGE, ON_THE_WEB, address_of, host_of, is_remote
 from bioclip_plugin.running.tasks import Task
+from bioclip_plugin.running.web_options import WebOptions
 
-_AHEAD = 512  # items that may wait behind an image that is being fetched: files on the disk, so that no memory is held
-_MOST_HOSTS = 64  # hosts with threads of their own at the same time; the images of further ones share some
-_SHARED = ""
+if TYPE_CHECKING:
+    from bioclip_plugin.fetching.fetcher import Fetched, Fetcher, Pending
+
+AHEAD = 512
+"""Items that may wait behind an image that is being fetched: files on the disk, so that no pixels are held."""
+FETCHED_AS = "fetched_as"
+"""Name in an item's metadata of the address of a IIIF service that gave the image, in the size that was asked for."""
+_LOOK_EVERY_S = 0.1  # seconds between looks at images whose next address depends on the answer to the first
+_EACH_SIDE = 2  # pixels of the image per pixel of the model's input
 
 NOT_FETCHED = "the image is on the web, and nothing is fetched without --fetch FOLDER"
 """Reason of the failure of an image that is on the web, without a folder to fetch it into."""
+_VIDEO = "videos on the web are not fetched; download it, and give its path in the place of its address"
+_VIDEOS = frozenset(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .asf .mts .m2ts .3gp .3g2 .flv .ogv".split())
 
 
 class Fetching:
-    """The way to images on the web for one Session or command, or the reason why they are not fetched."""
+    """The way to images on the web for one Session or command, or the reason why they are not fetched.
 
-    per_host = 2
-    """Number of images of one host that are fetched at the same time."""
+    Its fetcher opens when the first image needs it. Close it after use.
+    """
 
-    def __init__(self, findings: Findings | None = None) -> None:
+    def __init__(self, options: WebOptions | None = None, findings: Findings | None = None) -> None:
+        """Set up; nothing is opened yet.
+
+        Args:
+            options: the folder, manners and limits; without a folder nothing is fetched.
+            findings: counts images that are not fetched, and what is wrong with the folder.
+        """
+        self._options = options or WebOptions()
         self._findings = findings if findings is not None else Findings()
+        self._services = Services()
+        self._fetcher: Fetcher | None = None
+        self._lock = threading.Lock()
+        self._is_closed = False
+        renew_after_fork(self)
 
-    def refusal(self, item: MediaItem) -> str:
-        """Return the reason why an image is not fetched; empty if it is. Images without a folder to go to are counted."""
-        self._findings.add(ON_THE_WEB, item.uri)
-        return NOT_FETCHED
+    def after_fork(self) -> None:
+        """Leave the fetcher to the parent; a child opens its own."""
+        self._lock, self._fetcher = threading.Lock(), None
 
-    def fetch(self, item: MediaItem) -> MediaItem:
-        """Return an item with the file that its address was fetched into, on any thread.
+    def fetcher(self) -> Fetcher | None:
+        """Return the fetcher, opened if there is a folder for it.
 
         Raises:
-            BioclipError: if it could not be fetched.
+            DataError: if the folder cannot be used.
+            WorkersClosed: after :meth:`close`.
         """
-        raise BioclipError(f"{item.uri}: {NOT_FETCHED}")
+        from bioclip_plugin.fetching.fetcher import Fetcher
 
-    def failed(self, item: MediaItem, reason: str) -> None:
-        """Count an image that could not be fetched, by its host."""
-        self._findings.add(f"images could not be fetched from {host_of(item.uri)}", f"{item.uri}: {reason}")
+        with self._lock:
+            if self._is_closed:
+                raise WorkersClosed("images are not fetched any more")
+            if self._fetcher is None and self._options.fetch is not None:
+                self._fetcher = Fetcher(self._options.fetch, self._options, self._findings)
+            return self._fetcher
+
+    def begin(self, item: MediaItem, need: Need | None, findings: Findings | None = None) -> _Wanted:
+        """Have the image of an item fetched.
+
+        Args:
+            item: an item on the web.
+            findings: counts an image that is not fetched; None: those of this object.
+            need: the pixels that are needed, for services that give images in several sizes; None for the image as it is.
+
+        Raises:
+            FetchError: if it is refused.
+            DataError: if the folder cannot be used.
+        """
+        fetcher = self.fetcher()
+        if fetcher is None:
+            (self._findings if findings is None else findings).add(ON_THE_WEB, item.uri)
+            raise FetchError(NOT_FETCHED)
+        address = address_of(item.uri)
+        path = address.partition("?")[0].lower()
+        if path[path.rfind(".") :] in _VIDEOS:
+            raise FetchError(_VIDEO)
+        return _Wanted(fetcher, steps_of(address, need, self._services, fetcher.cached), licence_of(item))
+
+    def note(self) -> str:
+        """Return the state for a progress line: images fetched so far, and the host that is waited for."""
+        fetcher = self._fetcher
+        if fetcher is None:
+            return ""
+        return ", ".join(filter(None, (f"{fetcher.totals.fetched} fetched", fetcher.waiting_for())))
+
+    def lines(self) -> Iterator[str]:
+        """Yield the totals in words, with the reasons of failures by host; nothing if no image was on the web."""
+        if self._fetcher is not None:
+            yield from self._fetcher.totals.lines()
+
+    def close(self) -> None:
+        """Close the fetcher: what waits fails, and connections are cut."""
+        with self._lock:
+            self._is_closed = True
+        if self._fetcher is not None:
+            self._fetcher.close()
+
+
+class _Wanted:
+    """An image that is being fetched, by one address or by several, each of which depends on the answer to the one before."""
+
+    def __init__(self, fetcher: Fetcher, steps: Steps, licence: str) -> None:
+        self._fetcher, self._steps, self._licence = fetcher, steps, licence
+        self._pending: Pending | None = None
+        self._outcome: Outcome | BaseException | None = None
+        self._send(None)
+
+    def is_done(self) -> bool:
+        """Return True if the image is there or failed; ask for the next address if the last one was answered."""
+        while self._pending is not None and self._pending.done():
+            try:
+                got: Fetched | FetchError = self._pending.result()
+            except FetchError as error:
+                got = error
+            except BaseException as error:  # closed
+                self._pending, self._outcome = None, error
+                return True
+            self._send(got)
+        return self._pending is None
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the present address is answered, or for some seconds."""
+        if self._pending is not None:
+            self._pending.wait(seconds)
+
+    def result(self) -> Outcome:
+        """Return the image, once it is there.
+
+        Raises:
+            FetchError: with the reason.
+            WorkersClosed: if the fetcher was closed before.
+        """
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        assert self._outcome is not None
+        return self._outcome
+
+    def _send(self, got: Fetched | FetchError | None) -> None:
+        """Give the steps an answer, and ask for what they want next."""
+        self._pending = None
+        while self._pending is None:
+            try:
+                request = next(self._steps) if got is None else self._steps.send(got)
+            except StopIteration as end:
+                self._outcome = end.value
+                return
+            except (BioclipError, WorkersClosed) as error:
+                self._outcome = error
+                return
+            try:
+                self._pending = self._fetcher.submit(
+                    request.address, licence=self._licence, is_document=request.is_document
+                )
+            except FetchError as error:  # an address that is refused
+                got = error
+
+    def give_up(self) -> None:
+        """Let the image go."""
+        if self._pending is not None:
+            self._fetcher.give_up([self._pending])
 
 
 class FetchStage:
-    """The threads that fetch for one stream. Close them after use."""
+    """The images that one stream waits for. Close it after use."""
 
-    def __init__(self, fetching: Fetching, check_open: Callable[[], None]) -> None:
-        """Set up; no thread begins before an image is to be fetched.
+    def __init__(
+        self,
+        fetching: Fetching,
+        need: Need | None,
+        check_open: Callable[[], None],
+        on_wait: Callable[[], None] | None,
+        findings: Findings | None,
+    ) -> None:
+        """Set up; nothing is fetched yet.
 
         Args:
             fetching: the way to the images.
+            need: the pixels that whole images need; None for images as they are.
             check_open: raises an error when the stream is closed.
+            on_wait: called now and then while an image is waited for.
+            findings: counts images that are not fetched.
         """
-        self._fetching, self._check_open = fetching, check_open
-        self._pools: dict[str, Workers] = {}
-        self._waiting: Counter[str] = Counter()
-        self._is_closed = False
+        self._fetching, self._need, self._check_open, self._on_wait = fetching, need, check_open, on_wait
+        self._findings = findings
+        self._queue: deque[tuple[Task, _Wanted | None]] = deque()
 
     def ahead(self, tasks: Iterable[Task]) -> Iterator[Task]:
         """Yield the tasks in their order; those of images on the web with a file, or with the failure that it was not fetched."""
-        queue: deque[tuple[Task, Job[MediaItem] | None]] = deque()
+        queue = self._queue
         for task in tasks:
             queue.append((task, self._begun(task) if task.is_to_read and is_remote(task.item) else None))
-            while queue and (len(queue) > _AHEAD or (job := queue[0][1]) is None or job.done()):
-                yield self._fetched(*queue.popleft())
+            while queue and (len(queue) > AHEAD or (wanted := queue[0][1]) is None or wanted.is_done()):
+                yield self._fetched()
         while queue:
-            yield self._fetched(*queue.popleft())
+            yield self._fetched()
 
-    def _begun(self, task: Task) -> Job[MediaItem] | None:
-        """Have a task's image fetched; one that is not fetched is a failure at once."""
+    def _begun(self, task: Task) -> _Wanted | None:
+        """Have a task's image fetched; one that is refused is a failure at once."""
         self._check_open()
-        if reason := self._fetching.refusal(task.item):
-            task.failure = Failure(FETCH_STAGE, reason)
-            return None
-        host = host_of(task.item.uri)
-        pool = self._pool(host)
-        self._waiting[host] += 1
-        return pool.submit_named("", self._fetching.fetch, task.item)
-
-    def _fetched(self, task: Task, job: Job[MediaItem] | None) -> Task:
-        if job is None:
-            return task
+        # A part of an image needs more pixels than the whole, and its box may be of the image as it was when it was drawn.
+        need = self._need if all(work.region is None for work in task.regions) else None
         try:
-            task.item = job.result()
-        except WorkersClosed:
-            self._check_open()
-            raise
-        except BioclipError as error:
-            task.failure = Failure(getattr(error, "stage", FETCH_STAGE), str(error))
-            self._fetching.failed(task.item, str(error))
-        finally:
-            self._waiting[host_of(task.item.uri)] -= 1
+            return self._fetching.begin(task.item, need, self._findings)
+        except FetchError as error:
+            task.failure = Failure(FETCH_STAGE, str(error))
+            return None
+
+    def _fetched(self) -> Task:
+        """Take the oldest task, once its image is there."""
+        task, wanted = self._queue[0]
+        if wanted is not None:
+            while not wanted.is_done():
+                wanted.wait(_LOOK_EVERY_S)
+                for _, other in self._queue:
+                    if other is not None:
+                        other.is_done()
+                self._check_open()
+                if self._on_wait is not None:
+                    self._on_wait()
+            self._take(task, wanted)
+        self._queue.popleft()
         return task
 
-    def _pool(self, host: str) -> Workers:
-        """Return the threads of a host, so that one that makes us wait holds up no other."""
-        if host not in self._pools and len(self._pools) >= _MOST_HOSTS:
-            for idle in [name for name in self._pools if not self._waiting[name] and name != _SHARED]:
-                self._pools.pop(idle).close(wait_s=0)
-            host = host if len(self._pools) < _MOST_HOSTS else _SHARED
-        if self._is_closed:
-            raise WorkersClosed("these threads are closed")
-        if host not in self._pools:
-            self._pools[host] = Workers(self._fetching.per_host, "bioclip-fetch")
-        return self._pools[host]
+    @staticmethod
+    def _take(task: Task, wanted: _Wanted) -> None:
+        try:
+            fetched, address = wanted.result()
+        except FetchError as error:
+            task.failure = Failure(FETCH_STAGE, _reason(error, host_of(task.item.uri)))
+        else:
+            task.item = _with_file(task.item, fetched.path, address)
 
-    def close(self, *, wait_s: float = FINISHING_S) -> None:
-        """Take no more images; those that are being fetched are given up."""
-        self._is_closed = True
-        for pool in list(self._pools.values()):
-            pool.close(wait_s=wait_s)
+    def close(self) -> None:
+        """Let go the images that nobody waits for any more."""
+        while self._queue:
+            wanted = self._queue.popleft()[1]
+            if wanted is not None:
+                wanted.give_up()
+
+
+def _with_file(item: MediaItem, path: Path, address: str) -> MediaItem:
+    """Return an item with its file; and with the address that gave it, where a service has it in several sizes."""
+    metadata: Mapping[str, object] = item.metadata
+    if service_of(address_of(item.uri)) is not None:
+        metadata = MappingProxyType({**metadata, FETCHED_AS: address})
+    return replace(item, path=path, metadata=metadata)
+
+
+def _reason(error: FetchError, host: str) -> str:
+    """Return the reason of a failure with the host, which tells the reasons of a run apart."""
+    reason = str(error)
+    if error.status is not None and reason.startswith(str(error.status)):
+        return f"HTTP {reason} from {host}"
+    return reason if host in reason or not host else f"{reason} ({host})"
+
+
+def need_of(size: int, detector_side: int = 0) -> Need:
+    """Return the pixels that a whole image needs for an input of ``size`` × ``size`` pixels, and for a detector before it."""
+    return Need(_EACH_SIDE * size, detector_side)

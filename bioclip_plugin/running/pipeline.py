@@ -19,7 +19,7 @@ from bioclip_plugin.contracts.contained_models import encode_each
 from bioclip_plugin.items.answers import Answer, Failure
 from bioclip_plugin.items.media import MediaItem, Place, Unlisted, place_of
 from bioclip_plugin.running.engine import Engine
-from bioclip_plugin.running.fetched import Fetching, FetchStage
+from bioclip_plugin.running.fetched import Fetching, FetchStage, need_of
 from bioclip_plugin.running.known import Drawn, Known
 from bioclip_plugin.running.reading import Reader, stat_of
 from bioclip_plugin.running.tasks import RegionWork, Task, answer_of, new_task, record_of
@@ -54,6 +54,7 @@ class Pipeline:
         on_stored: Callable[[Run, Sequence[Answer]], None] | None = None,
         findings: Findings | None = None,
         fetching: Fetching | None = None,
+        on_wait: Callable[[], None] | None = None,
     ) -> None:
         """Set up; nothing is opened yet.
 
@@ -67,6 +68,7 @@ class Pipeline:
             findings: counts times of cameras that cannot be right, local times that do not exist or occur twice, and files
                 that an earlier version misread.
             fetching: the way to images on the web; None: they are failures.
+            on_wait: called now and then while an image on the web is waited for.
         """
         self._engine = engine
         self._reader = Reader(engine, run, findings)
@@ -78,7 +80,8 @@ class Pipeline:
         self._known = Known(
             store, run, findings, repeat_done=repeat_done, rehash=rehash, waiting=_UNCOMMITTED_BATCHES + 2
         )
-        self._fetching = FetchStage(fetching or Fetching(findings), self._check_open)
+        need = None if engine.request.exact else need_of(engine.model.preprocessing.size)
+        self._fetching = FetchStage(fetching or Fetching(), need, self._check_open, on_wait, findings)
         self._begun: tuple[Workers, Workers] | None = None
         self._drawn: Drawn | None = None
         self._was_closed = self._is_over = False
@@ -107,7 +110,6 @@ class Pipeline:
         """
         self._was_closed = True
         ended = True
-        self._fetching.close(wait_s=min(wait_s, _PATIENCE_S))
         for decoders, writer in filter(None, (self._begun,)):
             decoders.close(wait_s=min(wait_s, _PATIENCE_S))
             ended = writer.close(wait_s=wait_s)
@@ -150,7 +152,7 @@ class Pipeline:
         finally:
             is_interrupted = isinstance(sys.exception(), KeyboardInterrupt)  # the program is to end now
             self.is_running = False
-            self._fetching.close(wait_s=0 if is_interrupted else _PATIENCE_S)
+            self._fetching.close()
             decoders.close(wait_s=0 if is_interrupted else _PATIENCE_S)  # a decoder may never end
             writer.close(wait_s=0 if is_interrupted else FINISHING_S)
         if drawn.error is not None:

@@ -26,9 +26,11 @@ from bioclip_plugin.items.media import MediaItem, Unlisted
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.rules.settings import rule_settings
 from bioclip_plugin.running.engine import Engine
+from bioclip_plugin.running.fetched import Fetching
 from bioclip_plugin.running.given import check_several, item_of_image
 from bioclip_plugin.running.listing import Listing
 from bioclip_plugin.running.pipeline import CLOSED, Pipeline
+from bioclip_plugin.running.web_options import WebOptions
 from bioclip_plugin.store.records import Run, RunPlan
 
 if TYPE_CHECKING:
@@ -72,8 +74,15 @@ class Session:
     needs it. Close a Session after use, or use it in a ``with`` statement.
     """
 
-    def __init__(self, request: ClassifyRequest, plugins: BioclipPluginManager) -> None:
+    def __init__(
+        self, request: ClassifyRequest, plugins: BioclipPluginManager, *, web: WebOptions | None = None
+    ) -> None:
         """Find the model and open the store.
+
+        Args:
+            request: model, labels and settings.
+            plugins: their models, sources and rules are used.
+            web: the folder that images on the web are fetched into, and the manners; None: they are failures.
 
         Raises:
             UsageError: for rules without a store.
@@ -86,6 +95,10 @@ class Session:
         self._run: Run | None = None
         self._lock, self._run_lock = threading.RLock(), threading.RLock()  # plugins and finalizers may call back
         self._closing = ExitStack()
+        self.web = web or WebOptions()
+        self.fetching = Fetching(self.web)
+        """The way to images on the web, closed with the Session."""
+        self._closing.callback(self.fetching.close)
         self._is_closed = self._was_cut_short = False
         self._opened_in = os.getpid()
         self._pipelines: WeakSet[Pipeline] = WeakSet()
@@ -132,7 +145,9 @@ class Session:
         self._check_open()
         check_several(items)
         _ = self.engine.labels  # a missing label set is reported before any image is read
-        pipeline = self._noted(Pipeline(self.engine, self.store, self._own_run(), on_stored=self._notify))
+        pipeline = self._noted(
+            Pipeline(self.engine, self.store, self._own_run(), on_stored=self._notify, fetching=self.fetching)
+        )
         failed = regions = 0
         try:
             for answered, answer in enumerate(pipeline.answers(map(item_of_image, items)), start=1):
@@ -157,7 +172,7 @@ class Session:
         import numpy as np
 
         check_several(items)
-        pipeline = self._noted(Pipeline(self.engine, classify=False))
+        pipeline = self._noted(Pipeline(self.engine, classify=False, fetching=self.fetching))
         for answer, rows in pipeline.features(map(item_of_image, items)):
             yield Embedded(answer.item, np.stack(rows) if rows and answer.failure is None else None, answer.failure)
 
@@ -193,6 +208,7 @@ class Session:
             DeploymentTable(options.deployments)  # a faulty table is reported before any image is read
         settings = {**(listing.settings() if listing else {}), **options.settings()}
         rules = rule_settings(ids.answer_id, self.request.threshold, self.engine.rules, sources, settings)
+        settings |= self.web.settings()
         return self.store.begin_run(
             RunPlan(
                 sources=tuple(sources),
@@ -209,9 +225,23 @@ class Session:
         )
 
     def pipeline(
-        self, run: Run, *, repeat_done: bool = True, rehash: bool = False, findings: Findings | None = None
+        self,
+        run: Run,
+        *,
+        repeat_done: bool = True,
+        rehash: bool = False,
+        findings: Findings | None = None,
+        on_wait: Callable[[], None] | None = None,
     ) -> Pipeline:
-        """Return the pipeline of a run that :meth:`begin_run` gave; ``findings`` counts times that cannot be right."""
+        """Return the pipeline of a run that :meth:`begin_run` gave.
+
+        Args:
+            run: the run.
+            repeat_done: answer done items again, from the store.
+            rehash: read every file again.
+            findings: counts times that cannot be right, and images on the web that are not fetched.
+            on_wait: called now and then while an image on the web is waited for.
+        """
         self._check_open()
         return self._noted(
             Pipeline(
@@ -222,6 +252,8 @@ class Session:
                 rehash=rehash,
                 on_stored=self._notify,
                 findings=findings,
+                fetching=self.fetching,
+                on_wait=on_wait,
             )
         )
 
