@@ -108,8 +108,8 @@ def test_help_imports_neither_numbers_nor_images_nor_databases() -> None:
 
 def test_the_public_names_are_these() -> None:
     assert bioclip_plugin.__all__ == [
-        "Answer", "BioclipError", "ClassifyRequest", "Failure", "FetchOptions", "Keep", "MediaItem", "Place", "Region", "RegionAnswer", "Session",
-        "Store", "create_plugin_manager", "hookimpl",
+        "Answer", "BioclipError", "ClassifyRequest", "Failure", "FetchOptions", "Keep", "MediaItem", "Place", "Region",
+        "RegionAnswer", "Session", "Store", "create_plugin_manager", "hookimpl",
     ]  # fmt: skip
 
 
