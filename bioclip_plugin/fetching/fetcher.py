@@ -66,7 +66,7 @@ class Pending:
         self.address, self.licence, self.again = address, licence, again
         self.current = address
         """The address to ask next: another one after a redirect."""
-        self.ready_at = 0.0
+        self.ready_at = self.begun_at = 0.0
         self.tries = 0
         self.hops: list[str] = []
         self.known: Record | None = None
@@ -153,10 +153,6 @@ class Fetcher:
         self._disk: tuple[float, str] = (0.0, "")
         self._pools: Connections | None = None
         self._agent = _agent(self.options.fetch_contact)
-        if not self.options.fetch_contact:
-            log.warning(
-                "the hosts of images cannot write to you before they block you: give --fetch-contact you@museum.org"
-            )
 
     def fetch(self, address: str, *, licence: str = "", again: bool | None = None) -> Fetched:
         """Return an image: the file of the cache, or fetched now. Equal addresses are fetched once.
@@ -248,6 +244,10 @@ class Fetcher:
                 return
             if not self._threads:
                 self._workers.submit(self._watch)
+                if not self.options.fetch_contact:
+                    log.warning(
+                        "hosts of images cannot write to you before they block you: give --fetch-contact you@museum.org"
+                    )
             if self._threads < min(self.options.fetch_connections, len(self._open)):
                 self._threads += 1
                 self._workers.submit(self._work)
@@ -398,7 +398,7 @@ class Fetcher:
         pending.current = to
 
     def _after_failure(self, host: Host[Pending], pending: Pending, failed: TryFailed) -> None:
-        wait_s = self._turns.ended(host, failed)
+        wait_s = self._turns.ended(host, failed, begun_at=pending.begun_at)
         self._forget_hops(pending)
         given_up = self._turns.why_given_up(host.name) if failed.again else ""
         if self._is_closed.is_set():

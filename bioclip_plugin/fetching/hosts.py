@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
+import math
 import random
 import threading
 import time
@@ -18,6 +21,7 @@ GIVEN_UP_S = 600.0
 """Seconds for which a host is left alone after too many failures in a row."""
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 1.0, 60.0
 _HOSTS_REMEMBERED = 2_000
+_RATE_UP, _SLOWEST_RATE = 1.02, 0.2
 
 
 class Clock:
@@ -41,6 +45,8 @@ class Waiting(Protocol):
 
     ready_at: float
     """Time before which it is not begun."""
+    begun_at: float
+    """Time at which its turn came."""
 
 
 W = TypeVar("W", bound=Waiting)
@@ -49,18 +55,41 @@ W = TypeVar("W", bound=Waiting)
 class Host(Generic[W]):
     """One host with what waits for it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, rate: float) -> None:
         self.name = name
-        self.waiting: deque[W] = deque()
+        self.rate = rate
+        """Requests per second: halved when the host asks for patience, and slowly raised again."""
+        self.ready: deque[W] = deque()
+        self.delayed: list[tuple[float, int, W]] = []
+        """Heap of what is tried again later."""
         self.active = 0
         self.next_at = 0.0
         """Time of the next request by the rate and by what the host asked for."""
         self.failures = 0
-        """Failed requests in a row."""
+        """Failed requests in a row. Requests that were under way when one failed count with it."""
+        self.failed_at = -math.inf
         self.pauses = 0
         """Requests to wait in a row."""
-        self.given_up_until = 0.0
+        self.given_up_until = -math.inf
         self.why_given_up = ""
+
+    @property
+    def has_work(self) -> bool:
+        """True if something waits."""
+        return bool(self.ready or self.delayed)
+
+    def ready_at(self, now: float) -> float:
+        """Return the time at which something that waits may be begun by itself."""
+        while self.delayed and self.delayed[0][0] <= now:
+            self.ready.appendleft(heapq.heappop(self.delayed)[2])
+        return now if self.ready else self.delayed[0][0]
+
+    def emptied(self) -> Iterator[W]:
+        """Take out everything that waits."""
+        while self.ready:
+            yield self.ready.popleft()
+        while self.delayed:
+            yield self.delayed.pop()[2]
 
 
 class Turns(Generic[W]):
@@ -78,6 +107,7 @@ class Turns(Generic[W]):
         self._hosts: OrderedDict[str, Host[W]] = OrderedDict()
         self._waiting: OrderedDict[str, Host[W]] = OrderedDict()
         self._changed = threading.Condition(threading.RLock())
+        self._numbers = itertools.count()
         self._is_closed = False
         self.waited_s = 0.0
         """Seconds that hosts asked to wait, of all hosts together."""
@@ -85,8 +115,13 @@ class Turns(Generic[W]):
     def put(self, name: str, one: W, *, first: bool = False) -> None:
         """Queue something for a host, in front of the others if it was begun already."""
         with self._changed:
-            host = self._hosts.setdefault(name, Host(name))
-            (host.waiting.appendleft if first else host.waiting.append)(one)
+            if name not in self._hosts:
+                self._hosts[name] = Host(name, self._options.fetch_rate)
+            host = self._hosts[name]
+            if one.ready_at > self._clock.seconds():
+                heapq.heappush(host.delayed, (one.ready_at, next(self._numbers), one))
+            else:
+                (host.ready.appendleft if first else host.ready.append)(one)
             self._waiting[name] = host
             self._forget()
             self._changed.notify()
@@ -110,62 +145,70 @@ class Turns(Generic[W]):
         """Return the time at which the host's next one may begin; None while others must end first."""
         if host.given_up_until > now:
             self._give_all_up(host)
-        if not host.waiting:
+        if not host.has_work:
             self._waiting.pop(host.name, None)
             return None
-        limit = 1 if host.failures >= self._options.fetch_host_failures else self._options.fetch_per_host
-        if host.active >= limit:
+        # After a failure one request at a time, so that a host that does not answer holds up few threads.
+        if host.active >= (1 if host.failures else self._options.fetch_per_host):
             return None
-        return max(host.next_at, min(one.ready_at for one in host.waiting))
+        return max(host.next_at, host.ready_at(now))
 
     def _begin(self, host: Host[W], now: float) -> W:
-        number = next(at for at, one in enumerate(host.waiting) if one.ready_at <= now)
-        one = host.waiting[number]
-        del host.waiting[number]
+        one = host.ready.popleft()
+        one.begun_at = now
         host.active += 1
-        host.next_at = max(host.next_at, now) + 1 / self._options.fetch_rate
+        host.next_at = max(host.next_at, now) + 1 / host.rate
         self._hosts.move_to_end(host.name)
-        if host.waiting:
+        if host.has_work:
             self._waiting.move_to_end(host.name)  # the next turn is another host's
         else:
             del self._waiting[host.name]
         return one
 
-    def ended(self, host: Host[W], failed: TryFailed | None, *, asked: bool = True) -> float:
+    def ended(
+        self, host: Host[W], failed: TryFailed | None, *, begun_at: float = math.inf, asked: bool = True
+    ) -> float:
         """Record the outcome of a request; return the seconds until it may be tried again.
 
         Args:
             host: the host.
             failed: the failure; None for a success.
+            begun_at: time at which its turn came; a failure of requests that were under way together counts once.
             asked: False if nothing was sent, so that the host's turn is given back.
         """
         with self._changed:
-            host.active -= 1
+            host.active = max(0, host.active - 1)
             now = self._clock.seconds()
             wait_s = 0.0
             if not asked:
                 host.next_at = min(host.next_at, now)
             elif failed is None or not failed.blames_host:
                 host.failures = host.pauses = 0
+                host.rate = min(host.rate * _RATE_UP, self._options.fetch_rate)
             else:
-                wait_s = self._failed(host, failed, now)
+                wait_s = self._failed(host, failed, now, is_new=begun_at >= host.failed_at)
             self._changed.notify_all()
             return wait_s
 
-    def _failed(self, host: Host[W], failed: TryFailed, now: float) -> float:
-        host.failures += 1
-        wait_s = failed.wait_s if failed.wait_s is not None else backoff_s(host.pauses if failed.pauses_host else 0)
-        if failed.wait_s is not None and failed.wait_s > self._options.fetch_longest_wait:
-            self._leave(host, now + failed.wait_s, f"asks to wait {duration(failed.wait_s)} ({failed.reason})")
+    def _failed(self, host: Host[W], failed: TryFailed, now: float, *, is_new: bool) -> float:
+        if is_new:
+            host.failures += 1
+            host.failed_at = now
+        asked_s = failed.wait_s or 0.0
+        wait_s = max(asked_s, backoff_s(host.pauses)) if failed.pauses_host else asked_s
+        if asked_s > self._options.fetch_longest_wait:
+            self._leave(host, now + asked_s, f"asks to wait {duration(asked_s)} ({failed.reason})")
         elif host.failures >= self._options.fetch_host_failures:
             times = "once" if host.failures == 1 else f"{host.failures} times in a row"
             self._leave(host, now + GIVEN_UP_S, f"failed {times} ({failed.reason})")
-        elif failed.pauses_host or failed.wait_s is not None:
-            host.pauses += 1
+        elif wait_s:
             wait_s = min(wait_s, self._options.fetch_longest_wait)
             until = max(host.next_at, now + wait_s)
             self.waited_s += until - max(host.next_at, now)
             host.next_at = until
+            if is_new:
+                host.pauses += 1
+                host.rate = max(host.rate / 2, min(_SLOWEST_RATE, self._options.fetch_rate))
         return wait_s
 
     def _leave(self, host: Host[W], until: float, why: str) -> None:
@@ -176,8 +219,8 @@ class Turns(Generic[W]):
 
     def _give_all_up(self, host: Host[W]) -> None:
         self._waiting.pop(host.name, None)
-        while host.waiting:
-            self._give_up(host.waiting.popleft(), host.why_given_up)
+        for one in host.emptied():
+            self._give_up(one, host.why_given_up)
 
     def why_given_up(self, name: str) -> str:
         """Return the reason for which a host is left alone now; empty if it is not."""
@@ -199,16 +242,14 @@ class Turns(Generic[W]):
             return
         now = self._clock.seconds()
         for name, host in list(self._hosts.items())[: _HOSTS_REMEMBERED // 2]:
-            if not (host.waiting or host.active or host.failures or max(host.next_at, host.given_up_until) > now):
+            if not (host.has_work or host.active or host.failures or max(host.next_at, host.given_up_until) > now):
                 del self._hosts[name]
 
     def close(self) -> Iterator[W]:
         """End every wait, and yield what still waits."""
         with self._changed:
             self._is_closed = True
-            left = [one for host in self._hosts.values() for one in host.waiting]
-            for host in self._hosts.values():
-                host.waiting.clear()
+            left = [one for host in self._hosts.values() for one in host.emptied()]
             self._waiting.clear()
             self._changed.notify_all()
         yield from left

@@ -29,7 +29,7 @@ class FetchOptions:
     """Requests to one host at the same time."""
     fetch_rate: float = field(default=5.0, metadata={"above": 0, "high": 10_000})
     """Requests per second to one host."""
-    fetch_connections: int = field(default=16, metadata={"low": 1, "high": 256})
+    fetch_connections: int = field(default=32, metadata={"low": 1, "high": 256})
     """Requests to all hosts at the same time."""
     fetch_tries: int = field(default=5, metadata={"low": 1, "high": 20})
     """Requests for one image before it is a failure, where the host may answer better later (429, 503, a broken connection)."""

@@ -273,3 +273,71 @@ def test_a_fetcher_closes_at_once_whatever_its_hosts_do(server: ImageServer, ope
     assert all(one.done() for one in waiting)
     with pytest.raises(RuntimeError, match="closed"):
         fetcher.fetch(server.url("/photos/a.jpg"))
+
+
+def test_a_host_that_limits_its_rate_is_asked_more_slowly_and_gives_every_image(open_fetcher: OpenFetcher) -> None:
+    """As hosts do that answer 429 to every request above a rate: trying again at the same rate fails again."""
+    clock = FastClock()
+    last: list[float] = []
+
+    class Limited(ImageServer):
+        def _answer(self, path: str) -> Any:
+            if last and clock.seconds() - last[0] < 1:
+                return status(429, "Retry-After: 1")
+            last[:] = [clock.seconds()]
+            return super()._answer(path)
+
+    with Limited() as server:
+        fetcher = open_fetcher(clock=clock, fetch_rate=20, fetch_tries=5)
+        found = all_results([fetcher.submit(server.url(f"/photos/{number}.jpg")) for number in range(60)])
+        assert not [one for one in found if isinstance(one, FetchError)]
+        assert server.count() < 120
+
+
+def test_many_requests_that_are_refused_together_count_as_one_failure_of_their_host(
+    server: ImageServer, open_fetcher: OpenFetcher
+) -> None:
+    server.delay_s = 0.05
+    addresses = [
+        server.add(f"/{number}.jpg", status(429, "Retry-After: 2"), photo(str(number))) for number in range(30)
+    ]
+    fetcher = open_fetcher(fetch_per_host=30, fetch_connections=30, fetch_host_failures=5)
+    assert not [
+        one for one in all_results([fetcher.submit(address) for address in addresses]) if isinstance(one, FetchError)
+    ]
+
+
+def test_hosts_that_do_not_answer_hold_up_one_thread_each(server: ImageServer, open_fetcher: OpenFetcher) -> None:
+    slow = [ImageServer() for _ in range(5)]
+    fetcher = open_fetcher(fetch_connections=12, fetch_silence=0.2, fetch_tries=2)
+    try:
+        waiting = [
+            fetcher.submit(host.add(f"/{number}.jpg", silent())) for number in range(8) for host in slow
+        ]  # fmt: skip
+        time.sleep(0.25)
+        assert all(host.most_at_once <= 2 for host in slow)
+        quick = [fetcher.submit(server.url(f"/photos/{number}.jpg")) for number in range(20)]
+        assert not any(isinstance(one, FetchError) for one in all_results(quick))
+        assert not all(one.done() for one in waiting)
+    finally:
+        fetcher.close()
+        for host in slow:
+            host.stop()
+
+
+def test_ten_thousand_waiting_addresses_cost_no_time_of_their_own() -> None:
+    from bioclip_plugin.fetching.hosts import Turns
+    from bioclip_plugin.fetching.options import FetchOptions
+
+    class One:
+        ready_at = begun_at = 0.0
+
+    turns: Turns[One] = Turns(FetchOptions(fetch_rate=10_000), FastClock(), lambda *_: None)  # type: ignore[arg-type]
+    for number in range(10_000):
+        turns.put(f"host{number % 50}", One())
+    began = time.process_time()
+    for _ in range(10_000):
+        taken = turns.take()
+        assert taken is not None
+        turns.ended(taken[0], None)
+    assert time.process_time() - began < 5  # seconds; a search through all of them took minutes
