@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from bioclip_core.errors import BioclipError
+from bioclip_core.files.present import is_file
 from bioclip_plugin.commands.config import ConfigFile
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import filled, json_option, options_from
@@ -32,20 +34,17 @@ def doctor(ctx: click.Context, /, as_json: bool, **options: Any) -> int:
     bioclip-plugin doctor --store results.db --model bioclip-2
     bioclip-plugin doctor --no-model --json
     """
-    root = ctx.find_root()
-    chosen = filled(DoctorOptions, options)
-    faults = list(look_at_options_file(ctx, root.params.get("config")))
-    if chosen.store is None:
-        chosen = DoctorOptions(_store_in(faults), chosen.model, chosen.no_model, chosen.patience)
-    shown = [found for found in faults if not (isinstance(found, Fact) and found.key == _STORE)]
-    own = Check("options_file", "Options file", lambda _options: shown)
+    faults = list(look_at_options_file(ctx, ctx.find_root().params.get("config")))
+    if ctx.get_parameter_source("store") is ParameterSource.DEFAULT_MAP:
+        options["store"] = None
+    if options["store"] is None:  # a store that is not made yet is no problem
+        stores = (one.value for one in faults if isinstance(one, Fact) and one.key == "stores")
+        options["store"] = next((store for store in next(stores, ()) if "://" in store or is_file(store)), None)
+    own = Check("options_file", "Options file", lambda _options: faults)
     place = next(number for number, check in enumerate(CHECKS) if check.name == "packages")
-    report = examine(chosen, checks=(*CHECKS[:place], own, *CHECKS[place:]))
+    report = examine(filled(DoctorOptions, options), checks=(*CHECKS[:place], own, *CHECKS[place:]))
     show(report, as_json=as_json)
     return EXIT_DONE if report.is_healthy else EXIT_WITH_FAILURES
-
-
-_STORE = "store"
 
 
 def look_at_options_file(ctx: click.Context, given: Path | None) -> Iterator[Finding]:
@@ -56,21 +55,31 @@ def look_at_options_file(ctx: click.Context, given: Path | None) -> Iterator[Fin
         yield _unusable(str(error))
         return
     yield Fact("file", str(config.place) if config.values else f"none ({config.place})")
-    root = ctx.find_root().command
-    assert isinstance(root, click.Group)
-    tables = [name for name, value in config.values.items() if isinstance(value, dict)]
-    stores = [config.values.get(_STORE), *(config.values[name].get(_STORE) for name in tables)]
-    yield from (Fact(_STORE, store) for store in stores if isinstance(store, str))
+    tables = {name: value for name, value in config.values.items() if isinstance(value, dict)}
+    stores = [holder["store"] for holder in (config.values, *tables.values()) if isinstance(holder.get("store"), str)]
+    if stores:
+        yield Fact("stores", list(dict.fromkeys(stores)))
     for name in tables or (["classify"] if config.values else []):
+        # Each table alone, so that the first fault does not hide the others.
+        alone = {key: value for key, value in config.values.items() if key == name or key not in tables}
         try:
-            command = root.get_command(ctx, name)
-            if command is None:
-                raise BioclipError(
-                    f"{config.place}: no command is called [{name}]; there are {', '.join(root.list_commands(ctx))}"
-                )
-            config.defaults_for(root, name, command, ctx)
+            _check(ctx, ConfigFile(config.place, alone), name)
         except BioclipError as error:
             yield _unusable(str(error), may_be_of_plugin=bool(_installed_plugins()))
+
+
+def _check(ctx: click.Context, config: ConfigFile, name: str) -> None:
+    """Check the options of one command.
+
+    Raises:
+        BioclipError: with the first that is wrong.
+    """
+    root = ctx.find_root().command
+    assert isinstance(root, click.Group)
+    command = root.get_command(ctx, name)
+    if command is None:
+        raise BioclipError(f"{config.place}: no command is called [{name}]; bioclip-plugin --help lists them")
+    config.defaults_for(root, name, command, ctx)
 
 
 def _installed_plugins() -> list[Any]:
@@ -86,7 +95,3 @@ def _unusable(text: str, *, may_be_of_plugin: bool = False) -> Problem:
     return Problem(
         "options-file.unusable", text, "every other command refuses to begin", "correct the file, or move it away"
     )
-
-
-def _store_in(found: list[Finding]) -> str | None:
-    return next((one.value for one in found if isinstance(one, Fact) and one.key == _STORE), None)

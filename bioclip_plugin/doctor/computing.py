@@ -101,8 +101,13 @@ def _torch() -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def has_nvidia_driver() -> bool:
+    """Return True if this machine has a driver of NVIDIA, whether torch can use it or not."""
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+
+
 def _gpu_problems(torch: Any) -> Iterator[Problem]:
-    has_driver = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+    has_driver = has_nvidia_driver()
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
     if not torch.cuda.is_available() and torch.version.cuda and has_driver:
         yield Problem(

@@ -34,6 +34,8 @@ HEAVY = frozenset(
     {"torch", "open-clip-torch", "peft", "speciesnet", "scikit-learn", "matplotlib", "imagehash", "webdataset"}
 )
 """Distributions that import torch or take seconds; the check of computing imports torch and open_clip."""
+_FIRST = ("numpy", "huggingface-hub")
+"""Packages that come with ours, and that others need."""
 _UNLISTED = ("torchvision", "numpy", "huggingface-hub", "timm", "tokenizers")
 """Packages that come with ours and whose versions a bug report needs."""
 _OTHER_NUMPY = ("ABI", "_ARRAY_API", "binary incompatibility", "NumPy 1.x")
@@ -68,16 +70,36 @@ def look(_options: DoctorOptions, without: frozenset[str] = frozenset()) -> Iter
     )
     yield from _doubled(found)
     yield from _half_installed()
-    for requirement in needed or ():
-        name = canonical(requirement.name)
-        if found.get(name) and name not in HEAVY and name not in without:
-            yield Step(f"importing {requirement.name}", name, True, f"packages.crash.{name}")
-            yield from imported(requirement.name, found[name][0])
+    yield from _imported([*_FIRST, *(requirement.name for requirement in needed or ())], found, without)
+
+
+def _imported(names: list[str], found: dict[str, list[Distribution]], without: frozenset[str]) -> Iterator[Finding]:
+    """Import the light packages, and yield what is wrong with each; one that is broken by another one is a note."""
+    broken: dict[str, Problem] = {}
+    for name in names:
+        key = canonical(name)
+        if not found.get(key) or key in HEAVY or key in without:
+            continue
+        yield Step(f"importing {name}", key, True, f"packages.crash.{key}")
+        for one in imported(name, found[key][0]):
+            if isinstance(one, Problem) and ".broken." in one.code:
+                cause = next((cause for cause, first in broken.items() if _is_cause(cause, first, one)), None)
+                broken[name] = one
+                if cause is not None:
+                    one = Problem(one.code, f"{name} cannot be imported", f"because of {cause}", grave=False)
+            yield one
+
+
+def _is_cause(name: str, first: Problem, other: Problem) -> bool:
+    """Return True if a package cannot be imported because of one before it: it is named, or the error is the same."""
+    words = set(re.findall(r"[\w-]+", other.found))
+    why, its_why = first.found.partition(": ")[2], other.found.partition(": ")[2]
+    return bool(words & {name, _module_of(name)}) or (why == its_why and bool(why))
 
 
 def imported(name: str, distribution: Distribution | None = None) -> Iterator[Finding]:
     """Import a package and yield what is wrong with it: it cannot be imported, or another file has its name."""
-    module_name = _MODULES.get(canonical(name), canonical(name).replace("-", "_"))
+    module_name = _module_of(name)
     try:
         module = import_module(module_name)
     except BaseException as error:
@@ -92,6 +114,10 @@ def imported(name: str, distribution: Distribution | None = None) -> Iterator[Fi
             "a file or folder of the same name comes first, by PYTHONPATH or the working directory",
             "rename it, or unset PYTHONPATH",
         )
+
+
+def _module_of(name: str) -> str:
+    return _MODULES.get(canonical(name), canonical(name).replace("-", "_"))
 
 
 def _broken(name: str, module_name: str, error: BaseException) -> Problem:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from doctor_samples import codes
@@ -68,7 +69,6 @@ def test_a_good_plugin_is_listed(package: Package) -> None:
             "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)",
             "loading the plugin colours (bioclip_colours 2.1) ended with the",
         ),
-        ("import os\nos._exit(0)", "ended its process with the code 0"),
         ("import time\ntime.sleep(600)", "did not end within 3 s"),
     ],
 )
@@ -177,6 +177,42 @@ def test_a_pointer_of_git_lfs_in_place_of_weights_is_found(hub: Path, tmp_path: 
 
 
 # Computing
+
+
+class Torch(SimpleNamespace):
+    """As much of torch as says which GPUs it can use."""
+
+    def __init__(self, *, cuda: str | None = None, hip: str | None = None, gpu: tuple[int, int] | None = None) -> None:
+        kinds = ["sm_75", "sm_80", "sm_90a", "compute_120"]
+        of_cuda = SimpleNamespace(
+            is_available=lambda: gpu is not None, get_device_capability=lambda: gpu, get_arch_list=lambda: kinds
+        )
+        super().__init__(cuda=of_cuda, version=SimpleNamespace(cuda=cuda, hip=hip), __version__="2.9")
+
+
+@pytest.mark.parametrize(
+    ("torch", "driver", "expected"),
+    [
+        (Torch(), False, []),
+        (Torch(cuda="13.0"), False, []),
+        (Torch(cuda="13.0"), True, ["computing.gpu-unusable"]),
+        (Torch(), True, ["computing.cpu-build"]),
+        (Torch(hip="6.4"), True, []),
+        (Torch(cuda="13.0", gpu=(9, 0)), True, []),
+        (Torch(cuda="13.0", gpu=(6, 1)), True, ["computing.gpu-too-old"]),
+    ],
+)
+def test_a_gpu_that_torch_cannot_use_is_found(
+    monkeypatch: pytest.MonkeyPatch, torch: Torch, driver: bool, expected: list[str]
+) -> None:
+    monkeypatch.setattr(computing, "has_nvidia_driver", lambda: driver)
+    assert list(problems(computing._gpu_problems(torch))) == expected
+
+
+def test_hidden_gpus_are_named_as_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(computing, "has_nvidia_driver", lambda: True)
+    assert "CUDA_VISIBLE_DEVICES=''" in problems(computing._gpu_problems(Torch(cuda="13.0")))["computing.gpu-unusable"]
 
 
 @pytest.mark.parametrize(
