@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO
@@ -14,7 +15,7 @@ from bioclip_core.process.quiet import quiet
 from bioclip_plugin.fetching.addresses import Address
 from bioclip_plugin.fetching.cache import Draft
 from bioclip_plugin.fetching.errors import AddressError, TryFailed
-from bioclip_plugin.fetching.kinds import START_BYTES, Kind, document_kind, image_kind
+from bioclip_plugin.fetching.kinds import START_BYTES, Kind, document_kind, has_end, image_kind
 from bioclip_plugin.fetching.options import FetchOptions
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 1 << 16
 _MAX_INFLATED_CHUNK = 1 << 20
+_GZIP = frozenset(("gzip", "x-gzip"))
+_ENCODINGS = _GZIP | {"", "identity", "none", "binary"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ def ask(
     condition: dict[str, str],
     draft: Draft,
     is_document: bool = False,
+    unended: dict[str, str],
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Body | Redirect | NotChanged:
     """Send one request and write the answer's body to a draft.
@@ -72,6 +76,7 @@ def ask(
         condition: headers of a conditional request.
         draft: the file to write to.
         is_document: a JSON document is expected instead of an image.
+        unended: keeps the sha256 of an earlier answer to the same address that may have been cut.
         now: the clock, for dates in Retry-After.
 
     Raises:
@@ -99,9 +104,11 @@ def ask(
                 if answer.status == 304 and condition:
                     answer.drain_conn()
                     return NotChanged()
-                if answer.status != 200:
+                if answer.status not in (200, 203):  # 203: changed by a proxy
                     raise reasons.of_status(answer.status, answer.reason, answer.headers, now())
-                return _body(address, answer, stated, received, options, draft, is_document=is_document)
+                return _body(
+                    address, answer, stated, received, options, draft, is_document=is_document, unended=unended
+                )
             finally:
                 _release(answer)
     except (TryFailed, BioclipError):
@@ -120,24 +127,24 @@ def _redirect(address: Address, answer: BaseHTTPResponse) -> Redirect:
     if not location.strip():
         raise TryFailed(f"{answer.status} without an address to go to", status=answer.status)
     try:
-        return Redirect(address.following(location.encode("latin-1", "replace").decode("utf-8", "replace")))
+        # Letters outside of ASCII came as bytes of an unknown encoding, which the library shows as Latin-1.
+        quoted = "".join(letter if letter.isascii() else f"%{ord(letter) & 0xFF:02X}" for letter in location)
+        return Redirect(address.following(quoted))
     except AddressError as error:
         raise TryFailed(str(error), status=answer.status) from None
 
 
 def _release(answer: BaseHTTPResponse | None) -> None:
-    """Keep the connection if the answer was read to its end, else close it: what else it sends is of no use."""
+    """Keep the connection if the answer is read to its end or nearly so, else close it: what else it sends is of no use."""
     if answer is None:
         return
-    whole = (
-        answer.length_remaining == 0
-        or getattr(getattr(answer, "_original_response", None), "isclosed", lambda: False)()
-    )
-    original = getattr(answer, "_original_response", None)
-    if whole and not getattr(original, "has_more", False):
-        answer.release_conn()
-        return
-    connection = answer.connection
+    connection, original = answer.connection, getattr(answer, "_original_response", None)
+    with suppress(Exception):  # the answer is judged already
+        if 0 < (answer.length_remaining or 0) <= _CHUNK_BYTES:  # the page of a 404
+            answer.read(_CHUNK_BYTES, decode_content=False)
+        if original is not None and original.isclosed() and not original.has_more:
+            answer.release_conn()
+            return
     answer.close()
     if connection is not None:
         connection.close()
@@ -153,6 +160,7 @@ def _body(
     draft: Draft,
     *,
     is_document: bool,
+    unended: dict[str, str],
 ) -> Body:
     limit = options.fetch_max_mb * 1_000_000
     too_large = TryFailed(f"larger than {options.fetch_max_mb:,} MB, the limit (--fetch-max-mb)", status=200)
@@ -169,15 +177,22 @@ def _body(
             if kind is None:
                 start += chunk
                 if len(start) >= START_BYTES:
-                    kind = _kind(start, address, is_document=is_document)
+                    kind = _kind(start, address, encoding, is_document=is_document)
             _write(draft, file, chunk)
         if getattr(getattr(answer, "_original_response", None), "has_more", False):
             raise TryFailed(f"longer than announced: more than {stated or 0:,} bytes came", again=True)
         if kind is None:
-            kind = _kind(start, address, is_document=is_document)
+            kind = _kind(start, address, encoding, is_document=is_document)
         draft.flush(file)
+    sha256 = digest.hexdigest()
+    if stated is None and not answer.chunked and unended.get("sha256") != sha256 and not has_end(draft.path, kind):
+        # Nothing tells a connection that broke from the end of the image, so it must come equal twice.
+        unended["sha256"] = sha256
+        raise TryFailed(
+            f"truncated: {size:,} bytes, without a stated length and without the end of an image", again=True
+        )
     return Body(
-        digest.hexdigest(),
+        sha256,
         size,
         kind,
         answer.headers.get("ETag", "")[:500],
@@ -185,8 +200,13 @@ def _body(
     )
 
 
-def _kind(start: bytes, address: Address, *, is_document: bool) -> Kind:
-    return document_kind(start) if is_document else image_kind(start, address.target.partition("?")[0])
+def _kind(start: bytes, address: Address, encoding: str, *, is_document: bool) -> Kind:
+    try:
+        return document_kind(start) if is_document else image_kind(start, address.target.partition("?")[0])
+    except TryFailed:
+        if encoding not in _ENCODINGS:
+            raise TryFailed(f"it came compressed ({encoding[:20]}), which was not asked for") from None
+        raise
 
 
 def _write(draft: Draft, file: BinaryIO, chunk: bytes) -> None:
@@ -207,7 +227,7 @@ def _decoded(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     """
     decoder = None
     for number, chunk in enumerate(chunks):
-        if number == 0 and encoding in ("gzip", "x-gzip", "") and chunk.startswith(b"\x1f\x8b"):
+        if number == 0 and encoding in _GZIP and chunk.startswith(b"\x1f\x8b"):
             decoder = zlib.decompressobj(31)
         if decoder is None:
             yield chunk

@@ -71,6 +71,7 @@ class Pending:
         self.hops: list[str] = []
         self.known: Record | None = None
         """Record of an image that is still whole, for a conditional request."""
+        self.unended: dict[str, str] = {}
         self.is_claimed = False
         self.wanted = 1
         """Number of callers who wait for it."""
@@ -367,7 +368,7 @@ class Fetcher:
         try:
             outcome = ask(
                 pending.current, self._connections(), line, self.options, agent=self._agent, condition=_condition(pending),
-                draft=draft, now=self._clock.now, is_document=pending.address.is_document,
+                draft=draft, now=self._clock.now, is_document=pending.address.is_document, unended=pending.unended,
             )  # fmt: skip
             if isinstance(outcome, Redirect):
                 self._redirected(pending, outcome.to)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from bioclip_core.images.unsupported import unsupported_kind
 from bioclip_plugin.fetching.errors import TryFailed
@@ -93,6 +94,29 @@ def image_kind(start: bytes, path: str = "") -> Kind:
     if start.startswith(b"II\x1a\x00\x00\x00HEAPCCDR"):
         return Kind(".crw", "image/x-canon-crw")
     raise _refusal(start)
+
+
+def has_end(file: Path, kind: Kind) -> bool:
+    """True if the image ends as its kind does, or its kind has no end that can be told.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    with file.open("rb") as opened:
+        size = opened.seek(0, os.SEEK_END)
+        opened.seek(max(0, size - START_BYTES))
+        tail = opened.read()
+        opened.seek(0)
+        head = opened.read(12)
+    if kind.suffix == ".jpg":
+        return b"\xff\xd9" in tail
+    if kind.suffix == ".png":
+        return b"IEND" in tail
+    if kind.suffix == ".gif":
+        return b"\x3b" in tail[-16:]
+    if kind.suffix == ".webp":
+        return size >= int.from_bytes(head[4:8], "little") + 8
+    return True
 
 
 def document_kind(start: bytes) -> Kind:

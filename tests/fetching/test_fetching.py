@@ -68,9 +68,10 @@ def test_an_address_is_fetched_once_by_all_runs_and_equal_bytes_are_kept_once(
         ([longer(photo("x"), 200), photo("x")], 2),
         ([hangs_up(), photo("x")], 2),
         ([chunked(photo("x"), whole=False), photo("x")], 2),
+        ([without_length(photo("x")[:400]), photo("x")], 2),
         ([status(500), status(503), status(429, "Retry-After: 7"), photo("x")], 4),
     ],
-    ids="gzip chunked without-length truncated longer hangs-up broken-chunk busy".split(),
+    ids="gzip chunked without-length truncated longer hangs-up broken-chunk cut busy".split(),
 )
 def test_an_image_arrives_whole_whatever_came_before(
     server: ImageServer, open_fetcher: OpenFetcher, answers: list[Answer | bytes], requests: int
@@ -78,6 +79,39 @@ def test_an_image_arrives_whole_whatever_came_before(
     address = server.add("/x.jpg", *answers)
     assert open_fetcher().fetch(address).path.read_bytes() == photo("x")
     assert server.count() == requests
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "WEBP"])
+def test_an_image_without_an_end_is_kept_if_it_comes_equal_twice(
+    server: ImageServer, open_fetcher: OpenFetcher, form: str
+) -> None:
+    """Nothing tells a broken connection from the end where no length is stated."""
+    whole = photo("x", 60, form)
+    fetcher = open_fetcher()
+    assert fetcher.fetch(server.add("/whole", without_length(whole))).path.read_bytes() == whole
+    assert server.count("/whole") == 1
+    fetched = fetcher.fetch(server.add("/cut", without_length(whole[:-300]), without_length(whole[:-200])))
+    assert fetched.path.read_bytes() == whole[:-200]
+    assert server.count("/cut") == 3
+
+
+def test_pages_of_failures_leave_the_connection_usable(server: ImageServer, open_fetcher: OpenFetcher) -> None:
+    fetcher = open_fetcher(fetch_per_host=1)
+    for number in range(10):
+        with pytest.raises(FetchError, match="404"):
+            fetcher.fetch(server.add(f"/{number}", status(404, body=b"x" * 3000)))
+    fetcher.fetch(server.add("/from", redirect("/photos/a.jpg")))
+    assert server.connections == 1
+
+
+def test_letters_of_a_redirect_stay_the_bytes_that_they_were(server: ImageServer, open_fetcher: OpenFetcher) -> None:
+    for number, letter in enumerate((b"\xe9", "é".encode())):
+        server.add(
+            f"/{number}",
+            raw(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: /photos/caf" + letter + b".jpg\r\n\r\n"),
+        )
+        open_fetcher().fetch(server.url(f"/{number}"))
+    assert [request.path for request in server.requests[1::2]] == ["/photos/caf%E9.jpg", "/photos/caf%C3%A9.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +124,7 @@ def test_an_image_arrives_whole_whatever_came_before(
         ([longer(photo("x"), 300)], r"longer than announced: more than 300 bytes came \(tried 3 times\)", 3),
         ([html()], "an HTML page instead of an image", 1),
         ([image(b'{"error": "no"}')], "JSON instead of an image", 1),
+        ([image(b"\x8b\x02\x80" * 50, "Content-Encoding: br")], r"it came compressed \(br\)", 1),
         ([image(b"")], "an empty answer instead of an image", 3),
         ([image(b"%PDF-1.7 ...")], "the file is PDF, which is not read", 1),
         ([endless(photo("x"))], "larger than 1 MB, the limit", 1),
