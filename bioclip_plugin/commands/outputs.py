@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from bioclip_core.errors import BioclipError
+from bioclip_core.files.drives import relative
 from bioclip_core.files.whole import whole_file
 from bioclip_core.next_commands import command, next_lines
 from bioclip_plugin.commands.reporting import print_lines
@@ -65,8 +66,8 @@ def refuse_listed_image(store: Store, output: Path) -> None:
     """
     if not output.is_file():
         return
-    spellings = (output, output.absolute(), output.resolve(), Path(os.path.relpath(output)))
-    names = {uri_of(spelling) for spelling in spellings}
+    spellings = (output, output.absolute(), output.resolve(), relative(output))
+    names = {uri_of(spelling) for spelling in spellings if spelling}
     if names.intersection(*(run.sources for run in store.runs())) or store.regions_of([(name, 0) for name in names]):
         raise BioclipError(f"the output {output} is a file that this store has results of: give another name")
 

@@ -14,6 +14,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from bioclip_core.errors import UsageError
 from bioclip_core.files.present import exists
+from bioclip_core.process import system
 from bioclip_plugin.items.deployments import Membership
 
 if TYPE_CHECKING:
@@ -164,10 +165,14 @@ _LOOKS_ESCAPED = re.compile(r"%(?=25|[89A-Fa-f][0-9A-Fa-f])")
 def uri_of(path: str | os.PathLike[str]) -> str:
     """Return the path as listed, with ``%`` escapes only for bytes that are not UTF-8 and for percent signs that look like one.
 
+    Folders end with ``/`` on every system.
+
     >>> uri_of("photos/ant 1.jpg"), uri_of("100% wool.jpg"), uri_of("x%E9.jpg")
     ('photos/ant 1.jpg', '100% wool.jpg', 'x%25E9.jpg')
     """
     text = os.fspath(path)
+    if system.is_windows() and not text.startswith("\\\\?"):  # the store and its exports may be read elsewhere
+        text = text.replace("\\", "/")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

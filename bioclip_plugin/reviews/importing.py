@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from bioclip_core.errors import SourceError
+from bioclip_core.files.drives import relative
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.present import exists, is_folder
 from bioclip_core.names import clean_name, parse_name
@@ -337,7 +338,7 @@ def _image_names(written: Sequence[str], folder: Path) -> list[str]:
             path = folder / image
             whole = os.path.normpath(Path.cwd() / path)
             # As it is written, from the root, or from here.
-            names += [uri_of(name) for name in (path, whole, os.path.normpath(path), os.path.relpath(whole))]
+            names += [uri_of(name) for name in (path, whole, os.path.normpath(path), relative(whole)) if name]
     return list(dict.fromkeys(names))
 
 

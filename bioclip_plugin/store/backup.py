@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from bioclip_core.errors import BioclipError, StoreError
+from bioclip_core.files.drives import sqlite_address
 from bioclip_core.files.whole import whole_file
 from bioclip_core.next_commands import shell_line
 from bioclip_core.progress import Progress
@@ -109,7 +110,7 @@ def _counts(connection: Connection) -> dict[str, int]:
 
 def _check(draft: Path, counts: dict[str, int]) -> None:
     """Check the copy: its structure, and its rows against those of the store."""
-    with closing(sqlite3.connect(f"{draft.resolve().as_uri()}?immutable=1", uri=True)) as copy:
+    with closing(sqlite3.connect(sqlite_address(draft.resolve(), "immutable=1"), uri=True)) as copy:
         try:
             found = [row[0] for row in copy.execute("PRAGMA integrity_check(1)")]
             copied = {name: copy.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in counts}

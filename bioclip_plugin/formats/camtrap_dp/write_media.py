@@ -14,6 +14,7 @@ from typing import Any
 
 from bioclip_core.cells import moment_of
 from bioclip_core.errors import DataError
+from bioclip_core.files.drives import relative
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.camtrap_dp.read_files import DEPLOYMENT_KEY, MEDIA_KEY, PACKAGE_KEY
 from bioclip_plugin.formats.camtrap_dp.schema import SCHEME, is_json_object
@@ -103,12 +104,12 @@ class Medium:
             name.encode("utf-8")
         except UnicodeEncodeError:
             name = self.uri  # the table is UTF-8; the name keeps its escapes
-        relative = os.path.relpath(name, base or ".").replace("\\", "/")
-        if relative == ".." or relative.startswith("../"):
+        found = (relative(name, base or os.curdir) or os.pardir).replace("\\", "/")
+        if found == ".." or found.startswith("../"):
             raise DataError(
                 f"the image {self.uri} is not in the base folder {base}: give one that holds all images with --base-folder"
             )
-        return relative
+        return found
 
     def mediatype(self, path: str) -> str:
         """Return ``fileMediatype``: as stated if it is a media type, else by the suffix of the path."""

@@ -120,7 +120,13 @@ class Survey:
         both = [folder] if self._folder is None else [folder, self._folder]
         if len({os.path.isabs(path) for path in both}) > 1:  # noqa: PTH117
             both = [os.path.abspath(path) for path in both]  # noqa: PTH100
-        self._folder = os.path.commonpath(both) if all(both) else ""
+        try:
+            self._folder = os.path.commonpath(both) if all(both) else ""
+        except ValueError as error:
+            raise DataError(
+                f"images are on more than one drive ({' and '.join(both)}), and a package names them under one folder: classify and "
+                "export them one by one"
+            ) from error
 
     def _refuse_if_incomplete(self) -> None:
         """Raise an error that names the options to give before a package can be written."""

@@ -10,8 +10,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from bioclip_core.errors import UsageError
+from bioclip_core.files.drives import without_long_mark
 from bioclip_core.files.moved import MovedNames, replacement_of
 from bioclip_core.files.near_names import same_name
+from bioclip_core.process import system
 from bioclip_core.tables.options import PathOptions
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.media import uri_of
@@ -58,7 +60,9 @@ def located(name: str, base: Path, options: ListingOptions) -> tuple[str, Path]:
         os.fsencode(name)
     except UnicodeEncodeError:
         raise UsageError(f"file name {name!r} contains half of a character, which is impossible on a disk") from None
-    plain = _with_forward_slashes(name, folder)
+    plain = _with_forward_slashes(without_long_mark(name), folder)
+    if not options.allow_outside and _is_of_another_share(plain, os.fspath(folder)):  # before the disk is asked
+        raise UsageError(f"file {name!r} is on a share of Windows outside the folder {folder}: {_advice(name, plain)}")
     if not os.path.lexists(folder / plain) and (same := same_name(os.fspath(folder / plain))):
         plain = same if os.path.isabs(plain) else os.path.relpath(same, folder)  # noqa: PTH117
     start, real_start = _normal_and_real(os.fspath(folder))
@@ -68,8 +72,10 @@ def located(name: str, base: Path, options: ListingOptions) -> tuple[str, Path]:
         return uri_of(joined), path
     kind = ""
     # An absolute path may be spelled in another way than the folder, which may be relative or a link: its real end counts.
-    if os.name != "nt" and _DRIVE.match(plain):
+    if _DRIVE.match(plain) and not system.is_windows():
         kind = "an absolute path"
+    elif _DRIVE.match(plain) and not plain.startswith("/", 2):  # C:photo.jpg
+        kind = "a path from the present folder of a drive, which may be"
     elif plain.startswith("~"):
         kind = "a path from a home folder"
     elif not path.is_absolute() and not _is_inside(joined, start):
@@ -128,13 +134,31 @@ def _with_forward_slashes(name: str, folder: Path) -> str:
     """Return the name with forward slashes, unless a file on this disk really has the backslashes."""
     if "\\" not in name:
         return name
-    if os.name != "nt" and ".." not in name.split("\\") and not _DRIVE.match(name) and os.path.lexists(folder / name):
+    if (
+        not system.is_windows()
+        and ".." not in name.split("\\")
+        and not _DRIVE.match(name)
+        and os.path.lexists(folder / name)
+    ):
         return name
     return name.replace("\\", "/")
 
 
+def _is_of_another_share(plain: str, folder: str) -> bool:
+    """True for a file on a share of Windows that does not hold the folder.
+
+    Even the question whether it exists goes to the server that a foreign file names, with the user's credentials.
+    """
+    return (
+        system.is_windows()
+        and plain.startswith("//")
+        and not _is_inside(os.path.normpath(plain), os.path.normpath(folder))
+    )
+
+
 def _is_inside(path: str, folder: str) -> bool:
-    """True if a normalised path is under a normalised folder according to their text."""
+    """True if a normalised path is under a normalised folder according to their text, without letter case on Windows."""
+    path, folder = os.path.normcase(path), os.path.normcase(folder)
     start = "" if folder == os.curdir else folder.rstrip(os.sep) + os.sep
     rest = path[len(start) :]
     if not path.startswith(start) or rest in ("", os.curdir):
@@ -149,9 +173,8 @@ def _real(joined: str, path: Path) -> str:
             return os.path.realpath(joined)
     except OSError:  # a name that is too long, a folder without permission: reading it reports that
         pass
-    folder, _, name = joined.rpartition(os.sep)
-    real = _normal_and_real(folder or (os.sep if joined.startswith(os.sep) else os.curdir))[1]
-    return f"{real.rstrip(os.sep)}{os.sep}{name}"
+    folder, name = os.path.split(joined)
+    return os.path.join(_normal_and_real(folder or os.curdir)[1], name)  # noqa: PTH118
 
 
 def _normal_and_real(folder: str) -> tuple[str, str]:

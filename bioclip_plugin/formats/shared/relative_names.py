@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from bioclip_core.errors import BioclipError, DataError
+from bioclip_core.process import system
 
 _ESCAPED = re.compile(r"%(?:25|[89A-Fa-f][0-9A-Fa-f])")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -43,11 +44,12 @@ class RelativeNames:
             return uri
         name = _name_of(uri)
         if self._is_absolute:
-            name = _slashed(os.path.abspath(name))  # noqa: PTH100 - links are not followed: the name stays the user's
+            name = _absolute(name)
         elif _is_absolute(name):
             raise OutsideFolder(uri)
-        short = name[len(self._start) :]
-        if not name.startswith(self._start) or not short or short.startswith("../"):
+        start, short = name[: len(self._start)], name[len(self._start) :]
+        is_below = start == self._start or (_is_of_windows(start) and start.casefold() == self._start.casefold())
+        if not is_below or not short or short.startswith("../"):
             raise OutsideFolder(uri)
         return short
 
@@ -59,7 +61,7 @@ class NamesUnder(RelativeNames):
         given = _slashed(os.path.normpath(folder))
         super().__init__("" if given == "." else given)
         self._given = folder
-        self._seen_from_here = RelativeNames(_slashed(os.path.abspath(folder)))  # noqa: PTH100
+        self._seen_from_here = RelativeNames(_absolute(given))
 
     def __call__(self, uri: str) -> str:
         """Return the name of an item's file.
@@ -136,8 +138,19 @@ def _name_of(uri: str) -> str:
 
 
 def _slashed(name: str) -> str:
-    return name.replace("\\", "/") if os.sep == "\\" or _DRIVE.match(name) else name
+    return name.replace("\\", "/") if system.is_windows() or _is_of_windows(name) else name
 
 
 def _is_absolute(name: str) -> bool:
-    return name.startswith("/") or bool(_DRIVE.match(name))
+    return name.startswith("/") or _is_of_windows(name)
+
+
+def _absolute(name: str) -> str:
+    """Return an absolute name; links are not followed, so that it stays the user's. One of Windows is absolute everywhere."""
+    if _is_of_windows(name) and not system.is_windows():
+        return _slashed(os.path.normpath(_slashed(name)))
+    return _slashed(os.path.abspath(name))  # noqa: PTH100
+
+
+def _is_of_windows(name: str) -> bool:
+    return _DRIVE.match(name) is not None or name.startswith(("\\\\", "//"))

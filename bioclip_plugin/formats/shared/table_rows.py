@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from bioclip_core.cells import column_name, json_value, number_of
 from bioclip_core.errors import UsageError
+from bioclip_core.files.drives import name_of_file_address
 from bioclip_core.files.moved import is_from_windows
 from bioclip_core.files.near_names import same_name
 from bioclip_core.files.present import exists
@@ -178,9 +178,13 @@ def located_cell(cell: str, folder: Path, options: ListingOptions) -> tuple[str,
     Unicode form, without blanks around it, in Latin-1, or with other slashes; the uri is then that file's.
     """
     scheme = urlsplit(cell).scheme if "://" in cell else ""
-    if scheme:
-        return cell, Path(url2pathname(urlsplit(cell).path)) if scheme == "file" else None
-    name, folder = moved_name(cell, folder, options) or (cell, folder)
+    written_name = name_of_file_address(cell) if scheme == "file" else cell
+    if len(scheme) > 1 and scheme != "file":  # one letter is a drive
+        return cell, None
+    moved = moved_name(written_name, folder, options)
+    if scheme == "file" and moved is None and not is_from_windows(written_name):
+        return cell, Path(written_name)
+    name, folder = moved or (written_name, folder)
     written = os.fspath(folder / name)
     path = path_of(written)
     if not exists(path) and (same := same_name(written)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ntpath
 import os
 import re
 from importlib.util import find_spec
@@ -13,6 +14,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from bioclip_core.errors import StoreError
+from bioclip_core.files.drives import without_long_mark
+from bioclip_core.process import system
 
 ALLOWED = (
     "a store is a path (results.db), sqlite:///PATH or postgresql+psycopg://USER@HOST/DATABASE "
@@ -23,7 +26,7 @@ NETWORK_FILE_SYSTEMS = frozenset(
     "afs beegfs ceph cifs fuse.ceph fuse.glusterfs fuse.sshfs glusterfs gpfs lustre ncpfs nfs nfs4 orangefs panfs pvfs2 "
     "smb3 smbfs".split()
 )
-_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]*://")
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+://")  # at least two letters: one is a drive
 _SECRET_OPTIONS = frozenset({"password", "passfile", "sslpassword", "sslkey"})
 
 
@@ -132,7 +135,14 @@ def may_write(path: Path) -> bool:
 
 def network_kind(path: Path, mounts: str | None = None) -> str | None:
     """Return the type of the network file system that holds an absolute path, as this machine mounts it."""
+    if system.is_windows():
+        return _share_of_windows(str(path))
     return network_file_system(path, _mounts() if mounts is None else mounts)
+
+
+def _share_of_windows(path: str) -> str | None:
+    drive = ntpath.splitdrive(without_long_mark(path))[0]
+    return "a share of Windows" if drive.startswith("\\\\") or system.is_network_drive(f"{drive}\\") else None
 
 
 def network_file_system(path: Path, mounts: str) -> str | None:

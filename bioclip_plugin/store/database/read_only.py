@@ -14,6 +14,7 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from bioclip_core.errors import StoreError
+from bioclip_core.files.drives import sqlite_address
 from bioclip_plugin.store.database.address import may_write, network_kind
 from bioclip_plugin.store.database.schema import metadata
 
@@ -40,7 +41,7 @@ class Reading:
     @property
     def uri(self) -> str:
         """The address for ``sqlite3.connect``."""
-        return f"{self.path.as_uri()}?{self.options}"
+        return sqlite_address(self.path, self.options)
 
     def is_current(self) -> bool:
         """True if nothing was written since this way was chosen."""

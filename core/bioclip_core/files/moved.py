@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bioclip_core.errors import UsageError
+from bioclip_core.files.drives import is_name_of_windows, without_long_mark
 from bioclip_core.files.present import exists
 from bioclip_core.next_commands import shell_line
+from bioclip_core.process import system
 
 _WINDOWS = re.compile(r"[A-Za-z]:|\\\\|//")
-_ELSEWHERE = re.compile(r"[A-Za-z]:[/\\]|\\\\")
 
 
 class MovedNames:
@@ -46,6 +47,7 @@ class MovedNames:
 
     def of(self, name: str) -> tuple[str, str, str] | None:
         """Return the old beginning as given, the new folder, and the name in it; None if no beginning fits."""
+        name = without_long_mark(name)
         plain = name.replace("\\", "/")
         for old, given, folder in self._new:
             start = plain[: len(old)]
@@ -64,7 +66,7 @@ def is_from_windows(name: str) -> bool:
     >>> is_from_windows("photos/a.jpg")
     False
     """
-    return os.name != "nt" and _ELSEWHERE.match(name) is not None
+    return not system.is_windows() and is_name_of_windows(name)
 
 
 def replacement_of(name: str) -> str:
@@ -84,7 +86,7 @@ def windows_hint(path: str | os.PathLike[str]) -> str:
 
 
 def _plain(old: str) -> str:
-    return old.replace("\\", "/").rstrip("/")
+    return without_long_mark(old).replace("\\", "/").rstrip("/")
 
 
 def _folder_of(new: str, base: Path) -> str:

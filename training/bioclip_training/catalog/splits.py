@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import DataError
 from bioclip_core.files.camera_folders import is_camera_folder
+from bioclip_core.files.drives import relative
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_training.catalog.duplicates import Joined
 from bioclip_training.catalog.naming.labelling import first_cell
@@ -45,7 +45,7 @@ def group_of(columns: Sequence[str], cells: Mapping[str, Any], item: LabelledIte
     """
     if columns[0] == FOLDER:
         folder = Path(item.path or item.uri).parent
-        parts = PurePath(os.path.relpath(folder, root) if root else folder).parts
+        parts = PurePath((relative(folder, root) if root else None) or folder).parts
         return f"folder {PurePath(*(part for part in parts if not is_camera_folder(part))).as_posix()}"
     return first_cell(cells, columns)
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from bioclip_core.files.drives import relative
 from bioclip_core.files.present import exists
 
 # The escapes of a listed uri: bytes that are not UTF-8, and percent signs that would look like one.
@@ -41,10 +42,7 @@ class RelativeUris:
         parent = file.parent
         if parent not in self._relative:
             real = os.path.realpath(parent)
-            try:
-                self._relative[parent] = os.path.relpath(real, self._folder)
-            except ValueError:  # another drive of Windows
-                self._relative[parent] = real
+            self._relative[parent] = relative(real, self._folder) or real
         return escaped((Path(self._relative[parent]) / file.name).as_posix())
 
 

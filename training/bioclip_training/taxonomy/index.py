@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bioclip_core.errors import SourceError
+from bioclip_core.files.drives import sqlite_address
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.present import is_file
 from bioclip_core.names import PLACEHOLDER, parse_name
@@ -147,7 +148,7 @@ class TaxonomyFile:
         if mine is None:
             # The file never changes, so nothing needs locking, and its folder may be read-only.
             mine = self._local.connection = sqlite3.connect(
-                f"{self.path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
+                sqlite_address(self.path.resolve(), "mode=ro&immutable=1"), uri=True, check_same_thread=False
             )
             self._connections.append(mine)
         return mine

@@ -1,0 +1,75 @@
+r"""Names of files on systems with drives and shares: relative names, and the names that Windows writes, read anywhere.
+
+A name of Windows begins with a drive (``C:\``), a share (``\\server\share``) or the mark of a long path (``\\?\C:\``).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import PurePath
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+from bioclip_core.process import system
+
+_LONG = re.compile(r"[\\/]{2}\?[\\/](UNC[\\/])?", re.IGNORECASE)
+_OF_WINDOWS = re.compile(r"[A-Za-z]:[/\\]|\\\\")
+_OF_DRIVE = re.compile(r"/?([A-Za-z])[:|](?=[/\\])")
+
+
+def relative(path: str | os.PathLike[str], start: str | os.PathLike[str] = os.curdir) -> str | None:
+    """Return a path as seen from a folder; None if it is on another drive of Windows."""
+    try:
+        return os.path.relpath(path, start)
+    except ValueError:
+        return None
+
+
+def is_name_of_windows(name: str) -> bool:
+    r"""True for an absolute name as Windows writes it.
+
+    >>> is_name_of_windows("C:/x"), is_name_of_windows("\\\\server\\share\\x"), is_name_of_windows("/x")
+    (True, True, False)
+    """
+    return _OF_WINDOWS.match(name) is not None
+
+
+def without_long_mark(name: str) -> str:
+    r"""Return a name without the mark of a long path, which other programs and systems do not read.
+
+    >>> print(without_long_mark("\\\\?\\C:\\x"), without_long_mark("\\\\?\\UNC\\server\\share\\x"))
+    C:\x \\server\share\x
+    """
+    found = _LONG.match(name)
+    if found is None:
+        return name
+    return ("\\\\" if found[1] else "") + name[found.end() :]
+
+
+def name_of_file_address(address: str) -> str:
+    r"""Return the name of the file that a ``file:`` address names; the same one on every system for a file of Windows.
+
+    >>> name_of_file_address("file:///C:/my%20photos/a.jpg"), print(name_of_file_address("file://server/share/a.jpg"))
+    \\server\share\a.jpg
+    ('C:/my photos/a.jpg', None)
+    """
+    parts = urlsplit(address)
+    path = unquote(parts.path)
+    if parts.netloc and parts.netloc.lower() != "localhost":
+        return f"\\\\{parts.netloc}{path}".replace("/", "\\")
+    if drive := _OF_DRIVE.match(path):
+        return f"{drive[1]}:{path[drive.end() :]}"
+    return url2pathname(parts.path)
+
+
+def sqlite_address(file: PurePath, options: str) -> str:
+    """Return the address that SQLite takes for a file that is named with its whole path, with options."""
+    kind = type(file)
+    plain = kind(without_long_mark(str(file))) if system.is_windows() else file
+    address = plain.as_uri()
+    if not address.startswith(
+        "file:///"
+    ):  # a share: SQLite takes the name of its server for an authority and refuses it
+        address = f"file:////{address.removeprefix('file://')}"
+    return f"{address}?{options}"

@@ -1,0 +1,71 @@
+r"""Names of files as Windows writes them, read here: drives, shares, long paths, and addresses of files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import PurePosixPath, PureWindowsPath
+
+import pytest
+
+from bioclip_core.files.drives import name_of_file_address, relative, sqlite_address, without_long_mark
+from bioclip_core.files.moved import MovedNames
+from bioclip_core.process import system
+
+
+@pytest.mark.parametrize(
+    ("path", "address"),
+    [
+        (r"C:\my stores\run#1.db", "file:///C:/my%20stores/run%231.db?mode=ro"),
+        (r"\\server\share\s.db", "file:////server/share/s.db?mode=ro"),
+        (r"\\?\C:\s.db", "file:///C:/s.db?mode=ro"),
+        (r"\\?\UNC\server\share\s.db", "file:////server/share/s.db?mode=ro"),
+    ],
+)
+def test_sqlite_takes_a_store_on_a_drive_or_a_share(path: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite refuses the name of a server as "invalid uri authority"."""
+    monkeypatch.setattr(system, "is_windows", lambda: True)
+    assert sqlite_address(PureWindowsPath(path), "mode=ro") == address
+
+
+def test_sqlite_takes_a_store_with_a_question_mark() -> None:
+    assert sqlite_address(PurePosixPath("/a?b/s.db"), "mode=ro") == "file:///a%3Fb/s.db?mode=ro"
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("file:///data/my%20photos/a.jpg", "/data/my photos/a.jpg"),
+        ("file://localhost/data/a.jpg", "/data/a.jpg"),
+        ("file:///C:/photos/%C3%A9.jpg", "C:/photos/é.jpg"),
+        ("file:///C|/photos/a.jpg", "C:/photos/a.jpg"),
+        ("file://server/share/a b.jpg", r"\\server\share\a b.jpg"),
+    ],
+)
+def test_an_address_of_a_file_names_the_same_file_on_every_system(address: str, name: str) -> None:
+    assert name_of_file_address(address) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [r"D:\photos\cam 1\a.JPG", "d:/Photos/cam 1/a.JPG", r"\\?\D:\photos\cam 1\a.JPG", "//?/D:/photos/cam 1/a.JPG"],
+)
+def test_a_drive_is_replaced_however_its_name_is_written(name: str) -> None:
+    assert MovedNames({"D:\\photos": "/data"}, PurePosixPath()).new_name(name) == "/data/cam 1/a.JPG"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [r"\\server\Share\a.JPG", "//SERVER/share/a.JPG", r"\\?\UNC\server\share\a.JPG"])
+def test_a_share_is_replaced_however_its_name_is_written(name: str) -> None:
+    assert MovedNames({r"\\server\share": "/data"}, PurePosixPath()).new_name(name) == "/data/a.JPG"  # type: ignore[arg-type]
+
+
+def test_a_name_without_the_mark_of_a_long_path_stays() -> None:
+    assert without_long_mark(r"\\server\share\?x") == r"\\server\share\?x"
+
+
+def test_a_file_on_another_drive_has_no_relative_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: str, _start: str) -> str:
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    assert relative("a/b", "a") == "b"
+    monkeypatch.setattr(os.path, "relpath", refuse)
+    assert relative("D:/a", "C:/b") is None
