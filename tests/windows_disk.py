@@ -20,7 +20,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\\]|[. ]$|^(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?$', re.IGNORECASE)
+_FORBIDDEN = re.compile(
+    r'[<>:"|?*\x00-\x1f\\]|[. ]$|^(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(?:\..*)?$', re.IGNORECASE
+)
 _folders: list[str] = []
 refused: list[str] = []
 """What was refused, in order."""

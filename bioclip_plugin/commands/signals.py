@@ -36,7 +36,8 @@ _ENDING_S = 1.0
 """Time for what a command still does after its last words."""
 _SAME_S = 0.3
 """Two Ctrl-C within this time are one: `uv run`, npm and others pass on what the terminal has sent already."""
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGBREAK, of Windows only: Ctrl-Break, and a console window that is closed.
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
 _active: list[_Guard] = []
 Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
 

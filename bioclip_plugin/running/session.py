@@ -116,6 +116,12 @@ class Session:
             self._closing.callback(self.store.close)
             self.engine.keep_precision(self.store.last_feature_settings(self.engine.model.weights_sha256))
 
+    def __reduce__(self) -> str:
+        raise UsageError(
+            "a Session cannot be sent to another process or copied: it holds a model, threads and a store; send its request, and "
+            "open a Session there"
+        )
+
     def classify(self, image: Classifiable) -> Answer:
         """Answer one image: a path, the bytes of a file, a PIL image, a media item, or an array of height × width × 3 (uint8).
 

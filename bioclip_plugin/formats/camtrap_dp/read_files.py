@@ -92,10 +92,11 @@ class MediaFiles:
         assert self._package.archive is not None  # find() gives members only where there is one
         if self._unpacked is None:
             self._unpacked = self._options.temporary.new()
-        name, folder = self._package.inside + member, self._unpacked
-        if not exists(folder / name):  # two rows may name one file
-            self._package.archive.extract(folder, [name])
-        return folder / name
+        name, folder, archive = self._package.inside + member, self._unpacked, self._package.archive
+        place = archive.place_of(folder, name)
+        if not exists(place):  # two rows may name one file
+            archive.extract(folder, [name], anywhere=True)
+        return place
 
 
 def media_metadata(values: Mapping[str, str], package: CamtrapPackage, deployments: Deployments) -> dict[str, Any]:

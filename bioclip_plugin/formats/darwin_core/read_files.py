@@ -129,8 +129,8 @@ class ArchiveFiles:
             tables = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*")}
             images = [name for name in self._archive.members if name.removeprefix(f"{self._top}/") not in tables]
             self._unpacked = self._options.temporary.new()
-            self._archive.extract(self._unpacked, images)
-        return uri_of(self._path / member), self._unpacked / member
+            self._archive.extract(self._unpacked, images, anywhere=True)
+        return uri_of(self._path / member), self._archive.place_of(self._unpacked, member)
 
 
 @contextmanager

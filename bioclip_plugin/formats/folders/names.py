@@ -6,6 +6,7 @@ import hashlib
 import re
 import unicodedata
 
+from bioclip_core.files.drives import DEVICES
 from bioclip_core.files.scratch import Scratch
 
 VERDICT_FOLDERS = {
@@ -15,7 +16,6 @@ VERDICT_FOLDERS = {
 """Folders of images without a taxon; no taxon has one of these names."""
 _LONGEST = 150  # bytes: a folder, a name and the user's own path together stay below the limits of Windows and Linux
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]')
-_DEVICES = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d|conin\$|conout\$)(?:\..*)?", re.IGNORECASE | re.DOTALL)
 
 
 def safe_name(text: str) -> str:
@@ -25,7 +25,7 @@ def safe_name(text: str) -> str:
     ('Aus bus_cus', '_con.jpg', 'Canis sp', 'unnamed')
     """
     name = _FORBIDDEN.sub("_", unicodedata.normalize("NFC", text)).strip().rstrip(". ")
-    name = f"_{name}" if name.startswith(".") or _DEVICES.fullmatch(name) else name
+    name = f"_{name}" if name.startswith(".") or DEVICES.fullmatch(name) else name
     stem, dot, suffix = name.rpartition(".")
     ending = f".{suffix}" if dot and stem and len(suffix.encode()) <= 10 else ""
     if len(name.encode()) > _LONGEST:

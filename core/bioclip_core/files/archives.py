@@ -8,9 +8,11 @@ import os
 import shutil
 import stat
 import struct
+import unicodedata
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal
 
@@ -18,7 +20,9 @@ from bioclip_core.errors import SourceError
 from bioclip_core.files import archive_tar
 from bioclip_core.files.archive_gate import DEFAULT_LIMITS, Entry, Limits, Member, checked_members
 from bioclip_core.files.archive_tar import TarReader
+from bioclip_core.files.drives import possible_on_windows
 from bioclip_core.files.regular import open_regular
+from bioclip_core.process import system
 
 _CHUNK = 1 << 20
 _SPECIAL = {stat.S_IFLNK: "a symbolic link", stat.S_IFCHR: "a device file", stat.S_IFBLK: "a device file",
@@ -75,8 +79,37 @@ class Archive(AbstractContextManager["Archive"]):
             raise SourceError(f"{self.path}: {name} cannot be read: {error}") from error
         return io.BufferedReader(content, buffer_size=1 << 16)
 
-    def extract(self, folder: Path, names: Iterable[str] | None = None) -> list[Path]:
+    def place_of(self, folder: Path, name: str) -> Path:
+        """Return the place of a member that is extracted ``anywhere``.
+
+        It has its own name, unless Windows refuses that, or a disk without letter case takes it for another member's.
+        """
+        parts = name.split("/")
+        if system.is_windows():
+            parts = [possible_on_windows(part) for part in parts]
+        if name in self._doubles:
+            parts.insert(0, f"~{self._doubles[name]}")
+        return folder.joinpath(*parts)
+
+    @cached_property
+    def _doubles(self) -> dict[str, int]:
+        """Numbers of members whose name differs from an earlier one only in letter case or Unicode form."""
+        seen: set[int] = set()
+        doubles: dict[str, int] = {}
+        for name in self.members:
+            key = hash(unicodedata.normalize("NFC", name).casefold())
+            if key in seen:
+                doubles[name] = len(doubles) + 2
+            seen.add(key)
+        return doubles
+
+    def extract(self, folder: Path, names: Iterable[str] | None = None, *, anywhere: bool = False) -> list[Path]:
         """Write members (by default all) into a folder and return their paths; existing files are never overwritten.
+
+        Args:
+            folder: the folder; made if need be.
+            names: the members.
+            anywhere: write each to :meth:`place_of`, instead of under its own name in any case.
 
         Raises:
             SourceError: as :meth:`open` does, if the disk has too little room, or if a file exists; the files written so far
@@ -93,15 +126,15 @@ class Archive(AbstractContextManager["Archive"]):
         written: list[Path] = []
         try:
             for name in wanted:
-                written.append(self._extract(name, folder))
+                target = self.place_of(folder, name) if anywhere else folder / name
+                written.append(self._extract(name, folder, target))
         except BaseException:
             for path in written:
                 path.unlink(missing_ok=True)
             raise
         return written
 
-    def _extract(self, name: str, folder: Path) -> Path:
-        target = folder / name
+    def _extract(self, name: str, folder: Path, target: Path) -> Path:
         with self.open(name) as source:
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,11 @@ from bioclip_core.process import system
 
 _LONG = re.compile(r"[\\/]{2}\?[\\/](UNC[\\/])?", re.IGNORECASE)
 _OF_WINDOWS = re.compile(r"[A-Za-z]:[/\\]|\\\\")
+DEVICES = re.compile(
+    r"(?:con|prn|aux|nul|com[\d¹²³]|lpt[\d¹²³]|conin\$|conout\$) *(?:\..*)?", re.IGNORECASE | re.DOTALL
+)
+"""Names of devices, which no file of Windows can have, with any suffix."""
+_IMPOSSIBLE = re.compile(r'[<>:"|?*\\\x00-\x1f]|[. ]\Z')
 _OF_DRIVE = re.compile(r"/?([A-Za-z])[:|](?=[/\\])")
 
 
@@ -45,6 +50,17 @@ def without_long_mark(name: str) -> str:
     if found is None:
         return name
     return ("\\\\" if found[1] else "") + name[found.end() :]
+
+
+def possible_on_windows(name: str) -> str:
+    """Return the name of one file or folder, with escapes for what Windows refuses or takes for something else.
+
+    >>> possible_on_windows("a:b.jpg"), possible_on_windows("aux.jpg"), possible_on_windows("x. "), possible_on_windows("é.jpg")
+    ('a%3Ab.jpg', '%61ux.jpg', 'x.%20', 'é.jpg')
+    """
+    if DEVICES.fullmatch(name):
+        return f"%{ord(name[0]):02X}{name[1:]}"
+    return _IMPOSSIBLE.sub(lambda found: f"%{ord(found[0]):02X}", name)
 
 
 def name_of_file_address(address: str) -> str:

@@ -6,17 +6,20 @@ import os
 import stat
 import tarfile
 import tracemalloc
+import unicodedata
 import zipfile
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from archive_samples import tarred, zipped
+from windows_disk import windows_disk
 
 from bioclip_core.errors import SourceError
 from bioclip_core.files.archive_gate import Limits
 from bioclip_core.files.archive_tar import FAULTS, TarReader
 from bioclip_core.files.archives import archive_kind, open_archive
+from bioclip_core.process import system
 
 
 def made(kind: str, path: Path, *members: tuple[str, bytes]) -> Path:
@@ -277,3 +280,36 @@ def test_a_time_that_no_clock_shows_does_not_stop_unpacking(tmp_path: Path, mtim
     with open_archive(path) as archive:
         assert [file.name for file in archive.extract(tmp_path / "out")] == ["a.jpg", "b.jpg"]
         assert {member.modified_s for member in archive.members.values()} == {0}
+
+
+def test_members_whose_names_are_one_on_a_disk_without_letter_case_stay_two_files(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as packed:
+        for name in ("cam/A.jpg", "cam/a.jpg", "cam/a\u0308.jpg", "cam/\u00e4.jpg"):
+            packed.writestr(name, name)
+    with open_archive(tmp_path / "p.zip") as archive, windows_disk(tmp_path):
+        archive.extract(tmp_path / "x", anywhere=True)
+        places = {name: archive.place_of(tmp_path / "x", name) for name in archive.members}
+    assert {name: place.read_text("utf-8") for name, place in places.items()} == {name: name for name in places}
+    assert len({unicodedata.normalize("NFC", str(place)).casefold() for place in places.values()}) == 4
+
+
+def test_members_with_names_that_windows_refuses_are_unpacked_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system, "is_windows", lambda: True)
+    names = [
+        "con/aux.jpg",
+        "NUL .txt",
+        "com\u00b9.jpg",
+        "a?b*.jpg",
+        "10:30.jpg",
+        "dots..",
+        "blank ",
+        "con.d/\u00e9.jpg",
+    ]
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as packed:
+        for name in names:
+            packed.writestr(name, name)
+    with open_archive(tmp_path / "p.zip") as archive, windows_disk(tmp_path):
+        archive.extract(tmp_path / "x", anywhere=True)
+        assert [archive.place_of(tmp_path / "x", name).read_text("utf-8") for name in names] == names
