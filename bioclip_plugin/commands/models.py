@@ -17,9 +17,11 @@ from bioclip_core.next_commands import command
 from bioclip_core.nouns import size_of
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
+from bioclip_plugin.commands.detectors import COLUMNS, detector_facts, detector_named, detector_rows, fetched_detector
 from bioclip_plugin.commands.options import device_option, filled, force_option, options_from, output_option
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines, print_table
 from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.detectors.trust import confirm_file
 from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
 
 
@@ -36,17 +38,23 @@ def models() -> None:
 @models.command("list")
 @click.pass_context
 def list_models(ctx: click.Context) -> None:
-    """List the names that --model takes, and show which models are on this machine. Needs no network.
+    """List the names that --model and --detector take, and show which are on this machine. Needs no network.
 
     \b
     bioclip-plugin models list
     """
-    console, entries = console_for(), plugins_of(ctx).models().values()
+    console, plugins = console_for(), plugins_of(ctx)
+    entries = plugins.models().values()
     rows = [(entry.name, _availability(entry), entry.licence, entry.source, entry.description) for entry in entries]
     print_table(console, ("model", "on this machine", "licence", "source", "description"), rows)
     console.print(
         f"The default is {DEFAULT_MODEL}. --model also takes hf-hub:ORG/NAME, local-dir:FOLDER and weight files."
     )
+    if detectors := detector_rows(plugins):
+        print_table(console, COLUMNS, detectors)
+        console.print(
+            "--detector speciesnet:WEIGHTS takes other weights: hf:ORG/NAME, kaggle:HANDLE, or a confirmed file."
+        )
 
 
 @models.command("info")
@@ -56,12 +64,16 @@ def list_models(ctx: click.Context) -> None:
 def info(ctx: click.Context, name: str, device: str) -> None:
     """Show a model's source, weights, preprocessing with the origin of each part, labels, licence, device and precision.
 
-    NAME is anything that --model takes. Needs no network.
+    NAME is anything that --model or --detector takes. Needs no network.
 
     \b
     bioclip-plugin models info demo
     """
-    console, entries = console_for(), plugins_of(ctx).models()
+    console, plugins = console_for(), plugins_of(ctx)
+    if (detector := detector_named(plugins, name)) is not None:
+        print_lines(console, *detector_facts(detector, name))
+        return
+    entries = plugins.models()
     entry = entries.get(name)
     if entry is not None:
         titles = ("description", "licence", "citation")
@@ -82,22 +94,50 @@ def info(ctx: click.Context, name: str, device: str) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.pass_context
 def fetch(ctx: click.Context, names: tuple[str, ...]) -> int:
-    """Fetch models and their label sets into this machine's cache, for work without network.
+    """Fetch models with their label sets, and detectors, into this machine's cache, for work without network.
+
+    The checkpoint of the detector speciesnet is a pickle, which can run any code when it is opened. Its sha256 is recorded,
+    and only a file with this sha256 is opened later. Its package yolov5 has a licence of its own (GPL-3.0).
 
     \b
     bioclip-plugin models fetch bioclip-2 hf-hub:imageomics/bioclip
+    bioclip-plugin models fetch speciesnet
     """
-    console, failed = console_for(), 0
+    console, plugins, failed = console_for(), plugins_of(ctx), 0
     for name in names:
         try:
             with log_lines(console):
-                print_lines(console, *_fetched(plugins_of(ctx), name))
+                detector = detector_named(plugins, name)
+                lines = _fetched(plugins, name) if detector is None else fetched_detector(detector, name)
+                print_lines(console, *lines)
         except BioclipError as error:
             failed += 1
             console_for(to_stderr=True).print(f"Error: {name}: {error}")
     if failed:
         return EXIT_COULD_NOT_RUN if failed == len(names) else EXIT_WITH_FAILURES
     return EXIT_DONE
+
+
+@models.command("trust")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--sha256", default="", help="Its sha256, as the publisher states it.", show_default="shown, not confirmed"
+)
+def trust(file: Path, sha256: str) -> None:
+    """Confirm a detector's checkpoint on this machine, so that --detector speciesnet:FILE opens it.
+
+    A checkpoint is a pickle, which can run any code when it is opened. Compare its sha256 with that of a source that you
+    trust. The confirmation is kept in this machine's cache, and holds for the content, not for the file's name.
+
+    \b
+    bioclip-plugin models trust md_v5a.0.1.pt
+    """
+    confirmed = confirm_file(file, sha256)
+    print_lines(
+        console_for(),
+        f"{file}: sha256 {confirmed} is confirmed",
+        f"Next: {command('classify', 'PATHS', detector=f'speciesnet:{file}')}",
+    )
 
 
 @models.command("export")

@@ -179,7 +179,7 @@ class _Kaggle:
                 return Path(kagglehub.model_download(self._handle, path=name))
         except Exception as error:  # its own errors, those of requests and of the operating system
             raise_if_of_host(error)
-            raise ModelUnavailable(f"{name} of {self._source} could not be fetched: {first_line(error)}") from None
+            raise _not_fetched(f"{name} of {self._source}", error) from None
 
 
 def _check_online(wanted: str) -> None:
@@ -188,6 +188,15 @@ def _check_online(wanted: str) -> None:
             f"{wanted} is not on this machine and HF_HUB_OFFLINE is set; fetch it where there is network, copy the file, and "
             f"confirm it here: {command('models trust', 'FILE', sha256='HASH')}"
         )
+
+
+def _not_fetched(wanted: str, error: Exception) -> ModelUnavailable:
+    is_network = type(error).__name__ in ("ConnectionError", "ConnectTimeout", "ProxyError")  # with half a page of text
+    reason = "no connection" if is_network else first_line(error)
+    return ModelUnavailable(
+        f"{wanted} could not be fetched ({reason}); check the network, or get the checkpoint elsewhere and confirm it: "
+        f"{command('models trust', 'FILE', sha256='HASH')}"
+    )
 
 
 def _is_address(text: str) -> bool:
@@ -213,7 +222,7 @@ def _download(address: str, draft: Path) -> tuple[str, int]:
             made = _written(lambda: next(chunks, b""), draft, address)
             announced = answer.headers.get("Content-Length", "")
     except requests.RequestException as error:
-        raise ModelUnavailable(f"{address} could not be fetched: {first_line(error)}") from None
+        raise _not_fetched(address, error) from None
     if announced.isdigit() and "Content-Encoding" not in answer.headers and int(announced) != made[1]:
         raise ModelUnavailable(f"{address} gave {made[1]:,} bytes of {int(announced):,}; give the command again")
     return made

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioclip_core.errors import BioclipError, ModelUnavailable, UnknownModel, UnsafeWeights, UsageError
+from bioclip_core.errors import BioclipError, ModelError, ModelUnavailable, UnknownModel, UnsafeWeights, UsageError
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.next_commands import command
 from bioclip_plugin.detectors.hub import INFO, fetch_from, fetched_from, file_in_folder, folder_of, is_published
@@ -40,6 +40,7 @@ class SpeciesNetDetector:
         self._model: YoloModel | None = None
         self._stated = ""
         self._opened = ""
+        self._failure: tuple[str, ModelError] | None = None
 
     def with_weights(self, weights: str) -> SpeciesNetDetector:
         """Return the detector with the weights of a published model, of a file or of a folder."""
@@ -88,8 +89,14 @@ class SpeciesNetDetector:
         from bioclip_plugin.detectors.yolov5_model import YoloModel
 
         sha256 = self._stated or str(self.identity()["weights_sha256"])
+        if self._failure is not None and self._failure[0] == sha256:  # not read again for each image
+            raise self._failure[1]
         path, _ = self._checkpoint()
-        model = YoloModel(read_confirmed(path, sha256), path.name)
+        try:
+            model = YoloModel(read_confirmed(path, sha256), path.name)
+        except ModelError as error:
+            self._failure = sha256, error
+            raise
         self._opened = sha256
         return model
 

@@ -11,7 +11,7 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bioclip_core.errors import ModelUnavailable, UnsafeWeights, UsageError
+from bioclip_core.errors import DataError, ModelUnavailable, UnsafeWeights, UsageError
 from bioclip_core.files.present import is_file
 from bioclip_core.files.whole import write_whole
 from bioclip_core.identity import LFS_REMEDY, file_sha256, is_lfs_pointer, read_cache, user_cache
@@ -77,7 +77,8 @@ def confirm_file(path: Path, sha256: str) -> str:
         sha256: the sha256 that its publisher names; empty to be told the file's.
 
     Raises:
-        UsageError: without ``sha256``, for text that is not one, or for that of another file.
+        UsageError: without ``sha256``, or for text that is not one.
+        DataError: for the sha256 of another file.
         ModelUnavailable: for a file that cannot be read.
     """
     wanted = sha256.strip().lower().removeprefix("sha256:")
@@ -90,7 +91,7 @@ def confirm_file(path: Path, sha256: str) -> str:
             f"confirm it with: {command('models trust', path, sha256=found)}"
         )
     if wanted != found:
-        raise UsageError(
+        raise DataError(
             f"{path} has the sha256 {found}, not {wanted} as given: it is another file, or damaged; nothing was confirmed"
         )
     confirm(found, path.name, "confirmed")

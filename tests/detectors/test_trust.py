@@ -12,10 +12,18 @@ from typing import Any
 
 import pytest
 from checkpoints import checkpoint_bytes, code_bytes, picture, saved, sha256
-from click.testing import CliRunner, Result
+from command_samples import Bioclip
 
-from bioclip_core.errors import BioclipError, ModelError, ModelUnavailable, UnknownModel, UnsafeWeights, UsageError
-from bioclip_plugin import cli, create_plugin_manager
+from bioclip_core.errors import (
+    BioclipError,
+    DataError,
+    ModelError,
+    ModelUnavailable,
+    UnknownModel,
+    UnsafeWeights,
+    UsageError,
+)
+from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.detectors import package
 from bioclip_plugin.detectors.speciesnet import SpeciesNetDetector
 from bioclip_plugin.detectors.trust import confirm, confirm_file, is_confirmed
@@ -24,11 +32,6 @@ from bioclip_plugin.detectors.yolov5_model import YoloModel
 
 def of(path: Path) -> SpeciesNetDetector:
     return SpeciesNetDetector(str(path))
-
-
-def invoke(*arguments: str) -> Result:
-    pm = create_plugin_manager()
-    return CliRunner().invoke(cli.command_line(pm), list(arguments), obj=pm, catch_exceptions=False)
 
 
 def test_a_checkpoint_that_nobody_confirmed_is_refused_before_any_work_and_not_opened(tmp_path: Path) -> None:
@@ -103,7 +106,7 @@ def test_confirming_needs_the_sha256_of_the_file(checkpoint: Path) -> None:
     found = sha256(checkpoint.read_bytes())
     with pytest.raises(UsageError, match=f"Its sha256 is {found}.*models trust .* --sha256 {found}"):
         confirm_file(checkpoint, "")
-    with pytest.raises(UsageError, match=f"has the sha256 {found}, not {'0' * 64} as given.*nothing was confirmed"):
+    with pytest.raises(DataError, match=f"has the sha256 {found}, not {'0' * 64} as given.*nothing was confirmed"):
         confirm_file(checkpoint, "0" * 64)
     with pytest.raises(UsageError, match="is not a sha256"):
         confirm_file(checkpoint, found[:-1])
@@ -187,7 +190,7 @@ def test_objects_of_other_systems_in_the_record_of_the_training_do_not_matter(tm
 
 
 def test_without_the_packages_the_error_says_how_to_install_them(
-    monkeypatch: pytest.MonkeyPatch, confirmed: Path
+    monkeypatch: pytest.MonkeyPatch, confirmed: Path, bioclip: Bioclip
 ) -> None:
     monkeypatch.setattr(package, "find_spec", lambda name: None if name == "yolov5" else object())
     for detector in (of(confirmed), SpeciesNetDetector()):
@@ -197,7 +200,7 @@ def test_without_the_packages_the_error_says_how_to_install_them(
             detector.identity()
     assert SpeciesNetDetector().missing() == "pip install 'bioclip-plugin[detector]'"
     assert SpeciesNetDetector().version == "not fetched"
-    assert "speciesnet (needs pip install 'bioclip-plugin[detector]')" in invoke("plugins").output
+    assert "speciesnet (needs pip install 'bioclip-plugin[detector]')" in bioclip("plugins").out
 
 
 def test_the_constants_are_those_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
