@@ -4,6 +4,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# An environment that is there keeps its Python, so another one that is asked for is not ignored in silence.
+SHORT := -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
+ifneq ($(filter command environment,$(origin PYTHON)),)
+ifneq ($(filter-out clean help,$(MAKECMDGOALS)),)
+THERE := $(shell $(BIN)/python $(SHORT))
+ASKED := $(shell $(PYTHON) $(SHORT))
+ifneq ($(and $(THERE),$(filter-out $(THERE),$(ASKED))),)
+$(error $(VENV) has Python $(THERE), and $(PYTHON) is Python $(ASKED): make clean first, or add VENV=.venv-$(ASKED))
+endif
+endif
+endif
+
 # What cannot run here is left out by name and shown as deselected, not skipped in silence.
 BROWSER := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name))))
 LEFT_OUT := $(strip $(if $(BIOCLIP_DATA),,shared_data) $(if $(BROWSER),,browser))
