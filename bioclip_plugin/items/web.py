@@ -10,6 +10,8 @@ from bioclip_plugin.items.media import MediaItem
 
 FETCH_STAGE = "fetch"
 """The stage of failures of images on the web."""
+FETCHED_AS = "fetched_as"
+"""Name in an item's metadata of the address of a IIIF service that gave the image, in the size that was asked for."""
 ON_THE_WEB = "images are on the web, and are fetched only with --fetch FOLDER"
 """Text of the finding about images that a command does not fetch."""
 
@@ -42,10 +44,10 @@ def not_fetched(address: str) -> str:
     """Return the advice on an address that is not fetched, as a clause of a message.
 
     >>> not_fetched("https://example.org/a.jpg"), not_fetched("s3://bucket/a.jpg")
-    ('--fetch FOLDER fetches it', 'addresses that begin with s3:// are not fetched')
+    ('classify --fetch FOLDER fetches it', 'addresses that begin with s3:// are not fetched')
     """
     scheme = other_scheme(address)
-    return f"addresses that begin with {scheme}:// are not fetched" if scheme else "--fetch FOLDER fetches it"
+    return f"addresses that begin with {scheme}:// are not fetched" if scheme else "classify --fetch FOLDER fetches it"
 
 
 def is_remote(item: MediaItem) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from bioclip_core.cells import column_name
 from bioclip_core.errors import DataError
 from bioclip_core.files.moved import MovedNames
+from bioclip_core.files.present import exists
 from bioclip_core.findings import Findings
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.source import ListingOptions
@@ -17,6 +18,7 @@ from bioclip_plugin.items.categories import is_named
 from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.finding_deployments import Deployments
 from bioclip_plugin.items.media import MediaItem, Region, path_of
+from bioclip_plugin.items.web import is_web_address
 from bioclip_plugin.reviews.pairing import reviews_of_events
 from bioclip_plugin.store import Review, Store
 from bioclip_plugin.store.records import MediaName
@@ -27,6 +29,7 @@ from bioclip_training.catalog.sources import SkippedRow
 
 _NO_TABLE = "tables of deployments of a run cannot be used, so the deployments in them are unknown"
 _SEVERAL = "several taxa at once"
+_ON_THE_WEB = "the image is on the web; a catalog needs files: download it, and name its folder with --replace-prefix"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,8 @@ def _item(
     place: _Place,
 ) -> LabelledItem | SkippedRow:
     uri, frame = image
+    if is_web_address(uri) and not exists(place.path_of(uri)):
+        return SkippedRow(uri, place.source, "no image", _ON_THE_WEB)
     corners = None if box is None else (box.x, box.y, box.w, box.h)
     path, content = place.path_of(uri), place.contents.get(image, "")
     # Further facts of the review (individualID, eventID, count …) may group images. Names in the catalogue or in the camera's

@@ -16,6 +16,7 @@ from bioclip_core.images.unexpected import contained
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.hookspecs import hookimpl
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of
+from bioclip_plugin.items.web import is_remote
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,9 +29,10 @@ class BuiltInMedia:
 
     @hookimpl(trylast=True)
     def expand_media(self, item: MediaItem, options: ListingOptions) -> Iterable[MediaItem | Unlisted] | None:
-        # An item with boxes or a frame number is one image already.
+        # An item with boxes or a frame number is one image already, and one on the web has no file yet.
         if (
-            item.data is not None
+            is_remote(item)
+            or item.data is not None
             or item.image is not None
             or item.detected
             or item.regions

@@ -22,7 +22,9 @@ from bioclip_core.images.thumbnails import encoded, without_padding
 from bioclip_core.images.unexpected import unexpected
 from bioclip_core.preprocessing import preprocessing_of
 from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.fetching.kept import KeptImages
 from bioclip_plugin.items.media import MediaItem, path_of, uri_of
+from bioclip_plugin.items.web import FETCHED_AS, address_of, is_web_address
 from bioclip_plugin.report.people import People
 from bioclip_plugin.running.reading import bytes_of
 
@@ -71,6 +73,7 @@ class Illustrator:
         plugins: BioclipPluginManager | None = None,
         base_folders: Sequence[Path] = (Path(),),
         moved: MovedNames | None = None,
+        kept: KeptImages | None = None,
     ) -> None:
         """Make thumbnails whose longer side has ``size`` pixels.
 
@@ -78,9 +81,10 @@ class Illustrator:
             plugins: their ``open_media`` opens files that are not photos: raw files, frames of films.
             base_folders: folders where relative names may begin, in the order in which they are tried.
             moved: new beginnings of file names; None: all files are where they were.
+            kept: the folder of images that were on the web.
         """
         self._size, self._plugins, self._bases = size, plugins, base_folders
-        self._moved = moved
+        self._moved, self._kept = moved, kept
         self._suffixes = plugins.media_suffixes() if plugins else frozenset()
 
     def draw(self, item: MediaItem, boxes: Sequence[Box | None], people: People) -> Thumbnails:
@@ -97,6 +101,8 @@ class Illustrator:
         """Return the file's bytes, or the picture that a plugin made of it."""
         if new := self._moved and self._moved.new_name(item.uri):
             item = replace(item, uri=new, path=None)
+        elif is_web_address(item.uri):
+            item = replace(item, path=self._kept_path_of(item))
         path = self._path_of(item)
         if self._plugins is not None and path.suffix.lower() in self._suffixes:
             if not exists(path):
@@ -106,6 +112,21 @@ class Illustrator:
                 return picture
         # Without a path the uri is used, which may name a member of a shard.
         return bytes_of(replace(item, uri=uri_of(path), path=path if item.path else None))
+
+    def _kept_path_of(self, item: MediaItem) -> Path:
+        """Return the file of an image that was on the web.
+
+        Raises:
+            ImageError: if it is not in the folder.
+        """
+        for address in (item.metadata.get(FETCHED_AS), address_of(item.uri)):
+            if (
+                self._kept is not None
+                and isinstance(address, str)
+                and (path := self._kept.path_of(address)) is not None
+            ):
+                return path
+        raise ImageError("the image is on the web, and not in the folder of fetched images (any more)", stage="read")
 
     def _path_of(self, item: MediaItem) -> Path:
         """Return the item's file in the first folder that has it, else where it was expected first."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from bioclip_core.errors import DataError
 from bioclip_core.files.moved import MovedNames
 from bioclip_core.files.present import exists
 from bioclip_core.files.whole import whole_file
 from bioclip_core.process.threads import Job, Workers
 from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.fetching.kept import KeptImages
 from bioclip_plugin.items.media import path_of
 from bioclip_plugin.report.gathering import Gathered, Sheet, gather
 from bioclip_plugin.report.names import CommonNames
@@ -71,7 +74,7 @@ def write_report(
         written = Written(gathered)
         bases = (options.base_folder,) if options.base_folder else RunPlaces(run, store.shown_address).folders
         moved = MovedNames(options.prefixes, options.base_folder or Path())
-        artist = Illustrator(options.size_for(len(gathered.sheets)), plugins, bases, moved)
+        artist = Illustrator(options.size_for(len(gathered.sheets)), plugins, bases, moved, _kept(run, bases))
         models = plugins.models() if plugins else {}
         with draft.open("w", encoding="utf-8", newline="\n") as file:
             file.write(page_before_thumbnails(gathered, names, models, options))
@@ -83,6 +86,15 @@ def write_report(
         written.size = draft.stat().st_size
     written.missing_in = _gone(written, bases) if moved.new_name(written.first_missing) is None else ""
     return written
+
+
+def _kept(run: Run, bases: Sequence[Path]) -> KeptImages | None:
+    """Return the folder into which the run's images on the web were fetched; None without one."""
+    folder = run.settings.get("fetch")
+    for base in bases if isinstance(folder, str) else ():
+        with suppress(DataError):
+            return KeptImages(base / str(folder))
+    return None
 
 
 def _drawn(sheets: list[Sheet], artist: Illustrator, threads: int) -> Iterator[Thumbnails]:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 from bioclip_core.errors import BioclipError
 from bioclip_core.findings import Findings
 from bioclip_core.process.forks import renew_after_fork
+from bioclip_core.process.quiet import quiet
 from bioclip_core.process.threads import WorkersClosed
 from bioclip_plugin.fetching.errors import FetchError
 from bioclip_plugin.fetching.iiif import Need, Outcome, Services, Steps, service_of, steps_of
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.licences import licence_of
 from bioclip_plugin.items.media import MediaItem
-from bioclip_plugin.items.web import FETCH_STAGE, ON_THE_WEB, address_of, host_of, is_remote
+from bioclip_plugin.items.web import FETCH_STAGE, FETCHED_AS, ON_THE_WEB, address_of, host_of, is_remote
 from bioclip_plugin.running.tasks import Task
 from bioclip_plugin.running.web_options import WebOptions
 
@@ -28,13 +29,12 @@ if TYPE_CHECKING:
 
 AHEAD = 512
 """Items that may wait behind an image that is being fetched: files on the disk, so that no pixels are held."""
-FETCHED_AS = "fetched_as"
-"""Name in an item's metadata of the address of a IIIF service that gave the image, in the size that was asked for."""
 _LOOK_EVERY_S = 0.1  # seconds between looks at images whose next address depends on the answer to the first
 _EACH_SIDE = 2  # pixels of the image per pixel of the model's input
 
 NOT_FETCHED = "the image is on the web, and nothing is fetched without --fetch FOLDER"
 """Reason of the failure of an image that is on the web, without a folder to fetch it into."""
+_FURTHER_PAGES = "TIFF files on the web have several pages, of which the first is classified"
 _VIDEO = "videos on the web are not fetched; download it, and give its path in the place of its address"
 _VIDEOS = frozenset(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .asf .mts .m2ts .3gp .3g2 .flv .ogv".split())
 
@@ -53,7 +53,8 @@ class Fetching:
             findings: counts images that are not fetched, and what is wrong with the folder.
         """
         self._options = options or WebOptions()
-        self._findings = findings if findings is not None else Findings()
+        self._own_findings = Findings()
+        self._findings = findings if findings is not None else self._own_findings
         self._services = Services()
         self._fetcher: Fetcher | None = None
         self._lock = threading.Lock()
@@ -94,13 +95,17 @@ class Fetching:
         """
         fetcher = self.fetcher()
         if fetcher is None:
-            (self._findings if findings is None else findings).add(ON_THE_WEB, item.uri)
+            self.find(ON_THE_WEB, item.uri, findings)
             raise FetchError(NOT_FETCHED)
         address = address_of(item.uri)
         path = address.partition("?")[0].lower()
         if path[path.rfind(".") :] in _VIDEOS:
             raise FetchError(_VIDEO)
         return _Wanted(fetcher, steps_of(address, need, self._services, fetcher.cached), licence_of(item))
+
+    def find(self, text: str, example: str, findings: Findings | None) -> None:
+        """Count a finding, in the collection of a stream if it has one."""
+        (self._findings if findings is None else findings).add(text, example)
 
     def note(self) -> str:
         """Return the state for a progress line: images fetched so far, and the host that is waited for."""
@@ -110,7 +115,11 @@ class Fetching:
         return ", ".join(filter(None, (f"{fetcher.totals.fetched} fetched", fetcher.waiting_for())))
 
     def lines(self) -> Iterator[str]:
-        """Yield the totals in words, with the reasons of failures by host; nothing if no image was on the web."""
+        """Yield the totals in words, with the reasons of failures by host, and what is wrong with the folder.
+
+        Nothing is yielded if no image was on the web.
+        """
+        yield from self._own_findings.lines()
         if self._fetcher is not None:
             yield from self._fetcher.totals.lines()
 
@@ -247,14 +256,15 @@ class FetchStage:
         self._queue.popleft()
         return task
 
-    @staticmethod
-    def _take(task: Task, wanted: _Wanted) -> None:
+    def _take(self, task: Task, wanted: _Wanted) -> None:
         try:
             fetched, address = wanted.result()
         except FetchError as error:
             task.failure = Failure(FETCH_STAGE, _reason(error, host_of(task.item.uri)))
         else:
             task.item = _with_file(task.item, fetched.path, address)
+            if fetched.path.suffix == ".tif" and not task.item.frame and _has_pages(fetched.path):
+                self._fetching.find(_FURTHER_PAGES, task.item.uri, self._findings)
 
     def close(self) -> None:
         """Let go the images that nobody waits for any more."""
@@ -270,6 +280,17 @@ def _with_file(item: MediaItem, path: Path, address: str) -> MediaItem:
     if service_of(address_of(item.uri)) is not None:
         metadata = MappingProxyType({**metadata, FETCHED_AS: address})
     return replace(item, path=path, metadata=metadata)
+
+
+def _has_pages(path: Path) -> bool:
+    """Return True for a TIFF of several pages; False for one that cannot be opened, which reading it reports."""
+    from PIL import Image
+
+    try:
+        with quiet(), Image.open(path) as image:
+            return bool(getattr(image, "n_frames", 1) > 1)
+    except Exception:
+        return False
 
 
 def _reason(error: FetchError, host: str) -> str:

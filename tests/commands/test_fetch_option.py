@@ -2,11 +2,50 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from command_samples import Bioclip
+from image_server import ImageServer, image, status
+from PIL import Image
 
 from bioclip_plugin.items.web import ON_THE_WEB
+
+FETCH = (
+    "--fetch",
+    "images",
+    "--fetch-private",
+    "--fetch-rate",
+    1000,
+    "--fetch-contact",
+    "me@museum.example",
+    "--fetch-tries",
+    1,
+)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageServer]:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with ImageServer() as server:
+        for colour in ("red", "green", "blue"):
+            stream = io.BytesIO()
+            Image.new("RGB", (20, 10), {"green": "lime"}.get(colour, colour)).save(stream, "PNG")
+            server.add(f"/{colour}.png", stream.getvalue())
+        yield server
+
+
+def rows_of(path: str) -> list[dict[str, str]]:
+    with Path(path).open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def table(path: Path, *rows: str) -> str:
@@ -18,7 +57,7 @@ def test_a_catalog_says_what_to_do_with_addresses(bioclip: Bioclip) -> None:
     Path("t.csv").write_text("image,scientificName\nhttps://example.org/a.jpg,Quercus robur\n")
     outcome = bioclip("catalog", "build", "t.csv", "--output", "c.parquet")
     assert outcome.code == 1
-    assert "--fetch FOLDER fetches it, or download it into" in outcome.out + outcome.err
+    assert "classify --fetch FOLDER fetches it, or download it into" in outcome.out + outcome.err
 
 
 def test_without_a_folder_addresses_fail_with_a_count_and_the_first_example(bioclip: Bioclip, labels: str) -> None:
@@ -28,3 +67,127 @@ def test_without_a_folder_addresses_fail_with_a_count_and_the_first_example(bioc
     said = outcome.out + outcome.err
     assert f"{ON_THE_WEB}: 5 (the first: https://example.org/0.jpg)" in said
     assert "5 x fetch: the image is on the web, and nothing is fetched without --fetch FOLDER" in said
+
+
+def test_a_table_of_addresses_is_fetched_answered_and_exported_as_it_came(
+    bioclip: Bioclip, labels: str, server: ImageServer
+) -> None:
+    red, blue = server.url("/red.png"), server.url("/blue.png")
+    given = table(
+        Path("t.csv"), f"{red},1,BE", f"{blue},2,FR", f"{red},3,NL", f"{red},1,BE", f"{server.url('/gone.png')},4,BE"
+    )
+    classify = ("classify", given, "--model", "fake", "--labels", labels, "--store", "r.db", *FETCH)
+    outcome = bioclip(*classify)
+    said = outcome.out + outcome.err
+    assert outcome.code == 3, said
+    assert "Images by address: 2 fetched" in said
+    assert f"1 x fetch: HTTP 404 Not Found from 127.0.0.1:{server.port}" in said
+    assert "rows name an address of an earlier row, with other values" in said
+    assert bioclip("export", "--store", "r.db", "--format", "csv", "--output", "out.csv").code == 0
+    found = [
+        (row["uri"], row["country"], row["scientific_name"], row["status"])
+        for row in rows_of("out.csv")
+        if row["failure_stage"] != "list"
+    ]
+    assert found == [
+        (red, "BE", "Red fictus", "done"), (blue, "FR", "Blue pictus", "done"), (f"{red}#row=3", "NL", "Red fictus", "done"),
+        (server.url("/gone.png"), "BE", "", "failed"),
+    ]  # fmt: skip
+    assert server.counts() == {"/red.png": 1, "/blue.png": 1, "/gone.png": 1}
+    assert bioclip("runs", "verify", "--store", "r.db").code == 0
+    assert bioclip("report", "--store", "r.db", "--output", "report.html").code == 0
+    page = Path("report.html").read_text("utf-8")
+    assert page.count('"i":[') == 3
+    shutil.rmtree("images")
+    assert bioclip("report", "--store", "r.db", "--output", "without.html").code == 0
+    assert "not in the folder of fetched images" in Path("without.html").read_text("utf-8")
+    again = bioclip(
+        "classify", "out.csv", "--model", "fake", "--labels", labels, "--store", "r.db", *FETCH
+    )  # names of the export
+    assert server.counts()["/red.png"] == 1, again.out + again.err
+
+
+def test_a_camtrap_dp_package_on_the_web_keeps_its_file_paths_and_notes_the_licence_of_its_media(
+    bioclip: Bioclip, labels: str, server: ImageServer
+) -> None:
+    folder = Path("package")
+    folder.mkdir()
+    licences = [{"name": "CC0-1.0", "scope": "data"}, {"name": "CC-BY-NC-4.0", "scope": "media"}]
+    tables = {
+        "deployments": "deploymentID,latitude,longitude,deploymentStart,deploymentEnd\n"
+        "d1,50.5,4.5,2024-01-01T00:00:00Z,2024-02-01T00:00:00Z\n",
+        "media": "mediaID,deploymentID,captureMethod,timestamp,filePath,filePublic,fileName,fileMediatype\n"
+        + "".join(f"m{n},d1,activityDetection,2024-01-0{n + 1}T00:00:00Z,{server.url(f'/{c}.png')},true,{c}.png,image/png\n"
+                  for n, c in enumerate(("red", "green"))),
+        "observations": "observationID,deploymentID,mediaID,eventID,eventStart,eventEnd,observationLevel,observationType\n",
+    }  # fmt: skip
+    for name, text in tables.items():
+        (folder / f"{name}.csv").write_text(text)
+    (folder / "datapackage.json").write_text(json.dumps({
+        "name": "p", "id": "p", "licenses": licences,
+        "profile": "https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0.1/camtrap-dp-profile.json",
+        "resources": [{"name": name, "path": f"{name}.csv", "profile": "tabular-data-resource"} for name in tables],
+    }))  # fmt: skip
+    outcome = bioclip("classify", "package", "--model", "fake", "--labels", labels, "--store", "r.db", *FETCH)
+    assert outcome.code == 0, outcome.out + outcome.err
+    (record, *_) = [json.loads(path.read_text()) for path in Path("images/manifest").rglob("*.json")]
+    assert record["licence"] == "CC-BY-NC-4.0"
+    exported = bioclip(
+        "export",
+        "--store",
+        "r.db",
+        "--format",
+        "camtrap-dp",
+        "--output",
+        "out.zip",
+        "--contributor",
+        "Me <me@museum.example>",
+    )
+    if exported.code == 0:
+        with zipfile.ZipFile("out.zip") as file:
+            media = list(csv.DictReader(io.StringIO(file.read("media.csv").decode())))
+        assert [row["filePath"] for row in media] == [server.url("/red.png"), server.url("/green.png")]
+    assert exported.code == 0, exported.out + exported.err
+
+
+def test_a_host_that_was_away_is_asked_again_by_the_same_command(
+    bioclip: Bioclip, labels: str, server: ImageServer
+) -> None:
+    addresses = [server.url(f"/{colour}.png") for colour in ("red", "green", "blue")]
+    given = table(Path("t.csv"), *(f"{address},{n},BE" for n, address in enumerate(addresses)))
+    classify = ("classify", given, "--model", "fake", "--labels", labels, "--store", "r.db", *FETCH)
+    server.stop()
+    assert bioclip(*classify).code == 3
+    server.start()
+    outcome = bioclip(*classify)
+    assert outcome.code == 0, outcome.out + outcome.err
+    assert sorted(server.counts().values()) == [1, 1, 1]
+
+
+def test_files_that_were_downloaded_are_used_with_the_beginning_of_their_addresses_replaced(
+    bioclip: Bioclip, labels: str, photos: Path
+) -> None:
+    given = table(Path("t.csv"), "https://example.org/media/red.png,1,BE")
+    outcome = bioclip("classify", given, "--model", "fake", "--labels", labels, "--store", "r.db",
+                      "--replace-prefix", f"https://example.org/media/={photos}")  # fmt: skip
+    assert outcome.code == 0, outcome.out + outcome.err
+
+
+def test_embed_fetches_too(bioclip: Bioclip, server: ImageServer) -> None:
+    given = table(Path("t.csv"), f"{server.url('/red.png')},1,BE", f"{server.add('/no.png', status(410))},2,BE")
+    outcome = bioclip("embed", given, "--model", "fake", "--output", "f.parquet", *FETCH)
+    assert outcome.code == 3
+    assert "HTTP 410 Gone from 127.0.0.1" in outcome.out + outcome.err
+    assert "Images by address: 1 fetched" in outcome.out + outcome.err
+
+
+def test_a_tiff_of_several_pages_is_classified_by_its_first_and_counted(
+    bioclip: Bioclip, labels: str, server: ImageServer
+) -> None:
+    stream = io.BytesIO()
+    pages = [Image.new("RGB", (20, 10), colour) for colour in ("red", "blue")]
+    pages[0].save(stream, "TIFF", save_all=True, append_images=pages[1:])
+    given = table(Path("t.csv"), f"{server.add('/a.tif', image(stream.getvalue()))},1,BE")
+    outcome = bioclip("classify", given, "--model", "fake", "--labels", labels, "--store", "r.db", *FETCH)
+    assert outcome.code == 0, outcome.out + outcome.err
+    assert "TIFF files on the web have several pages, of which the first is classified: 1" in outcome.out + outcome.err

@@ -60,7 +60,7 @@ def test_addresses_that_are_neither_http_nor_https_are_refused_with_their_scheme
 def test_a_source_alone_refuses_an_address_with_the_option_that_fetches_it(tmp_path: Path) -> None:
     (entry,) = TableSource().items(table(tmp_path / "t.csv", "https://example.org/a.jpg,1,BE"))
     assert isinstance(entry, Unlisted)
-    assert "--fetch FOLDER fetches it, or download it into" in entry.reason
+    assert "classify --fetch FOLDER fetches it, or download it into" in entry.reason
 
 
 def test_a_host_hears_in_one_line_that_an_address_is_not_fetched() -> None:

@@ -13,6 +13,7 @@ from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.camtrap_dp.package import CamtrapPackage
 from bioclip_plugin.formats.camtrap_dp.schema import BOX, TABLES
 from bioclip_plugin.formats.shared.paths import located
+from bioclip_plugin.items.licences import PACKAGE_LICENCE
 from bioclip_plugin.items.media import Region, Unlisted, uri_of
 from bioclip_plugin.items.web import is_web_address
 
@@ -105,8 +106,17 @@ def media_metadata(values: Mapping[str, str], package: CamtrapPackage, deploymen
     return {
         MEDIA_KEY: dict(values),
         DEPLOYMENT_KEY: dict(deployments.get(values.get("deploymentID", ""), {})),
-        PACKAGE_KEY: {key: str(value) for key, value in described if value},
+        PACKAGE_KEY: {key: str(value) for key, value in described if value} | _media_licence(package),
     }
+
+
+def _media_licence(package: CamtrapPackage) -> dict[str, str]:
+    """Return the licence of a package's media, by its name or else its address; nothing without one."""
+    listed = package.descriptor.get("licenses")
+    for one in listed if isinstance(listed, list) else ():
+        if isinstance(one, dict) and one.get("scope") == "media" and (text := one.get("name") or one.get("path")):
+            return {PACKAGE_LICENCE: str(text)}
+    return {}
 
 
 def region_of(values: Mapping[str, str]) -> Region | None:

@@ -177,11 +177,11 @@ def located_cell(cell: str, folder: Path, options: ListingOptions) -> tuple[str,
     The beginning of the name is replaced first, as ``options.replace_prefix`` asks. The file may have the same name in another
     Unicode form, without blanks around it, in Latin-1, or with other slashes; the uri is then that file's.
     """
-    scheme = urlsplit(cell).scheme if "://" in cell else ""
+    scheme = _scheme_of(cell)
     written_name = name_of_file_address(cell) if scheme == "file" else cell
-    if len(scheme) > 1 and scheme != "file":  # one letter is a drive
-        return cell, None
     moved = moved_name(written_name, folder, options)
+    if moved is None and len(scheme) > 1 and scheme != "file":  # one letter is a drive
+        return cell, None
     if scheme == "file" and moved is None and not is_from_windows(written_name):
         return cell, Path(written_name)
     name, folder = moved or (written_name, folder)
@@ -192,6 +192,16 @@ def located_cell(cell: str, folder: Path, options: ListingOptions) -> tuple[str,
     if is_from_windows(name) and not exists(path):
         return uri_of(name), Path(name)
     return uri_of(written), path
+
+
+def _scheme_of(cell: str) -> str:
+    """Return the scheme of an address; empty for the name of a file."""
+    if is_web_address(cell) or "://" not in cell:
+        return "https" if is_web_address(cell) else ""
+    try:
+        return urlsplit(cell).scheme
+    except ValueError:  # [ in the wrong place
+        return ""
 
 
 def location_of(row: Row, folder: Path, options: ListingOptions) -> tuple[str, Path | None]:

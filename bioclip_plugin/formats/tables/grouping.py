@@ -20,6 +20,7 @@ from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.stated_values import StatedValues
 from bioclip_plugin.formats.shared.table_rows import Row, items_of, located_cell, location_of, skipped_row
 from bioclip_plugin.items.media import MediaItem, Unlisted
+from bioclip_plugin.items.web import is_web_address, shared_uri
 
 _REMEMBERED_ROWS = 20_000  # first rows whose values are kept, to say what differs in a later row
 _SHOWN_VALUES = 5
@@ -30,6 +31,7 @@ _FILE = re.compile(r"\S.*\.[A-Za-z][A-Za-z0-9]{1,4}")
 _DOTS = re.compile(r"(?:^|[/\\])\.{1,2}[/\\]|//")
 
 SEVERAL = "cells name several images; each of them is an item with the values of its row"
+SHARED = "rows name an address of an earlier row, with other values; each row has an answer of its own, under the address with its number"
 OTHER_VALUES = "rows add a box to an image, and other values than its first row, whose values count"
 
 
@@ -113,7 +115,9 @@ class ImageRows:
             earlier = known or _First(first.row.number, _digest(_rest(first.row)), _rest(first.row))
             has_box = any(row.values.get(column) is not None for column in row.columns.box)
             same = _digest(_rest(row)) == earlier.digest
-            if has_box and known is None:
+            if not has_box and not same and named.path is None and row.data is None and is_web_address(named.uri):
+                yield from self._of_another_specimen(named, earlier)
+            elif has_box and known is None:
                 regions.append(row)
                 if not same:
                     self._find(OTHER_VALUES, row, earlier)
@@ -130,6 +134,15 @@ class ImageRows:
                 )
         if regions:
             yield from items_of(regions, self.folder, self.table, self.options, self.values, (first.uri, first.path))
+
+    def _of_another_specimen(self, named: _Named, earlier: _First) -> Iterator[MediaItem | Unlisted]:
+        """Yield the item of a row that names an address as an earlier row does, with other values.
+
+        It is asked for once, and has the place and time of each row: the row is in the fragment, which no server sees.
+        """
+        self._find(SHARED, named.row, earlier)
+        uri = shared_uri(named.uri, "row", str(named.row.number))
+        yield from items_of([named.row], self.folder, self.table, self.options, self.values, (uri, None))
 
     def _find(self, text: str, row: Row, earlier: _First) -> None:
         self.options.findings.add(
