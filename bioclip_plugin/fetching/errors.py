@@ -18,6 +18,10 @@ class AddressError(FetchError):
     """An address that is refused before anything is sent."""
 
 
+class FolderError(FetchError):
+    """An image that could not be kept: a full disk, a folder that may not be written."""
+
+
 class TryFailed(Exception):
     """One request that did not give an image. Its text is the reason."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from bioclip_core.errors import BioclipError
 from bioclip_core.process.quiet import quiet
@@ -52,74 +52,99 @@ class NotChanged:
     """The image is as it was when it was fetched."""
 
 
+@dataclass
+class Question:
+    """One request, and how far its answer has come."""
+
+    address: Address
+    agent: str
+    """The User-Agent."""
+    condition: dict[str, str]
+    """Headers of a conditional request."""
+    unended: dict[str, str]
+    """The sha256 of an earlier answer to the same address that may have been cut."""
+    is_document: bool = False
+    """A JSON document is expected instead of an image."""
+    received: int = 0
+    """Bytes of the body that came."""
+    stated: int | None = None
+    """Bytes that Content-Length states."""
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers to send."""
+        accepted = "application/ld+json, application/json" if self.is_document else "image/*, */*;q=0.1"
+        return {"User-Agent": self.agent, "Accept": accepted, "Accept-Encoding": "identity", **self.condition}
+
+
 def ask(
-    address: Address,
+    question: Question,
     connections: Connections,
     line: Line,
     options: FetchOptions,
-    *,
-    agent: str,
-    condition: dict[str, str],
     draft: Draft,
-    is_document: bool = False,
-    unended: dict[str, str],
+    *,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Body | Redirect | NotChanged:
     """Send one request and write the answer's body to a draft.
 
     Args:
-        address: the address.
+        question: the request.
         connections: pools of connections.
         line: the connection's line, by which another thread may cut it.
         options: limits.
-        agent: the User-Agent.
-        condition: headers of a conditional request.
         draft: the file to write to.
-        is_document: a JSON document is expected instead of an image.
-        unended: keeps the sha256 of an earlier answer to the same address that may have been cut.
         now: the clock, for dates in Retry-After.
 
     Raises:
         TryFailed: for everything else that can come back.
-        OSError: if the draft cannot be written (a subclass of its own, see :class:`~bioclip_plugin.fetching.cache.DiskFault`).
+        OSError: if the draft cannot be written (:class:`~bioclip_plugin.fetching.cache.DiskFault`).
     """
-    from urllib3 import Timeout
-
     from bioclip_plugin.fetching import reasons
 
-    accepted = "application/ld+json, application/json" if is_document else "image/*, */*;q=0.1"
-    headers = {"User-Agent": agent, "Accept": accepted, "Accept-Encoding": "identity", **condition}
-    received, stated = [0], None
-    answer: BaseHTTPResponse | None = None
     try:
         with line, quiet():
-            try:
-                answer = connections.manager_for(address).urlopen(
-                    "GET", address.text, headers=headers, redirect=False, retries=False, preload_content=False, decode_content=False,
-                    timeout=Timeout(connect=options.fetch_connect_timeout, read=options.fetch_silence),
-                )  # fmt: skip
-                stated = answer.length_remaining
-                if answer.status in reasons.REDIRECTS:
-                    return _redirect(address, answer)
-                if answer.status == 304 and condition:
-                    answer.drain_conn()
-                    return NotChanged()
-                if answer.status not in (200, 203):  # 203: changed by a proxy
-                    raise reasons.of_status(answer.status, answer.reason, answer.headers, now())
-                return _body(
-                    address, answer, stated, received, options, draft, is_document=is_document, unended=unended
-                )
-            finally:
-                _release(answer)
-    except (TryFailed, BioclipError):
-        raise
+            outcome = _outcome(question, connections, options, draft, now)
     except Exception as error:  # urllib3's, http.client's, ssl's and the system's
         if getattr(error, "is_of_disk", False):
             raise
         if line.why_cut:
-            raise TryFailed(line.why_cut, again=True) from None
-        failed = reasons.of_error(error, address.host_and_port, received=received[0], stated=stated)
-        raise failed from error
+            raise _cut(line) from None
+        if isinstance(error, (TryFailed, BioclipError)):
+            raise
+        host = question.address.host_and_port
+        raise reasons.of_error(error, host, received=question.received, stated=question.stated) from error
+    if line.why_cut:  # a body without a stated length seems to end there
+        raise _cut(line)
+    return outcome
+
+
+def _cut(line: Line) -> TryFailed:
+    return TryFailed(line.why_cut, blames_host=True)
+
+
+def _outcome(
+    question: Question, connections: Connections, options: FetchOptions, draft: Draft, now: Callable[[], datetime]
+) -> Body | Redirect | NotChanged:
+    from urllib3 import Timeout
+
+    from bioclip_plugin.fetching import reasons
+
+    answer: BaseHTTPResponse | None = None
+    try:
+        answer = connections.manager_for(question.address).urlopen(
+            "GET", question.address.text, headers=question.headers(), redirect=False, retries=False, preload_content=False,
+            decode_content=False, timeout=Timeout(connect=options.fetch_connect_timeout, read=options.fetch_silence),
+        )  # fmt: skip
+        question.stated = answer.length_remaining
+        if answer.status in reasons.REDIRECTS:
+            return _redirect(question.address, answer)
+        if answer.status == 304 and question.condition:
+            return NotChanged()
+        if answer.status not in (200, 203):  # 203: changed by a proxy
+            raise reasons.of_status(answer.status, answer.reason, answer.headers, now())
+        return _body(question, answer, options, draft)
+    finally:
+        _release(answer)
 
 
 def _redirect(address: Address, answer: BaseHTTPResponse) -> Redirect:
@@ -140,7 +165,7 @@ def _release(answer: BaseHTTPResponse | None) -> None:
         return
     connection, original = answer.connection, getattr(answer, "_original_response", None)
     with suppress(Exception):  # the answer is judged already
-        if 0 < (answer.length_remaining or 0) <= _CHUNK_BYTES:  # the page of a 404
+        if answer.length_remaining is not None and answer.length_remaining <= _CHUNK_BYTES:  # the page of a 404
             answer.read(_CHUNK_BYTES, decode_content=False)
         if original is not None and original.isclosed() and not original.has_more:
             answer.release_conn()
@@ -151,72 +176,58 @@ def _release(answer: BaseHTTPResponse | None) -> None:
     answer.release_conn()
 
 
-def _body(
-    address: Address,
-    answer: BaseHTTPResponse,
-    stated: int | None,
-    received: list[int],
-    options: FetchOptions,
-    draft: Draft,
-    *,
-    is_document: bool,
-    unended: dict[str, str],
-) -> Body:
+def _body(question: Question, answer: BaseHTTPResponse, options: FetchOptions, draft: Draft) -> Body:
     limit = options.fetch_max_mb * 1_000_000
     too_large = TryFailed(f"larger than {options.fetch_max_mb:,} MB, the limit (--fetch-max-mb)", status=200)
     encoding = answer.headers.get("Content-Encoding", "").strip().lower()
-    if stated is not None and stated > limit and encoding in ("", "identity"):
+    stated = question.stated
+    if stated is not None and stated > limit and encoding not in _GZIP:
         raise too_large
     digest, size, start, kind = hashlib.sha256(), 0, b"", None
     with draft.opened() as file:
-        for chunk in _decoded(_chunks(answer, received), encoding):
+        for chunk in _decoded(_chunks(question, answer), encoding):
             size += len(chunk)
-            if size > limit or received[0] > limit:
+            if size > limit or question.received > limit:
                 raise too_large
             digest.update(chunk)
             if kind is None:
                 start += chunk
-                if len(start) >= START_BYTES:
-                    kind = _kind(start, address, encoding, is_document=is_document)
-            _write(draft, file, chunk)
+                kind = _kind(start, question, encoding) if len(start) >= START_BYTES else None
+            with draft.faults():
+                file.write(chunk)
         if getattr(getattr(answer, "_original_response", None), "has_more", False):
             raise TryFailed(f"longer than announced: more than {stated or 0:,} bytes came", again=True)
-        if kind is None:
-            kind = _kind(start, address, encoding, is_document=is_document)
+        kind = kind or _kind(start, question, encoding)
         draft.flush(file)
     sha256 = digest.hexdigest()
-    if stated is None and not answer.chunked and unended.get("sha256") != sha256 and not has_end(draft.path, kind):
-        # Nothing tells a connection that broke from the end of the image, so it must come equal twice.
-        unended["sha256"] = sha256
+    if stated is None and not answer.chunked:
+        _check_end(question, draft, kind, sha256, size)
+    return Body(sha256, size, kind, answer.headers.get("ETag", "")[:500], answer.headers.get("Last-Modified", "")[:100])
+
+
+def _check_end(question: Question, draft: Draft, kind: Kind, sha256: str, size: int) -> None:
+    """Refuse an image without an end, unless it comes equal twice: nothing tells it from one whose connection broke."""
+    if question.unended.get("sha256") != sha256 and not has_end(draft.path, kind):
+        question.unended["sha256"] = sha256
         raise TryFailed(
             f"truncated: {size:,} bytes, without a stated length and without the end of an image", again=True
         )
-    return Body(
-        sha256,
-        size,
-        kind,
-        answer.headers.get("ETag", "")[:500],
-        answer.headers.get("Last-Modified", "")[:100],
-    )
 
 
-def _kind(start: bytes, address: Address, encoding: str, *, is_document: bool) -> Kind:
+def _kind(start: bytes, question: Question, encoding: str) -> Kind:
     try:
-        return document_kind(start) if is_document else image_kind(start, address.target.partition("?")[0])
+        if question.is_document:
+            return document_kind(start)
+        return image_kind(start, question.address.target.partition("?")[0])
     except TryFailed:
         if encoding not in _ENCODINGS:
             raise TryFailed(f"it came compressed ({encoding[:20]}), which was not asked for") from None
         raise
 
 
-def _write(draft: Draft, file: BinaryIO, chunk: bytes) -> None:
-    with draft.faults():
-        file.write(chunk)
-
-
-def _chunks(answer: BaseHTTPResponse, received: list[int]) -> Iterator[bytes]:
+def _chunks(question: Question, answer: BaseHTTPResponse) -> Iterator[bytes]:
     while chunk := answer.read(_CHUNK_BYTES, decode_content=False):
-        received[0] += len(chunk)
+        question.received += len(chunk)
         yield chunk
 
 

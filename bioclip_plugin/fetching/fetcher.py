@@ -21,7 +21,7 @@ from bioclip_core.process.threads import Workers, WorkersClosed
 from bioclip_plugin.fetching.addresses import Address, DocumentAddress, read_address, shown
 from bioclip_plugin.fetching.cache import Cache, DiskFault, is_full
 from bioclip_plugin.fetching.claims import Claims
-from bioclip_plugin.fetching.errors import AddressError, FetchError, TryFailed
+from bioclip_plugin.fetching.errors import AddressError, FetchError, FolderError, TryFailed
 from bioclip_plugin.fetching.hosts import Clock, Host, Turns, backoff_s
 from bioclip_plugin.fetching.manifest import Manifest, Record
 from bioclip_plugin.fetching.options import FetchOptions
@@ -232,7 +232,9 @@ class Fetcher:
             self._end(pending, earlier)
         elif (known := self._known(pending)) is not None and not pending.again:
             self._end(pending, self._of_cache(known))
-        elif why := self._disk_fault() or self._turns.why_given_up(pending.address.host_and_port):
+        elif why := self._disk_fault():
+            self._end(pending, FolderError(why))
+        elif why := self._turns.why_given_up(pending.address.host_and_port):
             self._end(pending, FetchError(why))
         else:
             self._turns.put(pending.address.host_and_port, pending)
@@ -356,7 +358,7 @@ class Fetcher:
     def _asked(self, pending: Pending) -> Fetched | None:
         """Send one request; return the image, or None if the address redirects."""
         from bioclip_plugin.fetching.connections import Line
-        from bioclip_plugin.fetching.exchange import NotChanged, Redirect, ask
+        from bioclip_plugin.fetching.exchange import NotChanged, Question, Redirect, ask
 
         if not pending.hops:
             pending.tries += 1
@@ -366,10 +368,10 @@ class Fetcher:
         if self._is_closed.is_set():
             line.cut("closed")
         try:
-            outcome = ask(
-                pending.current, self._connections(), line, self.options, agent=self._agent, condition=_condition(pending),
-                draft=draft, now=self._clock.now, is_document=pending.address.is_document, unended=pending.unended,
-            )  # fmt: skip
+            question = Question(
+                pending.current, self._agent, _condition(pending), pending.unended, pending.address.is_document
+            )
+            outcome = ask(question, self._connections(), line, self.options, draft, now=self._clock.now)
             if isinstance(outcome, Redirect):
                 self._redirected(pending, outcome.to)
                 return None
@@ -425,7 +427,7 @@ class Fetcher:
             f"the folder {self.folder} for fetched images {what}; free space or mend it, then the same command goes on"
         )
         self._disk = (self._clock.seconds() + _DISK_AGAIN_S, why)
-        return FetchError(why)
+        return FolderError(why)
 
     def _given_up(self, pending: Pending, why: str) -> None:
         self._end(pending, FetchError(why))
@@ -439,7 +441,7 @@ class Fetcher:
         if isinstance(result, FetchError):
             self._record_failure(pending, result)
             self._remember(key, result)
-            self.totals.failed(host, str(result))
+            self.totals.failed("" if isinstance(result, FolderError) else host, str(result))
         elif isinstance(result, Fetched):
             self.totals.got(result.bytes, from_cache=result.from_cache)
         self.totals.waited_s = self._turns.waited_s

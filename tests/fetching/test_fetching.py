@@ -10,7 +10,9 @@ from image_server import (
     Answer,
     ImageServer,
     OpenFetcher,
+    Request,
     chunked,
+    dripping,
     endless,
     gzipped,
     hangs_up,
@@ -20,6 +22,7 @@ from image_server import (
     photo,
     raw,
     redirect,
+    silent,
     status,
     truncated,
     without_length,
@@ -93,6 +96,21 @@ def test_an_image_without_an_end_is_kept_if_it_comes_equal_twice(
     fetched = fetcher.fetch(server.add("/cut", without_length(whole[:-300]), without_length(whole[:-200])))
     assert fetched.path.read_bytes() == whole[:-200]
     assert server.count("/cut") == 3
+
+
+@pytest.mark.parametrize("answer", [dripping(photo("x")), without_length(photo("x")[:500]), silent()])
+def test_a_request_that_takes_too_long_is_cut_and_nothing_of_it_is_kept(
+    server: ImageServer, open_fetcher: OpenFetcher, answer: Answer, tmp_path: Path
+) -> None:
+    def slowly(request: Request) -> bool:
+        answer(request)
+        request.stopping.wait(5)
+        return False
+
+    fetcher = open_fetcher(fetch_time_limit=0.3)
+    with pytest.raises(FetchError, match=r"^took longer than 0.3 s \(--fetch-time-limit\)$"):
+        fetcher.fetch(server.add("/x.jpg", slowly))
+    assert not list(tmp_path.rglob("*.jpg")) + list(tmp_path.rglob("*.part"))
 
 
 def test_pages_of_failures_leave_the_connection_usable(server: ImageServer, open_fetcher: OpenFetcher) -> None:

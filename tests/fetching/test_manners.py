@@ -209,6 +209,7 @@ def test_an_unchanged_image_is_not_sent_again(server: ImageServer, open_fetcher:
     assert new.path.read_bytes() == photo("new")
     assert fetcher.fetch(address).sha256 == new.sha256
     assert server.requests[1].headers["if-none-match"] == '"1"'
+    assert server.connections == 1
 
 
 def test_an_image_stays_when_asking_for_it_again_fails(server: ImageServer, open_fetcher: OpenFetcher) -> None:
