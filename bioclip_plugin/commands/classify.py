@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.contracts.run_deployments import deployments_of
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.deployment_options import DeploymentOptions
-from bioclip_plugin.items.media import MediaItem, Unlisted, uri_of
+from bioclip_plugin.items.media import MediaItem, Region, Unlisted, uri_of
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.running.web_options import WebOptions
 
@@ -41,7 +41,7 @@ _SHOWN_REASONS, _SHOWN_IMAGES = 10, 5
 @click.command()
 @click.argument("paths", nargs=-1, metavar="PATHS...")
 @options_from(ClassifyRequest, store=DEFAULT_STORE)
-@options_from(ListingOptions)
+@options_from(ListingOptions, omit=["detection_threshold"])
 @options_from(DeploymentOptions)
 @options_from(WebOptions)
 @click.option(
@@ -67,7 +67,8 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
     from bioclip_plugin.running.session import Session
 
     console = console_for(to_stderr=as_json)
-    listing_options, request = filled(ListingOptions, options), filled(ClassifyRequest, options)
+    request = filled(ClassifyRequest, options)
+    listing_options = filled(ListingOptions, options, detection_threshold=request.detection_threshold)
     deployments = filled(DeploymentOptions, options)
     is_store = request.store is not None and ("://" in request.store or Path(request.store).exists())
     if not paths and not is_store:
@@ -106,7 +107,15 @@ def _print_model(console: Console, session: Session) -> None:
         console,
         f"Model {model.name}: {model.preprocessing.described()}",
         f"Labels {labels.folder or 'of your own'}: {count}{within}",
+        *_detector_lines(session),
     )
+
+
+def _detector_lines(session: Session) -> Iterator[str]:
+    detection = session.engine.detection()
+    if detection is not None:
+        chosen = detection.chosen
+        yield f"Detector {chosen.name} {chosen.version}: boxes from {detection.threshold:g} on are named"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +178,10 @@ class _Classification:
             line.note = self.session.fetching.note()
             line.reach(count if self.as_json else count + done, already=done)
             if self.as_json and not self.session.request.rules:
-                for row in answer.as_dicts():
-                    print_json(row)
+                # An image without boxes, in which a detector found nothing, has a line as in an export.
+                nothing = {"uri": answer.item.uri, "frame": answer.item.frame, "status": "done"}
+                rows = answer.as_dicts() or [nothing]
+                self._print_rows(rows, [region.region for region in answer.regions])
 
     def _keep_reviews(self, listing: Listing) -> None:
         """Store the reviews in the listed files; a review that is stored already stays one review."""
@@ -195,9 +206,18 @@ class _Classification:
             raise
         if self.as_json:  # only now: rules see whole events, so no answer was final before
             for stored in self.store.items_of(self.run):
-                for row in objects_of(stored, (), self.session.engine.level, self.session.request.top):
-                    print_json(row)
+                rows = objects_of(stored, (), self.session.engine.level, self.session.request.top)
+                self._print_rows(rows, [region.region for region in stored.regions])
         return applied
+
+    def _print_rows(self, rows: Sequence[dict[str, Any]], regions: Sequence[Region | None]) -> None:
+        """Print the rows of an item, each with what the run's detector says about its box."""
+        detector = self.session.engine.detector
+        for row, region in zip_longest(rows, regions):
+            if detector is not None and region is not None and region.detector == detector.name:
+                said = {"category": region.category, "confidence": region.confidence}
+                row["detection"] = {**said, "detector": region.detector, "detector_version": region.detector_version}
+            print_json(row)
 
     def _end(self, status: RunStatus) -> None:
         """Record how the run ended, if the database still accepts it."""

@@ -44,8 +44,21 @@ _BOX = ("region_x", "region_y", "region_w", "region_h")
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
 @output_option("Parquet file to write.")
-@options_from(ClassifyRequest, only=["model", "batch_size", "workers", "item_timeout", "device", "precision", "exact"])
-@options_from(ListingOptions)
+@options_from(
+    ClassifyRequest,
+    only=[
+        "model",
+        "detector",
+        "detection_threshold",
+        "batch_size",
+        "workers",
+        "item_timeout",
+        "device",
+        "precision",
+        "exact",
+    ],
+)
+@options_from(ListingOptions, omit=["detection_threshold"])
 @options_from(WebOptions)
 @force_option
 @click.pass_context
@@ -66,8 +79,10 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
 
     check_output(output, force=force)
     plugins, console = plugins_of(ctx), console_for()
-    listing_options = filled(ListingOptions, options)
-    engine = Engine(filled(ClassifyRequest, options), plugins)
+    request = filled(ClassifyRequest, options)
+    listing_options = filled(ListingOptions, options, detection_threshold=request.detection_threshold)
+    engine = Engine(request, plugins)
+    _ = engine.detector  # one that cannot be used is reported now
     failures, line = Counter[tuple[str, str]](), ProgressLine("Embedding", console=console)
     fetching = Fetching(filled(WebOptions, options), listing_options.findings)
     with (

@@ -148,6 +148,7 @@ def plan_of(
         UsageError: if the table of deployments cannot be used.
     """
     from bioclip_plugin.store import RunPlan
+    from bioclip_plugin.store.records import DETECTION
 
     options = (deployments or DeploymentOptions()).or_those_of(base.settings)
     if options.deployments is not None:
@@ -155,7 +156,8 @@ def plan_of(
     of_base = {name: value for name, value in base.settings.items() if name not in DEPLOYMENT_SETTINGS}
     listing = {**of_base, **options.settings()}
     threshold = float(base.rule_settings["rules"][0]["threshold"])
-    settings = rule_settings(base.answer_id, threshold, active, base.sources, listing)
+    detection = base.rule_settings.get(DETECTION)
+    settings = rule_settings(base.answer_id, threshold, active, base.sources, listing, detection)
     return RunPlan(
         sources=base.sources, settings={**listing, "rules": list(texts)}, feature_id=base.feature_id,
         feature_settings=base.feature_settings, dimension=base.dimension, answer_id=base.answer_id,
@@ -178,6 +180,8 @@ def _engine(base: Run, places: RunPlaces, plugins: BioclipPluginManager) -> Engi
     request["model"] = places.model(str(request.get("model") or DEFAULT_MODEL), plugins.models())
     if isinstance(request.get("labels"), str):
         request["labels"] = places.labels(request["labels"])
+    if request.pop("detector", None) is not None:  # decisions need its boxes alone, which are stored
+        request["exact"] = True
     engine = Engine(ClassifyRequest.from_mapping(request), plugins)
     engine.keep_precision([base.feature_settings])
     ids = engine.identities

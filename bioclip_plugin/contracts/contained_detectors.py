@@ -47,6 +47,7 @@ class ContainedDetector:
         self.name, self.side = str(detector.name), int(detector.side)
         self.description = " ".join(getattr(detector, "description", "").split())
         self.licence = " ".join(getattr(detector, "licence", "").split())
+        self.owner = owner
         self._detector, self._owner = detector, owner
         for method in ("fetch", "missing", "with_weights"):
             if callable(getattr(detector, method, None)):

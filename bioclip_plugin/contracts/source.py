@@ -14,6 +14,7 @@ from bioclip_core.findings import Findings
 from bioclip_core.process.forks import renew_after_fork
 from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.items.media import MediaItem, Unlisted
+from bioclip_plugin.items.request import DETECTION_THRESHOLD
 from bioclip_plugin.items.time_zones import zone_of
 
 if TYPE_CHECKING:
@@ -59,8 +60,11 @@ class ListingOptions(TableOptions):
 
     base_folder: Path | None = field(default=None, metadata={"automatic": "the folder of the file itself"})
     """Folder where the relative paths in a table or in another program's file begin."""
-    detection_threshold: float = field(default=0.2, metadata={"low": 0, "high": 1})
-    """Confidence from which a detector's box is classified; boxes below it are kept without a name."""
+    detection_threshold: float = field(default=DETECTION_THRESHOLD, metadata={"low": 0, "high": 1})
+    """Confidence from which a box in a file is classified; boxes below it are kept without a name.
+
+    In the listing of a Session the request's ``detection_threshold`` counts, for the boxes of its detector too.
+    """
     turned_boxes: TurnedBoxes = "refuse"
     """Meaning of boxes on images that EXIF turns, for formats that do not define it."""
     allow_outside: bool = False

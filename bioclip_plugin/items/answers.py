@@ -14,7 +14,7 @@ class Failure:
     """Reason why an item does not have an answer."""
 
     stage: str
-    """``list``, ``read``, ``open``, ``decode``, ``encode``, ``classify`` or ``store``."""
+    """``list``, ``read``, ``open``, ``decode``, ``detect``, ``encode``, ``classify`` or ``store``."""
     reason: str
     """A sentence for the user."""
 

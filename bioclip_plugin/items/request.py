@@ -12,6 +12,8 @@ from bioclip_core.options import check_options
 from bioclip_core.taxonomy import RANKS
 
 DEFAULT_MODEL = "bioclip-2"
+DETECTION_THRESHOLD = 0.2
+"""Default of the confidence from which a detector's box is classified."""
 _RANKS = (*(rank.value for rank in RANKS), "label", "group")
 
 
@@ -39,6 +41,13 @@ class ClassifyRequest:
 
     Rules need a store.
     """
+    detector: str | None = field(default=None, metadata={"automatic": "none"})
+    """Detector for images without boxes of their own, NAME or NAME:WEIGHTS: its boxes are classified instead of the whole image.
+
+    `plugins` shows the names that there are.
+    """
+    detection_threshold: float = field(default=DETECTION_THRESHOLD, metadata={"low": 0, "high": 1})
+    """Confidence from which a detector's box is classified; boxes below it are kept without a name."""
     store: str | None = None
     """Result store: a path (SQLite) or a SQLAlchemy address such as postgresql+psycopg://USER@HOST/DATABASE.
 

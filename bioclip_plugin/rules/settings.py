@@ -15,6 +15,7 @@ from bioclip_core.next_commands import command
 from bioclip_core.options import check_options
 from bioclip_plugin.contracts.rule import Rule, setting_name
 from bioclip_plugin.items.deployment_options import DeploymentOptions
+from bioclip_plugin.store.records import DETECTION
 
 CONSENSUS_VERSION = 1
 _CLOCKS = {"time_zone": None, "video_clock": "utc"}
@@ -114,6 +115,7 @@ def rule_settings(
     rules: Sequence[Rule],
     sources: Sequence[str] | None = None,
     listing: Mapping[str, Any] | None = None,
+    detection: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the settings that determine a run's decisions; their hash is the ``rule_id``.
 
@@ -121,12 +123,15 @@ def rule_settings(
         sources: of the run. Which images make an event depends on what was listed, so they are part of the settings with a
             rule that groups; without one, equal regions are decided once for all runs.
         listing: of the run: its settings, among which are those of deployments and clocks.
+        detection: detector and threshold of a run with a detector, which decide what its regions are.
 
     Raises:
         UsageError: if the table of deployments cannot be read.
     """
     consensus = {"name": "consensus", "version": CONSENSUS_VERSION, "threshold": threshold}
     settings: dict[str, Any] = {"answer_id": answer_id, "rules": [consensus, *(rule.identity() for rule in rules)]}
+    if detection is not None:
+        settings[DETECTION] = dict(detection)
     groups, listing = any(rule.groups for rule in rules), listing or {}
     deployments = DeploymentOptions.from_settings(listing).identity() if rules else {}
     if sources is not None and (groups or deployments):

@@ -29,6 +29,7 @@ from bioclip_plugin.contracts.rule import Rule
 from bioclip_plugin.items.media import Place
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.rules.settings import parse_rules, rule_settings
+from bioclip_plugin.running.detecting import ChosenDetector, DetectorSettings, choose_detector
 from bioclip_plugin.running.label_choice import LabelChoice, choose_labels
 from bioclip_plugin.running.places import WORKING_DIRECTORY, working_directory
 
@@ -77,7 +78,9 @@ class Engine:
     def __init__(self, request: ClassifyRequest, plugins: BioclipPluginManager) -> None:
         self.request = request
         self.plugins = plugins
-        self.model = find_model(request.model, plugins.models(), exact=request.exact)
+        # A detector may find small animals, so that an image is decoded whole, once, for it and for the crops.
+        is_exact = request.exact or request.detector is not None
+        self.model = find_model(request.model, plugins.models(), exact=is_exact)
         self.rules: list[Rule] = parse_rules(request.rules, plugins.rules()) if request.rules else []
         """The active rules, in the order in which they are asked."""
         self.lock = threading.RLock()
@@ -87,7 +90,8 @@ class Engine:
     @property
     def is_open(self) -> bool:
         """True if the model or the labels were opened, which a forked child cannot use."""
-        return not vars(self).keys().isdisjoint(("encoder", "classifier", "label_set"))
+        has_model = not vars(self).keys().isdisjoint(("encoder", "classifier", "label_set"))
+        return has_model or (vars(self).get("detector") is not None and vars(self)["detector"].is_open)
 
     def keep_precision(self, recorded: Sequence[Mapping[str, Any]]) -> None:
         """Use the precision that an earlier run over the same store recorded for the same model and preprocessing.
@@ -103,6 +107,18 @@ class Engine:
     def labels(self) -> LabelChoice:
         """The labels of the request, chosen but not opened."""
         return choose_labels(self.request, self.model)
+
+    @_Opened
+    def detector(self) -> ChosenDetector | None:
+        """The detector of the request, chosen but not opened; None without one."""
+        return None if self.request.detector is None else choose_detector(self.request.detector, self.plugins)
+
+    def detection(self, threshold: float | None = None) -> DetectorSettings | None:
+        """Return the detector with a threshold (None: the request's); None without a detector."""
+        chosen = self.detector
+        if chosen is None:
+            return None
+        return DetectorSettings(chosen, self.request.detection_threshold if threshold is None else threshold)
 
     @_Opened
     def compute(self) -> Compute:
@@ -135,8 +151,13 @@ class Engine:
             "classify_version": CLASSIFY_VERSION,
         }
         answer_id = settings_id(answers)
-        rules = rule_settings(answer_id, self.request.threshold, self.rules)
+        rules = rule_settings(answer_id, self.request.threshold, self.rules, detection=self.detection_settings())
         return Identities(feature_id, features, answer_id, answers, settings_id(rules), rules)
+
+    def detection_settings(self, threshold: float | None = None) -> dict[str, Any] | None:
+        """Return detector and threshold as they enter the identity of a run; None without a detector."""
+        detection = self.detection(threshold)
+        return None if detection is None else detection.as_rule_settings()
 
     @property
     def feature_settings(self) -> dict[str, Any]:
@@ -235,6 +256,7 @@ class Engine:
         return {
             "bioclip_plugin": __version__,
             "model": {**self.model.identity(), "name": self.model.name, "licence": entry.licence if entry else ""},
+            **({} if self.detector is None else {"detector": self.detector.provenance()}),
             "precision": self.precision,
             "precision_asked": self.request.precision,
             "plugins": [f"{row['name']} ({row['distribution']})" for row in self.plugins.described()],

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bioclip_core.findings import Findings
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Unlisted
 from bioclip_plugin.items.web import is_web_address
+from bioclip_plugin.running.detecting import DetectorSettings
 from bioclip_plugin.running.reading import path_of_item, was_misread
 from bioclip_plugin.running.tasks import Task, new_task
 from bioclip_plugin.store.records import FeatureKey, Listed, Run, Stat
@@ -45,6 +46,7 @@ class Known:
         store: Store | None,
         run: Run | None,
         findings: Findings | None,
+        detection: DetectorSettings | None = None,
         *,
         repeat_done: bool,
         rehash: bool,
@@ -52,6 +54,7 @@ class Known:
     ) -> None:
         """Set up; the arguments are those of the pipeline, and ``waiting`` is the number of batches that are not committed yet."""
         self._kept = (store, run) if store is not None and run is not None else None
+        self._detection = detection
         self._findings = findings
         self._repeat_done, self._rehash = repeat_done, rehash
         self._in_flight: dict[int, Task] = {}
@@ -71,7 +74,7 @@ class Known:
             is_shared = listed.media_id in shared or any(listed.media_id in names for names in self._shared)
             if is_shared or (stat is not None and (self._rehash or self._was_misread(listed))):
                 listed = replace(listed, done=False, content_sha256=None)
-            task = new_task(listed.item, listed, stat)
+            task = new_task(listed.item, listed, stat, self._detection)
             first = self._in_flight.get(listed.media_id)
             if listed.done:
                 self.already_done += 1
@@ -83,6 +86,7 @@ class Known:
         in_memory = {media for media, task in self._in_flight.items() if task.item.is_in_memory}
         self._shared.append(in_memory | shared)
         asked = [t for t in tasks if t.original is None and (self._repeat_done or not t.is_done) and t.content_sha256]
+        self._recall_boxes(asked)
         stored = store.answers(run, [task.listed.media_id for task in asked if task.listed])
         for task in asked:
             regions = stored.get(task.listed.media_id, []) if task.listed else []
@@ -91,6 +95,24 @@ class Known:
                 work.stored = by_box.get(work.box)
         self.recall_features([task for task in tasks if task.original is None and not task.is_done])
         return tasks
+
+    def _recall_boxes(self, tasks: Sequence[Task]) -> None:
+        """Fill in the boxes that the detector found in these contents before."""
+        wanted = {(task.content_sha256 or "", task.item.frame): task for task in tasks if task.is_undetected}
+        if not wanted:
+            return
+        assert self._kept is not None
+        store, run = self._kept
+        found = store.found_boxes(run, list(wanted))
+        for task in tasks:
+            if not task.is_undetected:
+                continue
+            boxes = found.get((task.content_sha256 or "", task.item.frame))
+            if boxes is not None:
+                task.take_boxes(boxes)
+            elif task.listed is not None and task.listed.done:  # its boxes were lost: it is done again
+                task.listed = replace(task.listed, done=False)
+                self.already_done -= 1
 
     def _was_misread(self, listed: Listed) -> bool:
         """True if the stored results of a file come from a reader that misread its kind: it is read again."""

@@ -18,12 +18,13 @@ from bioclip_core.process.threads import FINISHING_S, Job, Workers, WorkersClose
 from bioclip_plugin.contracts.contained_models import encode_each
 from bioclip_plugin.items.answers import Answer, Failure
 from bioclip_plugin.items.media import MediaItem, Place, Unlisted, place_of
+from bioclip_plugin.running.detecting import MOST_AT_ONCE, Detecting
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.running.fetched import Fetching, FetchStage, need_of
 from bioclip_plugin.running.known import Drawn, Known
 from bioclip_plugin.running.reading import Reader, stat_of
 from bioclip_plugin.running.tasks import RegionWork, Task, answer_of, new_task, record_of
-from bioclip_plugin.store.records import FeatureKey, Listed, Run, Stat
+from bioclip_plugin.store.records import DETECTION, FeatureKey, Listed, Run, Stat
 
 if TYPE_CHECKING:
     from bioclip_plugin.store import Store
@@ -72,15 +73,25 @@ class Pipeline:
         """
         self._engine = engine
         self._reader = Reader(engine, run, findings)
+        self._findings = findings
+        stated = (run.rule_settings if run else {}).get(DETECTION)
+        self._detection = engine.detection(None if stated is None else stated["threshold"])
         self.run = run
         self._kept = (store, run) if store is not None and run is not None else None
         self._repeat_done = repeat_done
         self._classify = classify
         self._on_stored = on_stored
         self._known = Known(
-            store, run, findings, repeat_done=repeat_done, rehash=rehash, waiting=_UNCOMMITTED_BATCHES + 2
+            store,
+            run,
+            findings,
+            self._detection,
+            repeat_done=repeat_done,
+            rehash=rehash,
+            waiting=_UNCOMMITTED_BATCHES + 2,
         )
-        need = None if engine.request.exact else need_of(engine.model.preprocessing.size)
+        is_whole = engine.request.exact or self._detection is not None  # a detector may find small animals
+        need = None if is_whole else need_of(engine.model.preprocessing.size)
         self._fetching = FetchStage(fetching or Fetching(), need, self._check_open, on_wait, findings)
         self._begun: tuple[Workers, Workers] | None = None
         self._drawn: Drawn | None = None
@@ -127,7 +138,11 @@ class Pipeline:
         return self._drawn is not None and self._drawn.has_ended
 
     def _finished(self, items: Iterable[MediaItem | Unlisted]) -> Iterator[Task]:
-        decoders = Workers(self._engine.workers, "bioclip-decode")
+        threads = self._engine.workers
+        if self._detection is not None:  # further ones decode while some wait for the detector
+            threads += min(MOST_AT_ONCE, max(2, threads // 2))
+        decoders = Workers(threads, "bioclip-decode")
+        self._reader.detecting = detecting = self._new_detecting()
         writer = Workers(1, "bioclip-store", must_finish=True)
         self._begun = decoders, writer
         self._drawn = drawn = Drawn(items)
@@ -153,10 +168,32 @@ class Pipeline:
             is_interrupted = isinstance(sys.exception(), KeyboardInterrupt)  # the program is to end now
             self.is_running = False
             self._fetching.close()
+            decoders.close(wait_s=0)
+            if detecting is not None:
+                detecting.close(wait_s=0 if is_interrupted else _PATIENCE_S)
             decoders.close(wait_s=0 if is_interrupted else _PATIENCE_S)  # a decoder may never end
             writer.close(wait_s=0 if is_interrupted else FINISHING_S)
         if drawn.error is not None:
             raise drawn.error
+
+    def _new_detecting(self) -> Detecting | None:
+        if self._detection is None:
+            return None
+        store, run = self._kept or (None, None)
+        return Detecting(
+            self._detection,
+            lambda: self._engine.compute.device,
+            limit_s=self._engine.request.item_timeout,
+            findings=self._findings,
+            stored=None if store is None or run is None else lambda contents: store.found_boxes(run, contents),
+        )
+
+    def _count_undetected(self, task: Task) -> None:
+        """Count an image that the detector is not asked about, since it has boxes of its own."""
+        if self._detection is None or task.detection is not None or task.failure is not None or self._findings is None:
+            return
+        name = self._detection.chosen.name
+        self._findings.add(f"images have boxes of their own, so that the detector {name} was not asked", task.item.uri)
 
     def _committed(self, commit: Job[None], batch: list[Task]) -> Iterator[Task]:
         commit.result()
@@ -177,9 +214,10 @@ class Pipeline:
         queue: deque[Task] = deque()
         decoding, limit_s = 0, self._engine.request.item_timeout
         for task in tasks:
+            self._count_undetected(task)
             if task.is_to_read:
                 self._check_open()
-                boxes = [work.decoded_box for work in task.classified]
+                boxes = None if task.is_undetected else [work.decoded_box for work in task.classified]
                 task.reading = decoders.submit_named(f"{task.item.uri}: decoding", self._reader.read, task.item, boxes)
                 decoding += 1
             queue.append(task)
@@ -194,7 +232,7 @@ class Pipeline:
     def _listed(self, items: Iterable[MediaItem | Unlisted], writer: Workers) -> Iterator[Task]:
         """Yield tasks with what the store knows of them; chunks are listed one ahead of the work."""
         if self._kept is None:
-            yield from (new_task(item, None, None) for item in items)
+            yield from (new_task(item, None, None, self._detection) for item in items)
             return
         store, run = self._kept
         entries = iter(items)

@@ -11,24 +11,37 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bioclip_core.errors import BioclipError, ImageError, UsageError
+from bioclip_core.errors import BioclipError, ImageError, StoreError, UsageError
 from bioclip_core.files.present import exists
 from bioclip_core.findings import Findings
-from bioclip_core.images.decoding import decode_regions, prepare, right_pixels
+from bioclip_core.images.boxes import Box
+from bioclip_core.images.crops import WHOLE
+from bioclip_core.images.decoding import decode_regions, decoded_file, decoded_image, prepare, right_pixels
 from bioclip_core.images.memory import decoding_budget, image_memory, take_memory
 from bioclip_core.images.readers import content_key
+from bioclip_core.images.reasons import reasons
 from bioclip_core.images.unexpected import unexpected
 from bioclip_core.process.threads import GivenUp, WorkersClosed
 from bioclip_plugin.contracts.containing import owner_of, reason_of
+from bioclip_plugin.contracts.detector import Detection
 from bioclip_plugin.items.answers import Failure
-from bioclip_plugin.items.media import MediaItem, Unlisted, path_of
+from bioclip_plugin.items.media import BOX_UNIT, MediaItem, Region, Unlisted, path_of
 from bioclip_plugin.items.strange_times import StrangeTimes
 from bioclip_plugin.items.time_zones import clock_doubt, in_zone
 from bioclip_plugin.items.web import is_remote
+from bioclip_plugin.running.detecting import DETECT_STAGE, Detecting
 from bioclip_plugin.running.engine import Engine
-from bioclip_plugin.store.records import Run, Stat
+from bioclip_plugin.store.records import Content, Run, Stat
 
 DecodedBox = tuple[float, float, float, float] | None
+
+
+def decoded_box(region: Region | None) -> DecodedBox:
+    """Return the box by which features are keyed, so that equal keys mean equal pixels; None for the whole image."""
+    if region is None:
+        return None
+    x, y, w, h = (value / BOX_UNIT for value in region.box)
+    return x, y, w, h
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,8 @@ class Reading:
     content_size: int | None = None
     crops: Sequence[NDArray[np.uint8]] = ()
     """One per box."""
+    found: tuple[Detection, ...] | None = None
+    """The boxes of the detector, if it was to find them."""
 
 
 class Reader:
@@ -49,22 +64,28 @@ class Reader:
 
     def __init__(self, engine: Engine, run: Run | None, findings: Findings | None) -> None:
         self._engine = engine
+        self.detecting: Detecting | None = None
+        """The detector of the pipeline, while that is at work."""
         decoding_budget()  # a wrong setting is an error here, and not of each item
         self._findings = findings
         self._strange = StrangeTimes(findings if findings is not None else Findings())
         self._time_zone: str | None = run.settings.get("time_zone") if run else None
         self._checks_clocks = run is None or not run.settings.get("deployments")  # otherwise when shifts are known
 
-    def read(self, item: MediaItem, boxes: Sequence[DecodedBox]) -> Reading:
-        """Read bytes, hash, camera metadata and crops, once there is memory for them. A failure is the item's own."""
+    def read(self, item: MediaItem, boxes: Sequence[DecodedBox] | None) -> Reading:
+        """Read bytes, hash, camera metadata and crops, once there is memory for them. A failure is the item's own.
+
+        Args:
+            item: the item.
+            boxes: the boxes to crop; None asks the detector for them.
+        """
         with image_memory():
             return self._read(item, boxes)
 
-    def _read(self, item: MediaItem, boxes: Sequence[DecodedBox]) -> Reading:
+    def _read(self, item: MediaItem, boxes: Sequence[DecodedBox] | None) -> Reading:
         from bioclip_plugin.items.metadata import with_metadata
 
-        preprocessing, sha256 = self._engine.model.preprocessing, None
-        image = item.image
+        sha256, image = None, item.image
         try:
             image = right_pixels(item.image) if item.image is not None else self._opened(item)
             if image is not None:
@@ -74,18 +95,41 @@ class Reader:
                 sha256 = content_key(sha256, is_read_by_us(item))
                 if item.image is None and (block := _exif_block(image)):
                     item = self._with_camera(with_metadata(item, block), item)
-                crops = prepare(image, boxes, preprocessing)
+                pixels: Image.Image | bytes = image
             else:
                 content = bytes_of(item)
                 sha256 = content_key(hashlib.sha256(content).hexdigest(), is_read_by_us(item, content))
                 item = self._with_camera(with_metadata(item, content), item)
-                # An image without a region to name is read for its camera metadata, and not decoded.
-                crops = decode_regions(content, boxes, preprocessing, frame=item.frame) if boxes else []
-        except (GivenUp, WorkersClosed):
+                pixels = content
+            crops, found = self._crops(item, pixels, (sha256, item.frame), boxes)
+        except (GivenUp, WorkersClosed, StoreError):
             raise
         except Exception as error:
             return Reading(item, _failure_of(error, item, image), sha256)
-        return Reading(item, None, sha256, len(content), crops)
+        return Reading(item, None, sha256, len(content), crops, found)
+
+    def _crops(
+        self, item: MediaItem, pixels: Image.Image | bytes, content: Content, boxes: Sequence[DecodedBox] | None
+    ) -> tuple[list[NDArray[np.uint8]], tuple[Detection, ...] | None]:
+        """Return the crops, and the boxes of the detector if it is to find them; the image is decoded once, if at all."""
+        preprocessing, detecting, found = self._engine.model.preprocessing, self.detecting, None
+        if boxes is None:
+            assert detecting is not None
+            if (found := detecting.known(content)) is None:
+                whole: list[Box] = [WHOLE]
+                decoded = (
+                    decoded_file(pixels, whole, preprocessing, frame=item.frame)
+                    if isinstance(pixels, bytes)
+                    else decoded_image(pixels, preprocessing)
+                )
+                found = detecting.found_in(content, item.uri, decoded.upright_pixels(detecting.settings.chosen.side))
+                with reasons(b""):
+                    return decoded.crops(_boxes_to_name(detecting, item, found), preprocessing), found
+            boxes = _boxes_to_name(detecting, item, found)
+        if isinstance(pixels, Image.Image):
+            return prepare(pixels, boxes, preprocessing), found
+        # An image without a region to name is read for its camera metadata, and not decoded.
+        return decode_regions(pixels, boxes, preprocessing, frame=item.frame) if boxes else [], found
 
     def zoned(self, item: MediaItem) -> MediaItem:
         """Return the item with a time without an offset put into the zone of the run."""
@@ -125,7 +169,14 @@ def _failure_of(error: Exception, item: MediaItem, image: Image.Image | None) ->
     """
     is_blamed = isinstance(error, BioclipError) or owner_of(image) or owner_of(item.image)
     failure = error if is_blamed else unexpected(error, item.uri)
+    if getattr(failure, "stage", "") == DETECT_STAGE:  # the image is not to blame
+        return Failure(DETECT_STAGE, str(failure))
     return Failure(getattr(failure, "stage", "decode"), _reason(failure, image, item.image))
+
+
+def _boxes_to_name(detecting: Detecting, item: MediaItem, found: Sequence[Detection]) -> list[DecodedBox]:
+    regions = detecting.settings.with_boxes(item, found).regions
+    return [decoded_box(region) for region in regions if region.classified]
 
 
 def _reason(error: Exception, *images: Image.Image | None) -> str:

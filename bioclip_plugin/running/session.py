@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from weakref import WeakSet
@@ -23,7 +23,7 @@ from bioclip_plugin.items.answers import Answer, Failure
 from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.deployment_tables import DeploymentTable
 from bioclip_plugin.items.media import MediaItem, Unlisted
-from bioclip_plugin.items.request import ClassifyRequest
+from bioclip_plugin.items.request import DETECTION_THRESHOLD, ClassifyRequest
 from bioclip_plugin.rules.settings import rule_settings
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.running.fetched import Fetching
@@ -109,6 +109,7 @@ class Session:
             )
         for rule in self.engine.rules:
             rule.read()
+        _ = self.engine.detector  # one that cannot be used is reported now
         if request.store is not None:
             from bioclip_plugin.store import Store
 
@@ -212,8 +213,18 @@ class Session:
         ids, options = self.engine.identities, deployments or DeploymentOptions()
         if options.deployments is not None:
             DeploymentTable(options.deployments)  # a faulty table is reported before any image is read
-        settings = {**(listing.settings() if listing else {}), **options.settings()}
-        rules = rule_settings(ids.answer_id, self.request.threshold, self.engine.rules, sources, settings)
+        threshold = self._threshold(listing)
+        settings = {
+            **(listing.settings() if listing else {}), **options.settings(), "detection_threshold": threshold
+        }  # fmt: skip
+        rules = rule_settings(
+            ids.answer_id,
+            self.request.threshold,
+            self.engine.rules,
+            sources,
+            settings,
+            self.engine.detection_settings(threshold),
+        )
         settings |= self.web.settings()
         return self.store.begin_run(
             RunPlan(
@@ -229,6 +240,22 @@ class Session:
                 provenance={**self.engine.provenance(), "store": self.store.shown_address},
             )
         )
+
+    def _threshold(self, listing: ListingOptions | None) -> float:
+        """Return the confidence from which boxes are classified: the request's, unless only the listing states one.
+
+        Raises:
+            UsageError: if both state one and they differ, or if the Session has a detector, whose boxes need it too.
+        """
+        mine, given = self.request.detection_threshold, listing.detection_threshold if listing else DETECTION_THRESHOLD
+        if given in (mine, DETECTION_THRESHOLD):
+            return mine
+        if mine != DETECTION_THRESHOLD or self.engine.detector is not None:
+            raise UsageError(
+                f"detection_threshold is {mine:g} in the request and {given:g} in the options of the listing; give it to the "
+                "Session only"
+            )
+        return given
 
     def pipeline(
         self,
@@ -275,7 +302,8 @@ class Session:
         """
         self._check_open()
         known = self.store.media_under if self.store is not None else None
-        listing = Listing(addresses, self.plugins.sources(), options, self.plugins.expand, known)
+        chosen = replace(options or ListingOptions(), detection_threshold=self._threshold(options))
+        listing = Listing(addresses, self.plugins.sources(), chosen, self.plugins.expand, known)
         self._closing.callback(listing.close)
         return listing
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,9 +14,10 @@ from bioclip_plugin.contracts.containing import owner_at_work
 from bioclip_plugin.items.answers import Answer, Failure, RegionAnswer
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Region, Unlisted
 from bioclip_plugin.items.web import is_remote
+from bioclip_plugin.running.detecting import DetectorSettings, is_detected
 from bioclip_plugin.running.engine import Engine
-from bioclip_plugin.running.reading import Reading
-from bioclip_plugin.store.records import Box, FeatureKey, ItemRecord, Listed, RegionRecord, Stat, StoredRegion
+from bioclip_plugin.running.reading import Reading, decoded_box
+from bioclip_plugin.store.records import Box, FeatureKey, FoundBox, ItemRecord, Listed, RegionRecord, Stat, StoredRegion
 
 
 @dataclass(eq=False)
@@ -42,10 +44,7 @@ class RegionWork:
     @property
     def decoded_box(self) -> tuple[float, float, float, float] | None:
         """The box by which the features are keyed, so that equal keys mean equal pixels; None for the whole image."""
-        if self.region is None:
-            return None
-        x, y, w, h = (value / WHOLE_BOX[2] for value in self.box)
-        return x, y, w, h
+        return decoded_box(self.region)
 
 
 @dataclass(eq=False)
@@ -56,6 +55,10 @@ class Task:
     listed: Listed | None = None
     stat: Stat | None = None
     regions: list[RegionWork] = field(default_factory=list)
+    detection: DetectorSettings | None = None
+    """The detector that is to find the regions; None for an item with boxes of its own, and without a detector."""
+    found: tuple[FoundBox, ...] | None = None
+    """The boxes of the detector; None while they are unknown."""
     reading: Job[Reading] | None = None
     """The work of a decoding thread, until its outcome is taken."""
     was_read: bool = False
@@ -88,9 +91,23 @@ class Task:
         An image without a region to name is known once it was read for its camera metadata; one on the web is not fetched for
         them.
         """
+        if self.is_undetected:
+            return False
         if not self.classified:
             return self.content_sha256 is not None or is_remote(self.item)
         return all(work.stored is not None or work.features is not None for work in self.classified)
+
+    @property
+    def is_undetected(self) -> bool:
+        """True if the detector has still to find the regions."""
+        return self.detection is not None and self.found is None
+
+    def take_boxes(self, found: Sequence[FoundBox]) -> None:
+        """Make the boxes of the detector the regions of the item."""
+        assert self.detection is not None
+        self.found = tuple(found)
+        self.item = self.detection.with_boxes(self.item, found)
+        self.regions = [RegionWork(region) for region in self.item.regions]
 
     def read_through(self, limit_s: float) -> Task:
         """Wait for the reading and take its outcome; a decoder that does not end is a failure of the item."""
@@ -112,6 +129,8 @@ class Task:
         self.content_sha256 = read.content_sha256 or self.content_sha256
         if read.failure is None:
             self.content_size = read.content_size
+            if read.found is not None:
+                self.take_boxes(read.found)
             for work, crop in zip(self.classified, read.crops, strict=True):
                 work.crop = crop
         return self
@@ -122,12 +141,20 @@ class Task:
         return [(work, (sha256, self.item.frame, work.box)) for work in self.classified] if sha256 else []
 
 
-def new_task(item: MediaItem | Unlisted, listed: Listed | None, stat: Stat | None) -> Task:
-    """Return the task of a listed item (None: without a store), with one piece of work per region."""
+def new_task(
+    item: MediaItem | Unlisted, listed: Listed | None, stat: Stat | None, detection: DetectorSettings | None = None
+) -> Task:
+    """Return the task of a listed item (None: without a store), with one piece of work per region.
+
+    The regions of an item without boxes of its own are unknown if there is a detector.
+    """
     if isinstance(item, Unlisted):
         return Task(item.item, failure=Failure("list", item.reason))
     works = [RegionWork(region) for region in item.regions]
-    task = Task(item, listed, stat, works if works or item.detected else [RegionWork(None)])
+    if detection is not None and not is_detected(item):
+        task = Task(item, listed, stat, detection=detection)
+    else:
+        task = Task(item, listed, stat, works if works or item.detected else [RegionWork(None)])
     if listed is not None:
         task.content_sha256, task.failure = listed.content_sha256, listed.failure
     return task
@@ -166,4 +193,14 @@ def record_of(task: Task, engine: Engine) -> ItemRecord:
         for work, answer in zip(task.regions, (task.answer or answer_of(task, engine)).regions, strict=True)
     ]
     stat = task.stat if task.was_read else None
-    return ItemRecord(task.listed, task.item, stat, task.content_sha256, task.content_size, tuple(regions))
+    return ItemRecord(
+        task.listed,
+        task.item,
+        stat,
+        task.content_sha256,
+        task.content_size,
+        tuple(regions),
+        # Given again if an equal file has them stored, as features are.
+        found=task.found if task.was_read else None,
+        by_detector=task.detection is not None,
+    )

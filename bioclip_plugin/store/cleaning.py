@@ -10,13 +10,15 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import eq
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Row, Table, and_, delete, exists, func, select, text
 
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import chunked, rows_with
-from bioclip_plugin.store.listing import NOTHING_FOUND
+from bioclip_plugin.store.database.values import from_json
+from bioclip_plugin.store.detections import detection_of, detector_numbers
+from bioclip_plugin.store.listing import EMPTY
 from bioclip_plugin.store.records import DONE
 from bioclip_plugin.store.runs import HIDDEN
 
@@ -27,6 +29,7 @@ MEDIA_AT_ONCE = 500  # media in one transaction, which takes some tens of millis
 _INDEXES = (
     ("media", "content"),
     ("features", "content"),
+    ("detections", "content"),
     ("listed_regions", "region"),
     ("decisions", "taxon"),
     ("reviews", "region"),
@@ -36,11 +39,13 @@ _INDEXES = (
 
 
 class Layers(NamedTuple):
-    """Numbers of the three layers of a run."""
+    """Numbers of the layers of a run."""
 
     decisions: int
     answers: int
     features: int
+    detectors: int | None = None
+    """The number of its detector, if it has one and that has stored boxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ def remaining_runs(connection: Connection, without: Collection[int] = ()) -> dic
     """Return the layers of the runs that are not deleted, nor among those given."""
     runs, decisions, answers = schema.runs.c, schema.decision_sets.c, schema.answer_sets.c
     query = (
-        select(runs.id, decisions.id, answers.id, answers.feature_set)
+        select(runs.id, decisions.id, answers.id, answers.feature_set, decisions.settings)
         .select_from(
             schema.runs.join(schema.decision_sets, runs.decision_set == decisions.id).join(
                 schema.answer_sets, decisions.answer_set == answers.id
@@ -92,7 +97,15 @@ def remaining_runs(connection: Connection, without: Collection[int] = ()) -> dic
         )
         .where(runs.status.not_in(HIDDEN))
     )
-    return {row[0]: Layers(*row[1:]) for row in connection.execute(query) if row[0] not in without}
+    detectors = detector_numbers(connection)
+
+    def layers(numbers: Sequence[int], settings: str) -> Layers:
+        detection = detection_of(from_json(settings)) if detectors else None
+        decisions, answers, features = numbers
+        number = None if detection is None else detectors.get(detection["detector_id"])
+        return Layers(decisions, answers, features, number)
+
+    return {row[0]: layers(row[1:4], row[4]) for row in connection.execute(query) if row[0] not in without}
 
 
 def clean_media(connection: Connection, cleaning: Cleaning, media: Sequence[int], *, contents: bool = True) -> None:
@@ -134,7 +147,7 @@ def clean_media(connection: Connection, cleaning: Cleaning, media: Sequence[int]
 
 
 def clean_contents(connection: Connection, cleaning: Cleaning, contents: Collection[int]) -> None:
-    """Remove the features of these contents that no remaining run needs, and contents that no media have."""
+    """Remove the features and boxes of these contents that no remaining run needs, and contents that no media have."""
     table = schema.features.c
     keys = list(schema.features.primary_key.columns)
     numbers = connection.execute(select(schema.feature_sets.c.id)).scalars().all()
@@ -151,13 +164,19 @@ def clean_contents(connection: Connection, cleaning: Cleaning, contents: Collect
             for key in stored:
                 if key[1] in kept and not needed.is_needed(*key):
                     cleaning.delete(connection, schema.features, *map(eq, keys, key), count=1)
+        here = schema.detections.c
+        boxes = select(here.detector_set, here.content).where(here.content.in_(needed.countable))
+        stale = [(row[0], row[1]) for row in connection.execute(boxes) if (row[0], row[1]) not in needed.detected]
+        for number, gone in _by_first(stale):
+            where = (here.detector_set == number, here.content.in_(gone))
+            cleaning.delete(connection, schema.detections, *where, count=len(gone))
         unused = sorted(needed.countable - needed.used)
         if unused:
             cleaning.delete(connection, schema.contents, schema.contents.c.id.in_(unused), count=len(unused))
 
 
 def clean_sets(connection: Connection, cleaning: Cleaning) -> None:
-    """Remove feature, answer and decision sets without rows and runs."""
+    """Remove feature, answer and decision sets without rows and runs, and detectors likewise."""
     runs, decided, answered = schema.runs.c, schema.decisions.c, schema.answers.c
     sets = schema.decision_sets.c
     for table, *users in (
@@ -178,6 +197,13 @@ def clean_sets(connection: Connection, cleaning: Cleaning) -> None:
         unused = and_(*(~exists().where(user).correlate(table) for user in users))
         for number in connection.execute(select(table.c.id).where(unused)).scalars().all():
             cleaning.delete(connection, table, table.c.id == number, count=1)
+    used = {layers.detectors for layers in cleaning.remaining.values()}
+    found = (
+        exists().where(schema.detections.c.detector_set == schema.detector_sets.c.id).correlate(schema.detector_sets)
+    )
+    for number in connection.execute(select(schema.detector_sets.c.id).where(~found)).scalars().all():
+        if number not in used:
+            cleaning.delete(connection, schema.detector_sets, schema.detector_sets.c.id == number, count=1)
 
 
 class _Found:
@@ -216,14 +242,12 @@ class _Found:
 
     def kept_listing(self, row: Row[Any]) -> bool:
         """Return True if an entry of a listing is needed, also that a detector found nothing in an image of a reviewed event."""
-        return row.run in self.remaining or (
-            row.stated == NOTHING_FOUND and self.media[row.media].sequence in self.events
-        )
+        return row.run in self.remaining or (row.stated in EMPTY and self.media[row.media].sequence in self.events)
 
-    def _used(self, layer: int) -> set[tuple[int, int]]:
+    def _used(self, layer: Literal[0, 1]) -> set[tuple[int, int]]:
         return {(self.remaining[row.run][layer], row.region) for row in self.listed if row.run in self.remaining}
 
-    def _open(self, layer: int) -> set[tuple[int, int]]:
+    def _open(self, layer: Literal[0, 1]) -> set[tuple[int, int]]:
         """Return the (set, media) that a run has still to do."""
         return {
             (self.remaining[row.run][layer], row.media)
@@ -300,6 +324,8 @@ class _NeededFeatures:
             for row in rows
             if row.run in remaining and row.status != DONE
         }
+        self.detected = {(remaining[row.run].detectors, content_of[row.media]) for row in rows if row.run in remaining}
+        """The boxes of detectors, as (detector, content), that a remaining run needs."""
         self.used = set(content_of.values())
         """The contents that media have."""
         self.countable = set(contents)

@@ -15,6 +15,7 @@ from bioclip_core.errors import StoreError
 from bioclip_plugin.items.media import WHOLE_BOX
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import chunked, find_or_insert, insert_new, rows_with, upsert
+from bioclip_plugin.store.detections import BY_DETECTOR, NOTHING_BY_DETECTOR, write_boxes
 from bioclip_plugin.store.listing import delete_answers, forget, update_media
 from bioclip_plugin.store.media_rows import RegionPlace, capture_of, region_ids, region_key
 from bioclip_plugin.store.records import DONE, Box, ItemRecord, RegionRecord, Run
@@ -49,6 +50,7 @@ def commit(connection: Connection, run: Run, records: Sequence[ItemRecord], cach
     regions = {ids[place]: wanted[place] for place in sorted(wanted, key=ids.__getitem__)}
     taxa = cache.ids(connection, {key_of(candidate) for _, region in regions.values() for candidate in _named(region)})
     _features(connection, run, regions, contents)
+    write_boxes(connection, run, unique, contents)
     _answers(connection, run, regions, taxa)
     # Verdict, event and trail become null, since rules decided on an earlier answer.
     decisions = [
@@ -223,4 +225,10 @@ def _statuses(connection: Connection, run: Run, records: Sequence[ItemRecord]) -
     for chunk in chunked(record.listed.media_id for record in records if record.failure is None):
         connection.execute(update(listed).where(listed.c.run == run.id, listed.c.media.in_(chunk)).values(status=DONE))
         connection.execute(delete(failed).where(failed.c.run == run.id, failed.c.media.in_(chunk)))
+    for words, is_empty in ((BY_DETECTOR, False), (NOTHING_BY_DETECTOR, True)):
+        detected = (record.listed.media_id for record in records
+                    if record.failure is None and record.by_detector and bool(record.regions) != is_empty)  # fmt: skip
+        for chunk in chunked(detected):
+            mine = (listed.c.run == run.id, listed.c.media.in_(chunk), listed.c.stated != words)
+            connection.execute(update(listed).where(*mine).values(stated=words))
     fail(connection, run, {record.listed.media_id: record.failure for record in records if record.failure is not None})

@@ -164,6 +164,7 @@ BYTES_PER_ROW = {
     "media": 400,
     "regions": 110,
     "contents": 170,
+    "detections": 180,
     "taxa": 300,
     "runs": 6_000,
 }

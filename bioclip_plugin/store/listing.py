@@ -13,12 +13,15 @@ from bioclip_plugin.items.media import MediaItem, Region, Unlisted
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import chunked, insert_new, rows_with
 from bioclip_plugin.store.database.values import digest
+from bioclip_plugin.store.detections import BY_DETECTOR, NOTHING_BY_DETECTOR, detection_of, is_stated
 from bioclip_plugin.store.media_rows import CAPTURE, capture_of, media_key, merged, region_key
 from bioclip_plugin.store.records import DONE, TODO, Listed, MediaName, Run, Stat
 from bioclip_plugin.store.runs import LIST_STAGE, check, fail
 
 NOTHING_FOUND = "nothing found"
-"""The stated regions of an image in which a detector found nothing."""
+"""The stated regions of an image in which the detector of a file found nothing."""
+EMPTY = (NOTHING_FOUND, NOTHING_BY_DETECTOR)
+"""The stated regions of an image in which any detector found nothing."""
 Known = dict[MediaName, Row[Any]]
 
 
@@ -50,7 +53,8 @@ def list_items(
     together = _regions(items, names)
     regions = {key: together[names[first[key]]] for key in keys}
     files = {key: stat for key, stat in reversed(list(zip(keys, stats, strict=True))) if stat is not None}
-    stated = {key: _stated(regions[key], detected=items[first[key]].detected) for key in regions}
+    alone = None if detection_of(run.rule_settings) is None else BY_DETECTOR
+    stated = {key: _stated(regions[key], detected=items[first[key]].detected) or alone for key in regions}
     known = _known(connection, run, regions)
     changed = {key for key in known if _changed(known[key], files.get(key))}
     forget(connection, [known[key].id for key in changed])
@@ -63,7 +67,7 @@ def list_items(
     for n, (item, key) in enumerate(zip(items, keys, strict=True)):
         row, failure = known[key], _failure(entries[n])
         trusted = not item.is_in_memory or stats[n] is not None  # an image in hand may be another under the same name
-        done = failure is None and trusted and row.status == DONE and row.stated == stated[key]
+        done = failure is None and trusted and row.status == DONE and is_stated(row.stated, stated[key])
         whole, sha256 = (merged(item, row), row.sha256) if trusted else (item, None)
         whole = replace(whole, regions=together[names[n]])
         listed.append(Listed(whole, row.id, row.position, done, sha256, failure))
@@ -192,7 +196,7 @@ def _enter(
         insert_new(connection, listed, rows)
     for key, text in stated.items():
         row = known[key]
-        if row.position is not None and row.stated != text:
+        if row.position is not None and not is_stated(row.stated, text):
             connection.execute(
                 update(listed).where(listed.c.run == run.id, listed.c.media == row.id).values(stated=text, status=TODO)
             )

@@ -31,6 +31,12 @@ Box = tuple[int, int, int, int]
 """x, y, width, height in 1/10,000 of the upright image."""
 FeatureKey = tuple[str, int, Box]
 """sha256 of the file, frame, box."""
+Content = tuple[str, int]
+"""sha256 of the file, frame."""
+FoundBox = tuple[float, float, float, float, str, float]
+"""A box of the run's detector: x, y, width, height as fractions of the upright image, category, confidence."""
+DETECTION = "detection"
+"""Key in the settings of a run's decisions: its detector (``detector_id``, ``detector``) and ``threshold``."""
 Stat = tuple[int, int]
 """Size in bytes and modification time in nanoseconds."""
 MediaName = tuple[str, int]
@@ -137,6 +143,10 @@ class ItemRecord:
     content_size: int | None = None
     regions: tuple[RegionRecord, ...] = ()
     failure: Failure | None = None
+    found: tuple[FoundBox, ...] | None = None
+    """All boxes of the run's detector, to be stored by content; None if it was not asked, or if they are stored already."""
+    by_detector: bool = False
+    """True if the regions are those of the run's detector."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from bioclip_plugin.items.verdicts import REVIEW_VERDICTS
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import chunked, insert_new, rows_with
 from bioclip_plugin.store.database.values import clean_text, from_json, moment_of, moment_text, stored_uri, to_json
-from bioclip_plugin.store.listing import NOTHING_FOUND
+from bioclip_plugin.store.listing import EMPTY
 from bioclip_plugin.store.media_rows import RegionPlace, item_of_row, region_ids, region_key, region_of_row
 from bioclip_plugin.store.reading import PAGE
 from bioclip_plugin.store.records import TARGET_KINDS, MediaName, Review, ReviewTarget, StatedReview
@@ -215,7 +215,7 @@ def items_of_events(connection: Connection, events: Collection[str]) -> dict[str
     stated = {row.media: row.stated for row in rows_with(connection, query, listed.media, numbers)}
     found: dict[str, list[tuple[MediaItem, bool]]] = {}
     for event, number in sorted(of_event):
-        found.setdefault(event, []).append((items[number], stated.get(number) == NOTHING_FOUND))
+        found.setdefault(event, []).append((items[number], stated.get(number) in EMPTY))
     return found
 
 

@@ -28,7 +28,8 @@ def info(database: Database) -> StoreInfo:
 
 
 def _info(connection: Connection, database: Database) -> StoreInfo:
-    rows = {name: _rows(connection, name) for name in schema.metadata.tables}
+    there = {*connection.dialect.get_table_names(connection)}  # a store of an earlier version lacks some
+    rows = {name: _rows(connection, name) for name in schema.metadata.tables if name in there}
     if database.is_sqlite:
         sizes, method = _sqlite_sizes(connection, rows)
         free, dead = free_bytes(connection), None

@@ -23,14 +23,16 @@ from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
 from bioclip_plugin.items.verdicts import ReviewVerdict
-from bioclip_plugin.store import commits, listing, reading, reviews, runs, verifying
+from bioclip_plugin.store import commits, detections, listing, reading, reviews, runs, verifying
 from bioclip_plugin.store.backup import Backup, back_up_database
 from bioclip_plugin.store.database import versions
 from bioclip_plugin.store.database.address import check_place, parse_address, shown
 from bioclip_plugin.store.database.connection import Database, Retry
 from bioclip_plugin.store.deciding import Deciding
 from bioclip_plugin.store.records import (
+    Content,
     FeatureKey,
+    FoundBox,
     ItemRecord,
     Listed,
     MediaName,
@@ -111,7 +113,7 @@ class Store(Upkeep):
         except BaseException:
             database.close()
             raise
-        store.upgraded_from = None if found == versions.HEAD else found
+        store.upgraded_from = None if found == versions.HEAD or database.read_only else found
         return store
 
     @property
@@ -285,6 +287,10 @@ class Store(Upkeep):
         """Return stored vectors (D numbers each) by content sha256, frame and box; missing vectors are absent."""
         number = feature_set.feature_set if isinstance(feature_set, Run) else feature_set
         return self._database.read(reading.features, number, keys)
+
+    def found_boxes(self, run: Run, keys: Sequence[Content]) -> dict[Content, tuple[FoundBox, ...]]:
+        """Return the stored boxes of the run's detector by content sha256 and frame; contents that it has not seen are absent."""
+        return self._database.read(detections.found_boxes, run, keys)
 
     def answers(self, run: Run, media_ids: Sequence[int]) -> dict[int, list[StoredRegion]]:
         """Return every region of these media with an answer in the run's answer set, whichever run wrote it."""

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or
 
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.deciding import is_classified
+from bioclip_plugin.store.detections import BY_DETECTOR, NOTHING_BY_DETECTOR, detection_of
 from bioclip_plugin.store.reading import summary
 from bioclip_plugin.store.records import DONE, FAILED, TODO, Run, Verification
 
@@ -20,7 +21,7 @@ Checks = Iterator[tuple[str, Select[Any]]]
 def verify(connection: Connection, run: Run) -> Verification:
     """Count a run's items and name every difference between its listing and its results."""
     problems = []
-    for checks in (_listing_checks(run), _region_checks(run), _candidate_checks(run)):
+    for checks in (_listing_checks(run), _detector_checks(run), _region_checks(run), _candidate_checks(run)):
         for sentence, query in checks:
             number = _count(connection, query)
             if number:
@@ -91,6 +92,20 @@ def _region_checks(run: Run) -> Checks:
     yield f"regions have no features of {run.dimension} numbers", base.where(~feature)
     yield "regions are of items not listed", base.where(listed.media.is_(None))
     yield "regions are of another image", base.where(regions.media != here.media)
+
+
+def _detector_checks(run: Run) -> Checks:
+    """Yield the check that every image that the run's detector has processed has its boxes stored."""
+    detection = detection_of(run.rule_settings)
+    if detection is None:
+        return
+    listed, media, found, sets = schema.listing.c, schema.media.c, schema.detections.c, schema.detector_sets.c
+    stored = exists().where(
+        found.content == media.content, found.detector_set == sets.id, sets.detector_id == detection["detector_id"]
+    )
+    done = select(media.uri).join(schema.listing, listed.media == media.id).where(listed.run == run.id)
+    mine = done.where(listed.status == DONE, listed.stated.in_([BY_DETECTOR, NOTHING_BY_DETECTOR]))
+    yield "images lost the boxes of the detector", mine.where(~stored)
 
 
 def _classified_regions(run: Run) -> Select[Any]:

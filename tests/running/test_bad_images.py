@@ -206,7 +206,7 @@ def test_a_file_for_which_there_is_no_memory_is_a_failure_of_its_own(
     def fails(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(decoding, "_crops", fails)
+    monkeypatch.setattr(decoding.Decoded, "crops", fails)
     assert reason_of(path.read_bytes()) == "there is not enough memory to decode it"
     monkeypatch.setattr(Path, "open", fails)
     assert read_reason_of(path) == "there is not enough memory to read it"

@@ -230,6 +230,7 @@ def test_the_commands_that_are_shown_for_postgresql_copy_and_restore_a_store(
         program, *arguments = shlex.split(command)
         subprocess.run([postgres_programs / program, *arguments], check=True, env={**os.environ, "PGPASSWORD": ""})
     assert postgres_server.execute("SELECT to_regclass('of_the_host')", new) == [(None,)]
+    Store.open(postgres_server.address(new), upgrade=True).close()
     assert (
         call("export", "--run", 2, "--store", postgres_server.address(new), *EXPORTS["csv"], "--output", "o.csv") == 0
     )

@@ -87,7 +87,7 @@ def test_rows_that_cannot_be_right_are_reported_as_damage(store_address: str, da
     with engine.begin() as connection:
         connection.execute(text(damage))
     engine.dispose()
-    with Store.open(store_address) as store, pytest.raises(StoreError) as refusal:
+    with Store.open(store_address, upgrade=True) as store, pytest.raises(StoreError) as refusal:
         list(store.items_of(store.run(2)))
     assert ADVICE in str(refusal.value)
     assert "\n" not in str(refusal.value)

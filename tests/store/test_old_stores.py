@@ -169,7 +169,10 @@ def _copy_into_version(old: str, earlier: str, version: str) -> None:
     def fill(connection: Connection) -> None:
         engine = create_engine(parse_address(old))
         with engine.connect() as source:
+            there = {*inspect(connection).get_table_names()} & {*inspect(source).get_table_names()}
             for table in schema.metadata.sorted_tables:
+                if table.name not in there:  # made by a later version
+                    continue
                 kept = Table(table.name, MetaData(), autoload_with=connection)
                 had = Table(table.name, MetaData(), autoload_with=source)
                 columns = [column for column in had.columns if column.name in kept.columns]

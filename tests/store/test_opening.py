@@ -211,6 +211,11 @@ ROWS = {
         "INSERT INTO bioclip_reviews (id, uid, kind, media, region, verdict, reviewer, reviewed_at, comment, details) "
         "VALUES (5, 'w', 'region', 7, 12, 'person', 'Cy', '2020-01-02T03:04:07.000000+00:00', '', '{\"count\": 2}')",
     ],
+    "0003": [
+        "INSERT INTO bioclip_contents (id, sha256, frame, size) VALUES (9, 'c0', 0, 10)",
+        "INSERT INTO bioclip_detector_sets (id, detector_id, settings) VALUES (2, 'd', '{}')",
+        "INSERT INTO bioclip_detections (detector_set, content, boxes) VALUES (2, 9, '[]')",
+    ],
 }
 
 
@@ -239,12 +244,12 @@ def test_an_older_version_is_upgraded_on_sqlite_and_named_on_postgresql(
         patch.setattr(versions, "_migrate", lambda connection: None)
         if store_address.startswith("sqlite"):
             with Store.open(store_address) as store:
-                assert store.upgraded_from == "0002"
+                assert store.upgraded_from == "0003"
         else:
             with pytest.raises(StoreError, match="`bioclip-plugin store upgrade --store 'postgresql"):
                 Store.open(store_address)
             with Store.open(store_address, upgrade=True) as store:
-                assert store.upgraded_from == "0002"
+                assert store.upgraded_from == "0003"
 
 
 def test_two_programs_may_make_the_same_store_at_once(store_address: str) -> None:

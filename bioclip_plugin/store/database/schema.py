@@ -165,6 +165,19 @@ features = _table(
     PrimaryKeyConstraint("feature_set", "content", "x", "y", "w", "h"),
 )
 
+# The detectors that run inside the pipeline; the boxes of files are stored with their regions alone.
+detector_sets = _table("detector_sets", _id(), _text("detector_id"), _text("settings"), UniqueConstraint("detector_id"))
+
+# All boxes of an image, those below any threshold too: a JSON list of [x, y, w, h, category, confidence], empty for none.
+detections = _table(
+    "detections",
+    _ref("detector_set", "detector_sets"),
+    _ref("content", "contents"),
+    _text("boxes"),
+    PrimaryKeyConstraint("detector_set", "content"),
+    rowid=False,
+)
+
 # The key is a hash over all names and the rank, so that hemihomonyms are separate rows.
 taxa = _table(
     "taxa",
@@ -223,7 +236,8 @@ decisions = _table(
     rowid=False,
 )
 
-# ``status`` is 0 todo, 1 done, 2 failed; ``stated`` a hash of the source's regions, null for the whole image.
+# ``status`` is 0 todo, 1 done, 2 failed; ``stated`` a hash of the source's regions, null for the whole image, or words for an
+# image that a detector has processed.
 listing = _table(
     "listing",
     _ref("run", "runs"),

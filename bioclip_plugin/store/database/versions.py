@@ -17,8 +17,11 @@ from bioclip_plugin.store.database.schema import PREFIX, VERSION_TABLE
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration; a test compares it with the folder, so that opening a store need not read the folder."""
+
+READABLE = frozenset({"0002"})
+"""Earlier versions that lack only whole tables, which no run of theirs needs: a store that cannot be written is read as it is."""
 
 _LOCK = 0x62696F636C6970  # "bioclip": one program at a time makes or upgrades the tables of a PostgreSQL database
 
@@ -70,6 +73,8 @@ def bring_up(database: Database, *, create: bool, upgrade: bool) -> str | None:
             f"the store {where} was written by another version of bioclip-plugin (tables {found}, ours are {HEAD}): "
             "upgrade bioclip-plugin, or use another store"
         )
+    if found in READABLE and database.read_only:
+        return found
     if found is not None and database.read_only:
         raise StoreError(
             f"the store {where} has the tables of an older version ({found}, ours are {HEAD}) and cannot be upgraded, since "

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +24,12 @@ from bioclip_core.images.budget import (
     MAX_DECODED_PIXELS,
     MAX_FILE_BYTES,
     MAX_LISTED_PIXELS,
-    check_profile,
     check_sides,
     over_budget,
 )
-from bioclip_core.images.colours import resizable, rgb
-from bioclip_core.images.crops import Deferred, Picture, checked, padded, resized, turned_upright, upright
+from bioclip_core.images.colours import resizable
+from bioclip_core.images.crops import Deferred, Picture, checked, turned_upright, upright
+from bioclip_core.images.decoded import Decoded
 from bioclip_core.images.jpeg2000 import is_jpeg2000, opened_jpeg2000
 from bioclip_core.images.memory import image_memory, take_memory
 from bioclip_core.images.needs import conversion_bytes, decoding_bytes, resize_bytes
@@ -120,9 +119,24 @@ def decode_regions(
     """
     wanted = [checked(box) for box in boxes]
     with reasons(data), image_memory():
+        return decoded_file(data, wanted, preprocessing, frame=frame, max_pixels=max_pixels).crops(
+            wanted, preprocessing
+        )
+
+
+def decoded_file(
+    data: bytes,
+    boxes: Sequence[Box],
+    preprocessing: Preprocessing,
+    *,
+    frame: int = 0,
+    max_pixels: int = MAX_DECODED_PIXELS,
+) -> Decoded:
+    """Return the pixels of an image file; the arguments and errors are those of :func:`decode_regions`."""
+    with reasons(data), image_memory():
         image = _opened(data, frame)
         profile = image.profile if isinstance(image, Deferred) else image.info.get("icc_profile")
-        return _crops(_picture(image, wanted, preprocessing, max_pixels, frame), wanted, preprocessing, profile)
+        return Decoded.of(_picture(image, boxes, preprocessing, max_pixels, frame), profile)
 
 
 def prepare(image: Image.Image, boxes: Sequence[Box | None], preprocessing: Preprocessing) -> list[NDArray[np.uint8]]:
@@ -134,6 +148,16 @@ def prepare(image: Image.Image, boxes: Sequence[Box | None], preprocessing: Prep
     """
     wanted = [checked(box) for box in boxes]
     with reasons(b""), image_memory():
+        return decoded_image(image, preprocessing).crops(wanted, preprocessing)
+
+
+def decoded_image(image: Image.Image, preprocessing: Preprocessing) -> Decoded:
+    """Return the pixels of an image in memory.
+
+    Raises:
+        ImageError: if they cannot be loaded.
+    """
+    with reasons(b""), image_memory():
         image = right_pixels(image)
         orientation = _orientation(image)
         resize = resize_bytes(*image.size, orientation, preprocessing)
@@ -143,7 +167,7 @@ def prepare(image: Image.Image, boxes: Sequence[Box | None], preprocessing: Prep
             image = image.copy()  # the caller's image must not change
             del image.info["transparency"]
         picture = Picture(image, image.width, image.height, orientation)
-        return _crops(picture, wanted, preprocessing, image.info.get("icc_profile"))
+        return Decoded.of(picture, image.info.get("icc_profile"))
 
 
 def right_pixels(image: Image.Image) -> Image.Image:
@@ -199,14 +223,6 @@ def stored_size(path: str | os.PathLike[str]) -> tuple[int, int, int]:
     with reasons(data):
         image = _opened(data, 0)
         return image.width, image.height, _orientation(image)
-
-
-def _crops(
-    picture: Picture, boxes: Sequence[Box], preprocessing: Preprocessing, profile: Any
-) -> list[NDArray[np.uint8]]:
-    check_profile(profile)
-    picture = replace(picture, image=resizable(picture.image))
-    return [np.array(padded(rgb(resized(picture, box, preprocessing), profile), preprocessing)) for box in boxes]
 
 
 # -- opening, within our own pixel budget ------------------------------------------------------------------------------

@@ -1,0 +1,87 @@
+"""Boxes that a detector of the pipeline found, by the content of the image and the detector's identity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from bioclip_plugin.store.database import schema
+from bioclip_plugin.store.database.bulk import insert_new, rows_with
+from bioclip_plugin.store.database.values import from_json, to_json
+from bioclip_plugin.store.records import DETECTION, Content, FoundBox, ItemRecord, Run
+
+BY_DETECTOR = "by the run's detector"
+"""The stated regions of an image without boxes of its own, in a run with a detector."""
+NOTHING_BY_DETECTOR = "nothing found by the run's detector"
+"""The same, once the detector found nothing in it."""
+
+
+def detection_of(rule_settings: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return ``detector_id``, settings of the detector and threshold of a run with a detector; None for other runs."""
+    found: Mapping[str, Any] | None = rule_settings.get(DETECTION)
+    return found
+
+
+def is_stated(stored: str | None, stated: str | None) -> bool:
+    """True if an entry of a listing was made for the same stated regions."""
+    return (BY_DETECTOR if stored == NOTHING_BY_DETECTOR else stored) == stated
+
+
+def found_boxes(connection: Connection, run: Run, keys: Sequence[Content]) -> dict[Content, tuple[FoundBox, ...]]:
+    """Return the stored boxes of these contents by the run's detector; contents that it has not seen are absent."""
+    detection = detection_of(run.rule_settings)
+    wanted = set(keys)
+    if detection is None or not wanted:
+        return {}
+    table, contents, sets = schema.detections, schema.contents.c, schema.detector_sets.c
+    query = (
+        select(contents.sha256, contents.frame, table.c.boxes)
+        .select_from(
+            table.join(schema.contents, table.c.content == contents.id).join(
+                schema.detector_sets, table.c.detector_set == sets.id
+            )
+        )
+        .where(sets.detector_id == detection["detector_id"])
+    )
+    return {
+        (row.sha256, row.frame): tuple([(*box[:4], str(box[4]), box[5]) for box in from_json(row.boxes)])
+        for row in rows_with(connection, query, contents.sha256, (sha256 for sha256, _ in wanted))
+        if (row.sha256, row.frame) in wanted
+    }
+
+
+def write_boxes(connection: Connection, run: Run, records: Iterable[ItemRecord], contents: Mapping[int, int]) -> None:
+    """Write the boxes of a batch, by the numbers of the contents by media."""
+    detection = detection_of(run.rule_settings)
+    rows = {
+        contents[record.listed.media_id]: to_json([list(box) for box in record.found])
+        for record in records
+        if record.found is not None and record.failure is None and record.listed.media_id in contents
+    }
+    if detection is None or not rows:
+        return
+    number = _detector_set(connection, detection)
+    insert_new(
+        connection,
+        schema.detections,
+        [{"detector_set": number, "content": content, "boxes": boxes} for content, boxes in sorted(rows.items())],
+    )
+
+
+def _detector_set(connection: Connection, detection: Mapping[str, Any]) -> int:
+    table = schema.detector_sets
+    query = select(table.c.id).where(table.c.detector_id == detection["detector_id"])
+    number = connection.execute(query).scalar()
+    if number is None:
+        row = {"detector_id": detection["detector_id"], "settings": to_json(detection["detector"])}
+        insert_new(connection, table, [row])
+        number = connection.execute(query).scalar_one()
+    return int(number)
+
+
+def detector_numbers(connection: Connection) -> dict[str, int]:
+    """Return the numbers of the detectors by their identities."""
+    table = schema.detector_sets.c
+    return {row.detector_id: int(row.id) for row in connection.execute(select(table.detector_id, table.id))}
