@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from bioclip_core.errors import BioclipError
-from bioclip_core.files.present import is_file
+from bioclip_core.files.present import is_file, is_folder
 from bioclip_plugin.commands.config import ConfigFile
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import filled, json_option, options_from
@@ -40,6 +40,9 @@ def doctor(ctx: click.Context, /, as_json: bool, **options: Any) -> int:
     if options["store"] is None:  # a store that is not made yet is no problem
         stores = (one.value for one in faults if isinstance(one, Fact) and one.key == "stores")
         options["store"] = next((store for store in next(stores, ()) if "://" in store or is_file(store)), None)
+    if options["fetch"] is None:
+        folders = (one.value for one in faults if isinstance(one, Fact) and one.key == "folders_of_fetched_images")
+        options["fetch"] = next((folder for folder in next(folders, ()) if is_folder(folder)), None)
     own = Check("options_file", "Options file", lambda _options: faults)
     place = next(number for number, check in enumerate(CHECKS) if check.name == "packages")
     report = examine(filled(DoctorOptions, options), checks=(*CHECKS[:place], own, *CHECKS[place:]))
@@ -59,6 +62,9 @@ def look_at_options_file(ctx: click.Context, given: Path | None) -> Iterator[Fin
     stores = [holder["store"] for holder in (config.values, *tables.values()) if isinstance(holder.get("store"), str)]
     if stores:
         yield Fact("stores", list(dict.fromkeys(stores)))
+    folders = [holder["fetch"] for holder in (config.values, *tables.values()) if isinstance(holder.get("fetch"), str)]
+    if folders:
+        yield Fact("folders_of_fetched_images", folders)
     for name in tables or (["classify"] if config.values else []):
         # Each table alone, so that the first fault does not hide the others.
         alone = {key: value for key, value in config.values.items() if key == name or key not in tables}

@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from queue import Empty, SimpleQueue
 from typing import IO, Any
 
@@ -65,7 +64,15 @@ class Apart:
         without: list[str] = []
         for _ in range(_MOST_BEGINNINGS):
             step, problem, state = self._once(
-                {"name": name, "look": look, "options": asdict(options), "without": without}, limits_s, take, silent
+                {
+                    "name": name,
+                    "look": look,
+                    "options": options.as_json(),
+                    "without": without,
+                },
+                limits_s,
+                take,
+                silent,
             )
             if problem is not None and not self._is_closed:
                 take(problem)

@@ -48,6 +48,8 @@ def _folders(options: DoctorOptions) -> Iterator[tuple[str, Path | None, bool]]:
         yield "temporary", Path(tempfile.gettempdir()), True
     except OSError:
         yield "temporary", None, True
+    if options.fetch is not None:
+        yield "fetched", options.fetch, True
     if options.store and "://" not in options.store:
         yield "store", Path(options.store).expanduser().parent, False
 
@@ -57,6 +59,19 @@ def hub_cache() -> Path:
     home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")  # noqa: PTH118
     given = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
     return Path(os.path.expandvars(os.path.expanduser(given or os.path.join(home, "hub"))))  # noqa: PTH111, PTH118
+
+
+def _temporary_is_another() -> Iterator[Problem]:
+    """Yield a note on a variable that names a folder which cannot be used: Python takes another one without a word."""
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        if wanted := os.environ.get(name):
+            used = tempfile.gettempdir()
+            if os.path.abspath(wanted) != used and os.path.realpath(wanted) != os.path.realpath(used):  # noqa: PTH100
+                yield Problem(
+                    "disks.other-temporary-folder", f"{name} names {wanted}, but {used} is used for temporary files",
+                    "the named folder is missing, full or cannot be written", "make room in it, or make it", grave=False,
+                )  # fmt: skip
+            return
 
 
 def _home() -> Iterator[Finding]:
@@ -105,8 +120,9 @@ def _folder(name: str, folder: Path, is_needed: bool) -> Iterator[Finding]:
         yield _unwritable(name, place)
     if facts["exists"]:
         yield from _leftovers(name, place)
-    if name == "temporary" and facts["writable"]:
-        yield from _try_to_write(place)
+    if name == "temporary":
+        yield from _temporary_is_another()
+        yield from _try_to_write(place) if facts["writable"] else ()
 
 
 def _room(name: str, place: Path, there: Path) -> Iterator[Problem]:
@@ -135,6 +151,9 @@ def _room(name: str, place: Path, there: Path) -> Iterator[Problem]:
 
 
 def _unwritable(name: str, place: Path) -> Problem:
+    if name == "fetched":
+        return Problem("disks.unwritable.fetched", f"the folder {place} of fetched images cannot be written",
+                       "images that are not in it cannot be fetched", "give yourself the right to write there")  # fmt: skip
     variable = "TMPDIR" if name == "temporary" else "BIOCLIP_CACHE"
     return Problem(
         f"disks.unwritable.{name}",

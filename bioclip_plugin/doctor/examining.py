@@ -12,7 +12,8 @@ from importlib import import_module
 from typing import Any
 
 from bioclip_core import __version__
-from bioclip_core.process.threads import GivenUp, Workers
+from bioclip_core.errors import BioclipError
+from bioclip_core.process.threads import GivenUp, Job, Workers
 from bioclip_plugin.doctor.apart import Apart
 from bioclip_plugin.doctor.failures import failed, silent
 from bioclip_plugin.doctor.options import DoctorOptions
@@ -48,6 +49,7 @@ CHECKS = (
     Check("disks", "Disks", f"{_ROOM}.disks:look", apart=True),
     Check("store", "Store", f"{_ROOM}.stores:look", apart=True),
     Check("plugins", "Plugins", f"{_ROOM}.plugin_faults:look", apart=True),
+    Check("fetched", "Fetched images", f"{_ROOM}.detector_files:look_at_fetched", apart=True),
     Check("models", "Models", f"{_ROOM}.model_files:look", apart=True),
     Check("computing", "Computing", f"{_ROOM}.computing:look", apart=True, alone=True, needs_torch=True),
 )
@@ -103,9 +105,12 @@ def _made(checks: Sequence[Check], options: DoctorOptions, apart: Apart) -> Iter
     workers = Workers(max(len(checks), 1), "bioclip-doctor")
     collected = {check.name: _Collected() for check in checks}
     try:
-        jobs = [(check, workers.submit(_make, check, options, apart, collected[check.name])) for check in checks]
+        jobs = [(check, _submitted(workers, check, options, apart, collected[check.name])) for check in checks]
         for check, job in jobs:
             into = collected[check.name]
+            if job is None:
+                yield check.name, into.result(check, "failed")
+                continue
             try:
                 # One that runs apart is given up by its own thread, which ends the process too.
                 state = job.result(None if check.apart else options.patience)
@@ -115,6 +120,17 @@ def _made(checks: Sequence[Check], options: DoctorOptions, apart: Apart) -> Iter
             yield check.name, into.result(check, state)
     finally:
         workers.close(wait_s=0)
+
+
+def _submitted(
+    workers: Workers, check: Check, options: DoctorOptions, apart: Apart, into: _Collected
+) -> Job[State] | None:
+    """Have a check made by a thread; None if the system allows no further one."""
+    try:
+        return workers.submit(_make, check, options, apart, into)
+    except (RuntimeError, BioclipError) as error:
+        into.take(failed(check.name, error))
+        return None
 
 
 def _make(check: Check, options: DoctorOptions, apart: Apart, into: _Collected) -> State:
@@ -150,6 +166,8 @@ def show(report: Report, *, as_json: bool) -> None:
 
     text = json.dumps(report.as_json(), ensure_ascii=True) if as_json else report.text()
     stream = sys.stdout
+    if stream is None:  # the process was started without one
+        return
     with suppress(AttributeError, OSError, ValueError):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     stream.write(f"{text}\n")

@@ -58,6 +58,12 @@ def _faults(name: str, entries: dict[str, ModelEntry], options: DoctorOptions) -
             return
         found = find_model(name, entries, fetch=False)
     except ModelUnavailable:
+        if (part := _part_of(name, entries)) is not None:
+            yield Problem(
+                f"models.half-fetched.{name}", f"only a part of the model {name} is on this machine ({part})",
+                "it is fetched again where there is network, and refused where there is none", f"go on with it: {fetch}", grave=False,
+            )  # fmt: skip
+            return
         offline = ", and HF_HUB_OFFLINE is set" if _is_offline() else ""
         yield Problem(
             f"models.not-fetched.{name}", f"the model {name} is not on this machine{offline}", "commands with it are refused",
@@ -74,6 +80,14 @@ def _faults(name: str, entries: dict[str, ModelEntry], options: DoctorOptions) -
         return
     yield from _other_bytes(name, found, fetch)
     yield from _wrong_labels(name, found)
+
+
+def _part_of(name: str, entries: dict[str, ModelEntry]) -> str | None:
+    """Return the folder of a model of a hub that is here although it is not whole."""
+    source = entries[name].source if name in entries else name
+    repository = source.removeprefix("hf-hub:").partition("@")[0]
+    folder = hub_cache() / f"models--{repository.replace('/', '--')}"
+    return str(folder) if source.startswith("hf-hub:") and any(folder.glob("snapshots/*/*")) else None
 
 
 def _find_files(name: str, entries: dict[str, ModelEntry]) -> None:

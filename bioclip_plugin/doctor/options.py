@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 from bioclip_core.options import check_options
 
@@ -15,6 +17,8 @@ class DoctorOptions:
         default=None, metadata={"automatic": "that of bioclip.toml, else bioclip.db if it exists"}
     )
     """Result store to look at, a path or an address; it is not changed."""
+    fetch: Path | None = field(default=None, metadata={"metavar": "FOLDER"})
+    """Folder of fetched images to look at, as given to classify as --fetch."""
     model: str = "demo"
     """Model of the timed classification; it is not fetched."""
     no_model: bool = False
@@ -24,3 +28,7 @@ class DoctorOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the options as plain JSON, of which they can be made again."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}

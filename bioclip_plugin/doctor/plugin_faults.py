@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING
 
 from bioclip_core.errors import BioclipError
+from bioclip_plugin.doctor.detector_files import detectors
 from bioclip_plugin.doctor.options import DoctorOptions
 from bioclip_plugin.doctor.report import Fact, Finding, Problem, Step
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.contracts.manager import BioclipPluginManager, LoadFailure
 
 
-def look(_options: DoctorOptions, without: frozenset[str] = frozenset()) -> Iterator[Finding]:
+def look(options: DoctorOptions, without: frozenset[str] = frozenset()) -> Iterator[Finding]:
     """Yield the plugins with their hooks and names, and the faults of those that are left out."""
     from bioclip_plugin.contracts.commands import PluginCommand
     from bioclip_plugin.plugins import create_plugin_manager, installed_plugins, load_plugin
@@ -40,6 +41,7 @@ def look(_options: DoctorOptions, without: frozenset[str] = frozenset()) -> Iter
                     f"plugins.command.{name}", f"the command {name} cannot be used: {error}", "",
                     "upgrade or reinstall its plugin, or report it to its authors",
                 )  # fmt: skip
+    yield from detectors(manager.detectors(), options, without)
     rows = [row for row in manager.described() if row["name"] not in built_in]
     yield Fact("plugins", {row["name"]: f"{row['distribution']}: {row['hooks'] or 'no hooks'}" for row in rows})
     for row in rows:

@@ -82,6 +82,23 @@ class Draft:
             self.path.unlink(missing_ok=True)
 
 
+def check_description(folder: Path) -> None:
+    """Check that a folder is one of fetched images, of this version. Nothing is changed.
+
+    Raises:
+        DataError: if it is not.
+    """
+    about = folder / _ABOUT
+    said = read_document(about, dict, name="the description of a folder of fetched images,")
+    if said.get("layout") != LAYOUT:
+        raise DataError(f"{about} is not the description of a folder of fetched images: give another folder")
+    if said.get("version") != VERSION:
+        raise DataError(
+            f"the folder {folder} for fetched images has version {said.get('version')!r}, and this program reads "
+            f"{VERSION}: give another folder, or use the program that made it"
+        )
+
+
 class Cache:
     """A folder of fetched images. Several threads, programs and machines may use it at the same time."""
 
@@ -110,7 +127,7 @@ class Cache:
         if self.folder.exists() and not self.folder.is_dir():
             raise DataError(f"{self.folder} is a file: give a folder for fetched images")
         if about.exists():
-            self._check(about)
+            check_description(self.folder)
         else:
             self._check_strangers()
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -119,16 +136,6 @@ class Cache:
             for name in (MANIFEST, WORKING):
                 (self.folder / name).mkdir(exist_ok=True)
             self._clear()
-
-    def _check(self, about: Path) -> None:
-        said = read_document(about, dict, name="the description of a folder of fetched images,")
-        if said.get("layout") != LAYOUT:
-            raise DataError(f"{about} is not the description of a folder of fetched images: give another folder")
-        if said.get("version") != VERSION:
-            raise DataError(
-                f"the folder {self.folder} for fetched images has version {said.get('version')!r}, and this program reads "
-                f"{VERSION}: give another folder, or use the program that made it"
-            )
 
     def _check_strangers(self) -> None:
         """Refuse a folder with other things, such as a person's photographs; ours without a description is mended."""

@@ -118,11 +118,12 @@ def _look_at_file(url: URL, path: Path, patience_s: float) -> Look:
 
 def _read(url: URL, path: Path, patience_s: float) -> tuple[str | None, bool | None]:
     """Return the version of the tables, and whether the file is whole; read again if another program wrote meanwhile."""
+    until = time.monotonic() + patience_s
     for _ in range(_LOOKS):
         reading = reading_of(path)
         engine = create_engine(url, creator=partial(connect_to_read, reading), poolclass=NullPool)
         with quiet(), engine.connect() as connection:
-            version, whole = versions.version_of(connection), _is_whole(connection, patience_s)
+            version, whole = versions.version_of(connection), _is_whole(connection, until)
         if reading.is_current():
             return version, whole
     return version, None
@@ -155,11 +156,10 @@ def _version_faults(found: Look) -> Iterator[Fault]:
         )  # fmt: skip
 
 
-def _is_whole(connection: Connection, patience_s: float) -> bool | None:
+def _is_whole(connection: Connection, until: float) -> bool | None:
     """Return True if SQLite finds no damage, False if it does, None if that takes too long."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
-    until = time.monotonic() + patience_s
     driver.set_progress_handler(lambda: time.monotonic() > until, _STEPS_BETWEEN_LOOKS)
     try:
         return bool(driver.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
@@ -198,10 +198,18 @@ def _is_in_wal_mode(path: Path) -> bool:
 
 
 def _look_at_server(url: URL, patience_s: float) -> Look:
+    given = shown(url)
     if "connect_timeout" not in url.query:
         url = url.update_query_dict({"connect_timeout": str(max(2, int(patience_s)))})
+    try:
+        return _asked(url, given)
+    except StoreError as error:
+        raise StoreError(str(error).replace(shown(url), given)) from error
+
+
+def _asked(url: URL, address: str) -> Look:
     with closing(Database(url, Retry(tries=1))) as database:
-        found = Look(shown(url.difference_update_query(["connect_timeout"])), "PostgreSQL")
+        found = Look(address, "PostgreSQL")
         found.server = str(database.read(lambda connection: connection.execute(text("SHOW server_version")).scalar()))
         found.version = database.read(versions.version_of)
         found.bytes = database.read(

@@ -15,7 +15,7 @@ import pytest
 
 from bioclip_plugin.doctor import DoctorOptions, Fact, Problem, Report, examine
 from bioclip_plugin.doctor.apart import Apart, ending_of
-from bioclip_plugin.doctor.examining import Check
+from bioclip_plugin.doctor.examining import Check, show
 
 APART = """
 import os, signal, sys, time
@@ -110,6 +110,28 @@ def test_checks_on_threads_are_contained_too() -> None:
         released.set()
     assert [result.state for result in report.results] == ["given up", "failed", "done"]
     assert [problem.code for problem in report.problems] == ["hangs.no-answer", "fails.failed"]
+
+
+def test_a_system_without_room_for_another_thread_or_process_gets_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("bioclip_plugin.doctor.examining.Workers.submit", none)
+    report = examine(checks=[Check("well", "Well", lambda _: [Fact("x", 1)])])
+    assert "can't start new thread" in report.problems[0].line()
+    monkeypatch.undo()
+
+    def refused(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    report = examine(checks=[Check("fake", "Fake", "fake_check:look", apart=True)])
+    assert "Resource temporarily unavailable" in report.problems[0].line()
+
+
+def test_a_report_can_be_shown_without_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    show(Report("1", ()), as_json=False)
 
 
 def test_checks_that_need_a_process_are_left_out_of_a_frozen_program(monkeypatch: pytest.MonkeyPatch) -> None:

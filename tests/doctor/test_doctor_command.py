@@ -28,6 +28,7 @@ OWN = (
     "disks",
     "store",
     "plugins",
+    "fetched",
     "models",
     "computing",
 )

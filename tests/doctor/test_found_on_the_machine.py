@@ -191,6 +191,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).mkdir()
         monkeypatch.setenv(variable, str(tmp_path / name))
     (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -237,6 +238,15 @@ def test_a_temporary_folder_that_cannot_be_written_is_found_by_writing(
 
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     assert "No space left on device" in problems(disks.look(DoctorOptions()))["disks.no-temporary-file"]
+
+
+def test_a_temporary_folder_that_python_does_not_use_is_named(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small disk that is full is left aside without a word, and files are written elsewhere."""
+    monkeypatch.setenv("TMPDIR", str(folders / "full"))
+    found = problems(disks.look(DoctorOptions()))
+    assert f"TMPDIR names {folders / 'full'}, but {folders / 'tmp'} is used" in found["disks.other-temporary-folder"]
+    monkeypatch.setenv("TMPDIR", f"{folders / 'tmp'}/")
+    assert "disks.other-temporary-folder" not in problems(disks.look(DoctorOptions()))
 
 
 def test_folders_without_the_right_to_write_are_named(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
