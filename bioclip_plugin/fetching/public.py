@@ -61,9 +61,10 @@ def look_up(host: str, port: int, *, private: bool) -> list[Found]:
         ) from None
     found: list[Found] = list(dict.fromkeys((answer[0], str(answer[4][0])) for answer in answers))
     if not private and (hidden := [number for _, number in found if not is_public(number)]):
-        named = hidden[0] if hidden[0] == host else f"{host} is {hidden[0]}"
+        number = hidden[0]
+        named = f"{host} is" if number == host else f"{host} is {number}, which is"
         raise TryFailed(
-            f"{named}, which is not a public address; --fetch-private allows addresses of private networks and of this machine"
+            f"{named} not a public address; --fetch-private allows addresses of private networks and of this machine"
         )
     if not found:
         raise TryFailed(f"the name {host} has no IP address", blames_host=True)

@@ -24,6 +24,7 @@ class Totals:
         self.waited_s = 0.0
         """Seconds that hosts asked to wait."""
         self._reasons: Counter[tuple[str, str]] = Counter()
+        self._firsts: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
 
     def got(self, size: int, *, from_cache: bool) -> None:
@@ -36,14 +37,14 @@ class Totals:
                 self.fetched_bytes += size
 
     def failed(self, host: str, reason: str) -> None:
-        """Count a failure by its host and its reason, in which numbers are not told apart (except for the HTTP status)."""
+        """Count a failure by its host and its reason; numbers, except for the HTTP status, make no other reason."""
         status = reason[:4] if re.match(r"\d{3} ", reason) else ""
-        reason = reason.replace(host, "it") if host else reason
         key = (host, status + _NUMBER.sub("N", reason[len(status) :]))
         with self._lock:
             self.failures += 1
             if key not in self._reasons and len(self._reasons) >= _REASONS_KEPT:
-                key = ("", "other reasons")
+                key, reason = ("", "other"), "other reasons"
+            self._firsts.setdefault(key, reason)
             self._reasons[key] += 1
 
     def lines(self) -> Iterator[str]:
@@ -56,8 +57,11 @@ class Totals:
                 f"{self.failures:,} failed"
                 + (f"; waited {duration(self.waited_s)} for hosts" if self.waited_s >= 1 else "")
             )
-            for (host, reason), count in reasons:
-                yield f"  {count:,} failed" + (f" at {host}" if host else "") + f": {reason}"
+            for key, count in reasons:
+                first = self._firsts[key]
+                at = f" at {key[0]}" if key[0] and key[0] not in first else ""
+                like = " (and the like)" if count > 1 and first != key[1] else ""
+                yield f"  {count:,} failed{at}: {first}{like}"
             if shown < self.failures:
                 yield f"  {self.failures - shown:,} failed for other reasons"
 

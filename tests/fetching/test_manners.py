@@ -10,7 +10,18 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from image_server import FastClock, ImageServer, OpenFetcher, html, photo, redirect, silent, status, unless_known
+from image_server import (
+    FastClock,
+    ImageServer,
+    OpenFetcher,
+    html,
+    photo,
+    redirect,
+    silent,
+    status,
+    truncated,
+    unless_known,
+)
 
 from bioclip_plugin.fetching.errors import FetchError
 from bioclip_plugin.fetching.fetcher import Fetcher, Pending
@@ -342,3 +353,18 @@ def test_ten_thousand_waiting_addresses_cost_no_time_of_their_own() -> None:
         assert taken is not None
         turns.ended(taken[0], None)
     assert time.process_time() - began < 5  # seconds; a search through all of them took minutes
+
+
+def test_the_totals_name_each_reason_with_its_count_and_host(server: ImageServer, open_fetcher: OpenFetcher) -> None:
+    fetcher = open_fetcher(fetch_tries=1)
+    addresses = [server.add(f"/{number}.jpg", truncated(photo(str(number)))) for number in range(3)]
+    addresses += [server.url("/gone.jpg"), server.url("/photos/a.jpg"), server.url("/photos/a.jpg#again")]
+    found = all_results([fetcher.submit(address) for address in addresses])
+    first, *reasons = fetcher.totals.lines()
+    assert first.endswith("1 fetched (1.0 kB), 0 from the folder, 4 failed") or "1 from the folder" in first
+    assert len(found) == 6
+    host = server.url("").partition("//")[2]
+    assert reasons[0].startswith(f"  3 failed at {host}: truncated: got ")
+    assert reasons[0].endswith(" bytes (and the like)")
+    assert reasons[1] == f"  1 failed at {host}: 404 Not Found"
+    assert "http://" not in " ".join(reasons)
