@@ -100,4 +100,4 @@ def test_a_host_is_as_it_was_after_the_detector_worked(tmp_path: Path, checkpoin
     assert said["imported"] == []
     assert (tmp_path / "host.log").read_text() == "still here\n"
     assert {file.name for file in home.iterdir()} <= {".cache", ".config"}
-    assert list((home / ".config").iterdir()) == []
+    assert {file.name for file in (home / ".config").iterdir()} <= {"matplotlib"}  # of the host's own import
