@@ -21,6 +21,7 @@ from bioclip_plugin.commands.detectors import COLUMNS, detector_facts, detector_
 from bioclip_plugin.commands.options import device_option, filled, force_option, options_from, output_option
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines, print_table
 from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.detectors.hub import file_in_folder
 from bioclip_plugin.detectors.trust import confirm_file
 from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
 
@@ -132,6 +133,7 @@ def trust(file: Path, sha256: str) -> None:
     \b
     bioclip-plugin models trust md_v5a.0.1.pt
     """
+    file = file_in_folder(file) if file.is_dir() else file
     confirmed = confirm_file(file, sha256)
     print_lines(
         console_for(),

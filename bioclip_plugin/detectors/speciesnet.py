@@ -102,7 +102,8 @@ class SpeciesNetDetector:
 
     def fetch(self) -> str:
         """Fetch the weights; return a line with their place, size, sha256 and what to know about them."""
-        source = self._place or installed_package().default_model
+        package = installed_package()  # its clients of hubs are needed too
+        source = self._place or package.default_model
         if not is_published(source):
             raise UsageError(
                 f"detector speciesnet: {source} is not on a hub; confirm a file with: {command('models trust', source, sha256='HASH')}"

@@ -109,6 +109,7 @@ def sha256_of_checkpoint(path: Path) -> str:
     try:
         if is_lfs_pointer(path):
             raise ModelUnavailable(f"the checkpoint {path} {LFS_REMEDY}")
+        _check_size(path)
         return file_sha256(path)
     except OSError as error:
         raise ModelUnavailable(f"the checkpoint {path} cannot be read: {error.strerror or error}") from None
@@ -135,9 +136,7 @@ def read_confirmed(path: Path, sha256: str) -> bytes:
         ModelUnavailable: if it cannot be read.
     """
     try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise ModelUnavailable(f"the checkpoint {path} has {size:,} bytes; up to {MOST_BYTES:,} are read")
+        _check_size(path)
         weights = path.read_bytes()
     except OSError as error:
         raise ModelUnavailable(f"the checkpoint {path} cannot be read: {error.strerror or error}") from None
@@ -149,6 +148,12 @@ def read_confirmed(path: Path, sha256: str) -> bytes:
         )
     check_confirmed(path, found)
     return weights
+
+
+def _check_size(path: Path) -> None:
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise ModelUnavailable(f"the checkpoint {path} has {size:,} bytes; up to {MOST_BYTES:,} are read")
 
 
 def _record_of(sha256: str) -> Path:

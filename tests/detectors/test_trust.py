@@ -127,7 +127,9 @@ def test_a_checkpoint_that_is_not_there_is_one_line(tmp_path: Path, content: byt
         of(file).identity()
 
 
-def test_a_folder_in_the_format_of_published_models_names_its_checkpoint(tmp_path: Path, confirmed: Path) -> None:
+def test_a_folder_in_the_format_of_published_models_names_its_checkpoint(
+    tmp_path: Path, confirmed: Path, bioclip: Bioclip
+) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     address = "https://example.org/v5/md_v5x.0.0.pt?raw=1"
@@ -135,6 +137,7 @@ def test_a_folder_in_the_format_of_published_models_names_its_checkpoint(tmp_pat
         (folder / "info.json").write_text(json.dumps({"version": "4.0.3a", "type": "always_crop", "detector": name}))
         (folder / kept_as).write_bytes(confirmed.read_bytes())
         assert of(folder).identity() == of(confirmed).identity()
+    assert bioclip("models", "trust", folder, "--sha256", sha256(confirmed.read_bytes())).code == 0
     (folder / "info.json").write_text(json.dumps({"detector": "../md_v5x.0.0.pt"}))
     with pytest.raises(ModelError, match="outside the folder"):
         of(folder).identity()
@@ -237,3 +240,26 @@ def test_the_detector_is_found_by_its_name_and_with_weights_behind_a_colon(confi
             manager.detector(given)
     with pytest.raises(BioclipError, match="does not exist"):
         manager.detector("speciesnet:no such file.pt").identity()
+
+
+def test_a_file_of_absurd_size_is_refused_without_reading_it(tmp_path: Path) -> None:
+    file = tmp_path / "md.pt"
+    with file.open("wb") as sparse:
+        sparse.truncate(2**42)
+    with pytest.raises(ModelUnavailable, match=r"has 4,398,046,511,104 bytes; up to"):
+        of(file).identity()
+
+
+def test_a_confirmed_file_that_is_no_checkpoint_is_read_once_and_not_for_each_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "md.pt"
+    file.write_bytes(saved({"weights": [1, 2]}))
+    confirm(sha256(file.read_bytes()), file.name, "confirmed")
+    detector, reads = of(file), []
+    original = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path) or original(path))  # type: ignore[func-returns-value]
+    for _ in range(3):
+        with pytest.raises(ModelError, match="not a YOLOv5 checkpoint"):
+            detector.detect([picture(20, 30)], "cpu")
+    assert reads.count(file) == 1
