@@ -16,6 +16,7 @@ ON_THE_WEB = "images are on the web, and are fetched only with --fetch FOLDER"
 """Text of the finding about images that a command does not fetch."""
 
 _WEB = re.compile(r"https?://[^/\s?#]", re.IGNORECASE)
+_BETWEEN = re.compile(r"(?:\s*[|;,]\s*|\s+)(?=https?://[^/\s?#])", re.IGNORECASE)
 _OTHER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _LOCAL_SCHEMES = frozenset({"file", "memory"})
 
@@ -27,6 +28,15 @@ def is_web_address(text: str) -> bool:
     (True, False, False)
     """
     return bool(_WEB.match(text))
+
+
+def addresses_in(text: str) -> list[str]:
+    """Return the addresses in a text that begins with one: a separator counts only in front of the next address.
+
+    >>> addresses_in("https://example.org/a,b.jpg; https://example.org/c.jpg")
+    ['https://example.org/a,b.jpg', 'https://example.org/c.jpg']
+    """
+    return [part for part in _BETWEEN.split(text.strip()) if part]
 
 
 def other_scheme(text: str) -> str:

@@ -34,6 +34,10 @@ _EACH_SIDE = 2  # pixels of the image per pixel of the model's input
 
 NOT_FETCHED = "the image is on the web, and nothing is fetched without --fetch FOLDER"
 """Reason of the failure of an image that is on the web, without a folder to fetch it into."""
+_OTHER_BYTES = (
+    "images on the web have other bytes than when they were answered (another size, or changed); their answers in earlier runs are "
+    "out of date, and the commands of these runs make them again"
+)
 _FURTHER_PAGES = "TIFF files on the web have several pages, of which the first is classified"
 _VIDEO = "videos on the web are not fetched; download it, and give its path in the place of its address"
 _VIDEOS = frozenset(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .asf .mts .m2ts .3gp .3g2 .flv .ogv".split())
@@ -263,6 +267,8 @@ class FetchStage:
             task.failure = Failure(FETCH_STAGE, _reason(error, host_of(task.item.uri)))
         else:
             task.item = _with_file(task.item, fetched.path, address)
+            if task.content_sha256 is not None and fetched.sha256 not in task.content_sha256:
+                self._fetching.find(_OTHER_BYTES, task.item.uri, self._findings)
             if fetched.path.suffix == ".tif" and not task.item.frame and _has_pages(fetched.path):
                 self._fetching.find(_FURTHER_PAGES, task.item.uri, self._findings)
 

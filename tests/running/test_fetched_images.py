@@ -253,6 +253,49 @@ def test_a_folder_that_cannot_be_used_ends_the_command_with_one_line(
         list(s.classify_stream(colours(server, 1)))
 
 
+def test_a_full_disk_makes_failures_and_the_next_time_goes_on(
+    manager: BioclipPluginManager, server: ImageServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    from bioclip_plugin.fetching.cache import DiskFault, Draft
+
+    def full(*_: object) -> None:
+        raise DiskFault(errno.ENOSPC, "No space left on device")
+
+    addresses = colours(server, 5)
+    with monkeypatch.context() as patch, session(manager, tmp_path) as s:
+        patch.setattr(Draft, "opened", full)
+        answers = list(s.classify_stream(addresses))
+    assert all(
+        answer.failure and answer.failure.stage == "fetch" and "is full" in answer.failure.reason for answer in answers
+    )
+    assert not list((tmp_path / "images").rglob("*.part"))
+    with session(manager, tmp_path) as s:
+        assert [answer.best.name for answer in s.classify_stream(addresses) if answer.best] == expected(5)
+
+
+def test_bytes_that_change_between_two_runs_are_said_to_make_answers_out_of_date(
+    manager: BioclipPluginManager, server: ImageServer, tmp_path: Path
+) -> None:
+    from bioclip_core.findings import Findings
+    from bioclip_plugin.running.pipeline import Pipeline
+
+    address = server.add("/a.png", picture("red"), picture("blue"))
+    with session(manager, tmp_path) as s:
+        s.classify(address)
+    shutil.rmtree(tmp_path / "images")
+    findings = Findings()
+    with session(manager, tmp_path, exact=True) as s:
+        assert s.store is not None
+        run = s.begin_run(["x"])
+        pipeline = Pipeline(s.engine, s.store, run, findings=findings, fetching=s.fetching)
+        (answer,) = pipeline.answers([MediaItem(address)])
+    assert answer.best is not None
+    assert answer.best.name == LABELS[2]
+    assert any("other bytes than when they were answered" in line for line in findings.lines())
+
+
 # -- IIIF --------------------------------------------------------------------------------------------------------------
 
 

@@ -50,6 +50,20 @@ def test_an_address_is_its_own_uri_as_it_is_written_in_every_way_in(tmp_path: Pa
     assert [len(entry.regions) for entry in entries if isinstance(entry, MediaItem)] == [0] * 15 + [1] * 5
 
 
+def test_a_cell_of_several_addresses_is_split_only_in_front_of_an_address(tmp_path: Path) -> None:
+    iiif = "https://example.org/iiif/2/a/full/!200,200/0/default.jpg"
+    for separator in (" | ", ";", ", ", " ", "|"):
+        given = table(
+            tmp_path / "t.csv",
+            f'"{separator.join([iiif, "https://example.org/get?id=1;2", "https://example.org/b"])}",1,BE',
+        )
+        assert [entry.uri for entry in listed(given)] == [
+            iiif,
+            "https://example.org/get?id=1;2",
+            "https://example.org/b",
+        ], separator
+
+
 def test_addresses_that_are_neither_http_nor_https_are_refused_with_their_scheme(tmp_path: Path) -> None:
     for scheme in ("gs", "s3", "ftp", "data+x"):
         (entry,) = listed(table(tmp_path / "t.csv", f"{scheme}://bucket/a.jpg,1,BE"))

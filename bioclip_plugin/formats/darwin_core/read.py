@@ -33,7 +33,7 @@ from bioclip_plugin.formats.darwin_core.terms import (
 from bioclip_plugin.formats.shared.stated_values import StatedValues, fields_in
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri_of
 from bioclip_plugin.items.time_zones import in_zone
-from bioclip_plugin.items.web import shared_uri
+from bioclip_plugin.items.web import addresses_in, is_web_address, shared_uri
 
 _NO_PICTURES = ("sound", "text", "dataset", "software")
 _NO_PICTURE_FORMATS = ("audio/", "text/")
@@ -234,7 +234,8 @@ def _has(table: Table, term: str) -> bool:
 
 def _associated(record: Record) -> list[str]:
     """Return the addresses in a cell of associatedMedia."""
-    return list(filter(None, map(str.strip, record.values.get("associatedMedia", "").split("|"))))
+    parts = filter(None, map(str.strip, record.values.get("associatedMedia", "").split("|")))
+    return [one for part in parts for one in (addresses_in(part) if is_web_address(part) else (part,))]
 
 
 def _path(address: str) -> Path:

@@ -20,7 +20,7 @@ from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.stated_values import StatedValues
 from bioclip_plugin.formats.shared.table_rows import Row, items_of, located_cell, location_of, skipped_row
 from bioclip_plugin.items.media import MediaItem, Unlisted
-from bioclip_plugin.items.web import is_web_address, shared_uri
+from bioclip_plugin.items.web import addresses_in, is_web_address, shared_uri
 
 _REMEMBERED_ROWS = 20_000  # first rows whose values are kept, to say what differs in a later row
 _SHOWN_VALUES = 5
@@ -192,6 +192,8 @@ def _several(row: Row, folder: Path, options: ListingOptions) -> list[str] | Non
             listed = []
         if listed:
             return listed
+    if is_web_address(text) and len(addresses := addresses_in(text)) > 1:
+        return addresses
     lines = _LINES.split(text)
     if (len(lines) == 1 and not _ANY_SEPARATOR.search(text)) or is_there(row.image):
         return None
