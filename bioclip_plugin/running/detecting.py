@@ -266,7 +266,6 @@ class Detecting:
             self._is_closed = True
             left = [*self._queue, *self._batch]
             self._queue.clear()
-        self._workers.close(wait_s=0)
         for waiting in left:
             waiting.fail("the detector was closed before it was asked")
         self._workers.close(wait_s=wait_s)

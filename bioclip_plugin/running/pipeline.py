@@ -168,7 +168,6 @@ class Pipeline:
             is_interrupted = isinstance(sys.exception(), KeyboardInterrupt)  # the program is to end now
             self.is_running = False
             self._fetching.close()
-            decoders.close(wait_s=0)
             if detecting is not None:
                 detecting.close(wait_s=0 if is_interrupted else _PATIENCE_S)
             decoders.close(wait_s=0 if is_interrupted else _PATIENCE_S)  # a decoder may never end
