@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -339,6 +340,11 @@ def _image_names(written: Sequence[str], folder: Path) -> list[str]:
             whole = os.path.normpath(Path.cwd() / path)
             # As it is written, from the root, or from here.
             names += [uri_of(name) for name in (path, whole, os.path.normpath(path), relative(whole)) if name]
+    # A Mac decomposes the names of its files, and a spreadsheet composes them.
+    if not all(map(str.isascii, names)):
+        names += [unicodedata.normalize("NFC", name) for name in names] + [
+            unicodedata.normalize("NFD", name) for name in names
+        ]
     return list(dict.fromkeys(names))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Table, delete, func, select, text, union
 
 from bioclip_core.errors import StoreError
+from bioclip_core.process import system
 from bioclip_plugin.store.cleaning import (
     MEDIA_AT_ONCE,
     Cleaning,
@@ -252,7 +253,7 @@ def _missing_room(path: Path, needed: int) -> str | None:
 
 def _folder_of_sqlite() -> Path:
     """Return the folder in which SQLite makes temporary files."""
-    if os.name == "nt":
+    if system.is_windows():
         return Path(tempfile.gettempdir())
     named = (os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR"), "/var/tmp", "/usr/tmp", "/tmp")
     return next((Path(name) for name in named if name and os.access(name, os.W_OK | os.X_OK)), Path.cwd())

@@ -17,6 +17,7 @@ from bioclip_core.files.whole import write_whole
 from bioclip_core.identity import user_cache
 from bioclip_core.model_config import CONFIG
 from bioclip_core.models import FoundModel
+from bioclip_core.process import system
 
 CALIBRATION = "calibration.json"
 FORMAT_VERSION = 1
@@ -161,7 +162,7 @@ def why_not_own(folder: Path, name: str = CALIBRATION) -> str:
         return f"{folder} does not exist"
     if hasattr(os, "geteuid") and stat.st_uid != os.geteuid():
         return f"{folder} belongs to another user"
-    if os.name == "posix" and stat.st_mode & S_IWOTH:
+    if not system.is_windows() and stat.st_mode & S_IWOTH:
         return f"{folder} can be written by every user"
     return "" if os.access(folder, os.W_OK | os.X_OK) else f"{folder} cannot be written"
 

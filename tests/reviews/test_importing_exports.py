@@ -21,7 +21,7 @@ from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.review_rows import NotTaken
 from bioclip_plugin.formats.tables.write import CsvExporter
 from bioclip_plugin.items.media import MediaItem
-from bioclip_plugin.reviews.importing import Imported, ImportOptions, import_reviews
+from bioclip_plugin.reviews.importing import Imported, ImportOptions, _image_names, import_reviews
 from bioclip_plugin.reviews.names import NameBook, StoredNames
 from bioclip_plugin.store import Review, ReviewTarget, RunPlan, Store
 from bioclip_plugin.testing import FakeModel
@@ -290,3 +290,10 @@ def test_a_table_of_events_reviews_events(tmp_path: Path) -> None:
         assert [(one.target.kind, one.target.event or one.target.uri) for one in store.reviews()] == [
             ("event", "night 1"), ("media", "c.jpg"),
         ]  # fmt: skip
+
+
+def test_an_image_is_looked_for_in_both_unicode_forms() -> None:
+    """A Mac decomposes the names of its files, and a spreadsheet composes them."""
+    composed, decomposed = "f\u00f8x \u00e9.jpg", "f\u00f8x e\u0301.jpg"
+    assert decomposed in _image_names([composed], Path("photos"))
+    assert composed in _image_names([decomposed], Path("photos"))

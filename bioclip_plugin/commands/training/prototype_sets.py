@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from rich.console import Console
 from bioclip_core.device import choose_compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import LabelSetError, NoTextTower
+from bioclip_core.files.leftovers import temporary_folder
 from bioclip_core.files.replacing import reason_of, rename
 from bioclip_core.files.whole import folder_beside
 from bioclip_core.labels.joining import check_joinable, join_prototypes, named_with_other_ranks
@@ -223,7 +223,7 @@ def _build_probe(console: Console, images: _Images, folder: Path) -> None:
         probe, fit, _ = fit_probe(examples.features_ND, examples.taxa, examples.groups, progress=line.stage)
         labels = probe.write(folder, encoder.identity, {"examples": fit.examples, "probe_fit": asdict(fit)})
     print_lines(console, f"A probe of {number_of(len(labels), 'taxon', 'taxa')}, {fit.described}")
-    with TemporaryDirectory(prefix="bioclip-") as scratch:
+    with temporary_folder("bioclip-prototypes-") as scratch:
         prototypes = build_prototypes(examples.features_ND, examples.taxa, encoder.identity, Path(scratch) / "set")
         others = {"prototypes": prototypes, **_text_of(console, labels, encoder)}
         found = compare_alone({"probe": labels, **others}, images.held_out, device=images.device)

@@ -8,7 +8,6 @@ encoding without a warning.
 from __future__ import annotations
 
 import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -21,6 +20,7 @@ from bioclip_core.cells import latin_1
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.archive_tar import TarReader
 from bioclip_core.files.archives import ARCHIVE_FAULTS, Archive, archive_kind, open_archive
+from bioclip_core.files.leftovers import temporary_folder
 from bioclip_core.files.meta_xml import META, META_BYTES, Table, described
 from bioclip_core.files.present import is_file, is_folder
 from bioclip_core.files.regular import open_regular
@@ -148,7 +148,7 @@ def opened_files(path: Path, options: ListingOptions, beside: Sequence[str] = ()
     if is_folder(path):
         yield ArchiveFiles(path, path, options)
         return
-    with open_archive(path) as archive, tempfile.TemporaryDirectory(prefix="bioclip-archive-") as temporary:
+    with open_archive(path) as archive, temporary_folder("bioclip-archive-") as temporary:
         top = _top_of(list(archive.members), path)
         prefix = f"{top}/" if top else ""
         with archive.open(f"{prefix}{META}") as file:

@@ -15,10 +15,11 @@ from sqlalchemy import Connection, text
 
 from bioclip_core.errors import StoreError
 from bioclip_core.files.drives import sqlite_address
+from bioclip_core.process import system
 from bioclip_plugin.store.database.address import may_write, network_kind
 from bioclip_plugin.store.database.schema import metadata
 
-_NO_LOCKS = "win32-none" if os.name == "nt" else "unix-none"
+_NO_LOCKS = "win32-none" if system.is_windows() else "unix-none"
 """SQLite's file access without locks. With exclusive access to a log it keeps the log's index in memory."""
 _ROLLBACK = 1
 """Byte 18 of a file that is not in WAL mode."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from bioclip_core.cells import latin_1
+from bioclip_core.files.replacing import long_path_hint
 
 _MOST_NAMES = 200_000  # names of one folder that are compared; in a larger one nothing is proposed
 _MOST_FOUND = 2
@@ -23,9 +24,29 @@ def same_name(path: str) -> str | None:
     texts = dict.fromkeys((path, latin_1(path)))
     texts.update(dict.fromkeys(_stripped(text) for text in list(texts)))
     texts.update(dict.fromkeys(text.replace("\\", "/") for text in list(texts)))
-    for form in ("NFC", "NFD"):
-        texts.update(dict.fromkeys(unicodedata.normalize(form, text) for text in list(texts)))
-    return next((text for text in texts if text != path and text and os.path.lexists(text)), None)
+    for text in filter(None, texts):
+        found = text if os.path.lexists(text) else _in_another_form(text)
+        if found and found != path:
+            return found
+    return None
+
+
+def _in_another_form(name: str) -> str | None:
+    """Return the existing file of a name in another Unicode form.
+
+    Each part has a form of its own: macOS decomposes the names of its files, and not those of the folder that they are copied to.
+    """
+    if name.isascii():
+        return None
+    found = ""
+    for number, part in enumerate(name.split("/")):
+        start = f"{found}/" if number else ""
+        forms = dict.fromkeys((part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD"))))
+        at = next((start + form for form in forms if len(forms) == 1 or os.path.lexists(start + form)), None)
+        if at is None:
+            return None
+        found = at
+    return found if os.path.lexists(found) else None
 
 
 def near_hint(path: str | os.PathLike[str]) -> str:
@@ -36,7 +57,7 @@ def near_hint(path: str | os.PathLike[str]) -> str:
     """
     found = near_names(path)
     if not found:
-        return ""
+        return long_path_hint(path)
     missing = os.fspath(path)
     if len(found) > 1:
         return f"; {' and '.join(repr(name) for name in found)} exist, whose names differ only in {_difference(missing, found[0])}"

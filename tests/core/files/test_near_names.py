@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
+from typing import Literal, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -96,3 +98,23 @@ def test_whatever_is_opened_by_name_is_proposed_in_its_own_letter_case(
     (folder / "Leaves").touch()
     with pytest.raises(BioclipError, match="'Leaves' exists, whose name differs only in letter case"):
         opened("leaves")
+
+
+FORMS: dict[str, tuple[Literal["NFC", "NFD"], ...]] = {
+    " ".join(forms): forms for forms in product(get_args(Literal["NFC", "NFD"]), repeat=4)
+}
+
+
+@pytest.mark.parametrize("forms", FORMS)
+def test_each_folder_and_the_file_may_have_a_unicode_form_of_its_own(tmp_path: Path, forms: str) -> None:
+    """A Mac decomposes the names of its files, and not those of the folder on another system that they are copied to."""
+    texts = ("F\u00f8x \u00e1", "c\u00e1m", "\u00e9 1.jpg", "c\u00e1m/\u00e9 1.jpg")
+    base, folder, name, cell = (
+        unicodedata.normalize(form, text) for form, text in zip(FORMS[forms], texts, strict=True)
+    )
+    file = tmp_path / base / folder / name
+    file.parent.mkdir(parents=True)
+    file.touch()
+    asked = f"{tmp_path / base}/{cell}"
+    assert os.path.lexists(asked) or same_name(asked) == str(file)
+    assert same_name(asked.replace("1.jpg", "2.jpg")) is None

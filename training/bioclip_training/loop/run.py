@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
 from bioclip_core.device import Compute, choose_compute
 from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.files.leftovers import temporary_folder
 from bioclip_core.models import ModelEntry
 from bioclip_training.batches.data import CatalogImages
 from bioclip_training.catalog.first_look import ignored_prefix_lines, unused_prefix_lines
@@ -127,7 +127,7 @@ def _plan(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Comput
     is_resumed = folder.check(settings := _settings(plan, config))
     if is_resumed:
         opening = replace(opening, remarks=(*opening.remarks, *folder.differences(settings)))
-    with TemporaryDirectory() as scratch:  # unreadable images are listed there
+    with temporary_folder("bioclip-training-") as scratch:  # unreadable images are listed there
         trainer = build_trainer(replace(plan, folder=RunFolder(Path(scratch)), dev_images=IMAGES_AT_ONCE))
         try:
             found = measure(trainer, plan.stage("Measuring a few steps"))
