@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from bioclip_plugin.items.media import MediaItem
+from bioclip_plugin.items.media import MediaItem, Unlisted
 
 FETCH_STAGE = "fetch"
 """The stage of failures of images on the web."""
@@ -17,6 +18,11 @@ ON_THE_WEB = "images are on the web, and are fetched only with --fetch FOLDER"
 
 _WEB = re.compile(r"https?://[^/\s?#]", re.IGNORECASE)
 _BETWEEN = re.compile(r"(?:\s*[|;,]\s*|\s+)(?=https?://[^/\s?#])", re.IGNORECASE)
+_PASSWORD = re.compile(r"(https?://)[^/?#\s]*@", re.IGNORECASE)
+WITH_PASSWORD = (
+    "the address has a user name or password in it, which would be written into results: remove it from the table"
+)
+"""Reason for which such an address is neither fetched nor kept."""
 _OTHER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _LOCAL_SCHEMES = frozenset({"file", "memory"})
 
@@ -95,3 +101,24 @@ def host_of(address: str) -> str:
         return urlsplit(address).netloc.rpartition("@")[2].lower()
     except ValueError:
         return ""
+
+
+def without_password(text: str) -> str:
+    """Return a text without user names and passwords of the addresses in it.
+
+    >>> without_password("https://me:secret@example.org/a@b.jpg"), without_password("https://example.org/a@b.jpg")
+    ('https://…@example.org/a@b.jpg', 'https://example.org/a@b.jpg')
+    """
+    return _PASSWORD.sub(r"\1…@", text) if "@" in text else text
+
+
+def kept_secret(entry: MediaItem | Unlisted) -> MediaItem | Unlisted:
+    """Return an entry, or one that cannot be listed in place of an item whose address has a password in it."""
+    uri = without_password(entry.uri)
+    if uri == entry.uri or not is_web_address(entry.uri):
+        return entry
+    known = entry.item if isinstance(entry, Unlisted) else entry
+    metadata = {
+        name: without_password(value) if isinstance(value, str) else value for name, value in known.metadata.items()
+    }
+    return Unlisted(uri, WITH_PASSWORD, known.frame, replace(known, uri=uri, path=None, metadata=metadata))

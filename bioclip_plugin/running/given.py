@@ -13,7 +13,7 @@ from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.checking import checked_entry, checked_fields
 from bioclip_plugin.contracts.containing import Garbage, reason_of, shown
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, item_of
-from bioclip_plugin.items.web import is_web_address
+from bioclip_plugin.items.web import is_web_address, kept_secret
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -36,7 +36,7 @@ def item_of_image(image: Any) -> MediaItem | Unlisted:
     if isinstance(image, Unlisted):
         return _usable(checked_entry, image)
     if isinstance(image, str) and is_web_address(image):
-        return MediaItem(uri=image)
+        return kept_secret(MediaItem(uri=image))
     if isinstance(image, (str, os.PathLike)):
         return item_of(image)
     if isinstance(image, (bytes, bytearray, memoryview)):

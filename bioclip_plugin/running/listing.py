@@ -21,6 +21,7 @@ from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Sou
 from bioclip_plugin.formats.shared.paths import moved_name, unused_prefixes
 from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
+from bioclip_plugin.items.web import WITH_PASSWORD, is_web_address, kept_secret, without_password
 from bioclip_plugin.sources.folder import FolderSource
 from bioclip_plugin.store.records import StatedReview
 
@@ -94,7 +95,7 @@ class Listing:
             for entry in source.items(address, self._options) if source else ():
                 is_empty = False
                 parts = self._expand(entry, self._options) if self._expand and isinstance(entry, MediaItem) else None
-                yield from (entry,) if parts is None else parts
+                yield from map(kept_secret, (entry,) if parts is None else parts)
             if is_empty and self._known and address != "-":
                 for item in map(self._moved, self._known(uri_of(address))):
                     is_empty = False
@@ -164,6 +165,8 @@ class Listing:
         self.close()
 
     def _source_of(self, address: str, sources: Sequence[Source]) -> Source | None:
+        if is_web_address(address) and (secret := without_password(address)) != address:
+            raise SourceError(f"{secret}: {WITH_PASSWORD}")
         try:
             return source_of(address, sources)
         except SourceError:
