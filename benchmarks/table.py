@@ -22,6 +22,7 @@ _GROUPS = (
     "training",
     "formats",
     "rules",
+    "detector",
     "export",
     "report",
 )

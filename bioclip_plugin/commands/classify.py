@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -15,10 +16,11 @@ from rich.console import Console
 from bioclip_core.errors import BioclipError, StoreError, UsageError
 from bioclip_core.findings import Findings
 from bioclip_core.next_commands import PROGRAM, command, free_name, next_lines, shell_line
+from bioclip_plugin.commands.boxes import box_lines
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import DEFAULT_STORE, filled, options_from
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, log_lines, print_json, print_lines, printable
+from bioclip_plugin.commands.reporting import console_for, json_alone, log_lines, print_json, print_lines, printable
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.contracts.run_deployments import deployments_of
 from bioclip_plugin.contracts.source import ListingOptions
@@ -74,6 +76,7 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
     if not paths and not is_store:
         raise UsageError("no PATHS: give folders, files or tables of images, or - for paths on standard input")
     with (
+        json_alone() if as_json else nullcontext(),
         log_lines(console),
         Session(request, plugins_of(ctx), web=filled(WebOptions, options)) as session,
         session.listing(paths, listing_options) as listing,
@@ -239,6 +242,7 @@ class _Classification:
         print_lines(
             self.console,
             outcome,
+            *(map(printable, box_lines(self.store, self.run))),
             *(map(printable, applied.lines()) if applied else ()),
             *map(printable, self.findings.lines()),
             *map(printable, self.session.fetching.lines()),

@@ -10,7 +10,8 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, TextIO
 
 import click
 from rich.console import Console
@@ -53,15 +54,32 @@ def print_table(
     console.print(table)
 
 
+_json_output: ContextVar[TextIO | None] = ContextVar("_json_output", default=None)
+
+
+@contextmanager
+def json_alone() -> Iterator[None]:
+    """Keep standard output for :func:`print_json`: what plugins and their libraries print there goes to standard error."""
+    output = sys.stdout
+    token = _json_output.set(output)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout = output
+        _json_output.reset(token)
+
+
 def print_json(value: Any) -> None:
     """Print one line of JSON on standard output, where nothing else goes in ``--json`` mode; written out at once."""
-    click.echo(json_text(value))
-    sys.stdout.flush()
+    output = _json_output.get() or sys.stdout
+    click.echo(json_text(value), file=output)
+    output.flush()
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
     """Return JSON as standard output can take it: in an encoding of Windows, letters are escaped as JSON escapes them."""
-    return json.dumps(value, ensure_ascii=not _is_utf_8(sys.stdout), indent=indent)
+    return json.dumps(value, ensure_ascii=not _is_utf_8(_json_output.get() or sys.stdout), indent=indent)
 
 
 def write_csv_as_utf_8() -> None:

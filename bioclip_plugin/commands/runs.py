@@ -12,6 +12,7 @@ import click
 from bioclip_core.errors import UsageError
 from bioclip_core.next_commands import command
 from bioclip_core.nouns import number_of, size_of
+from bioclip_plugin.commands.boxes import box_lines
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED
 from bioclip_plugin.commands.options import COUNT, json_option, store_option
 from bioclip_plugin.commands.progress import ProgressLine
@@ -99,6 +100,7 @@ def show_run(number: int | None, store: str, as_json: bool) -> None:
     with open_store(store) as opened:
         run = opened.run(number)
         counts, failures = opened.summary(run), opened.failure_counts(run)
+        boxes = list(box_lines(opened, run))
     details = {
         **_brief(run),
         "settings": dict(run.settings),
@@ -121,6 +123,7 @@ def show_run(number: int | None, store: str, as_json: bool) -> None:
         *(f"{name}: {value}" for name, value in _dotted(details)),
         f"images: {counts.listed} listed, {counts.done} done with {counts.regions} regions, {counts.failed} failed, "
         f"{counts.todo} to do",
+        *boxes,
         *(f"  {count} x {stage}: {reason}" for (stage, reason), count in failures.items()),
     )
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from bioclip_core.models import ModelEntry
-from bioclip_plugin.store.records import Run
+from bioclip_plugin.store.records import DETECTION, Run
 
 _MOST = 12  # values shown of a list
 _UNKNOWN_LICENCE = "not stated by this installation; ask the provider of the model"
@@ -25,7 +25,8 @@ def provenance_rows(run: Run, models: Mapping[str, ModelEntry]) -> list[tuple[st
         ("Licence of the model", str(model.get("licence") or (entry.licence if entry else "")) or _UNKNOWN_LICENCE),
         ("Please cite", entry.citation if entry else ""),
         ("Labels", _listed(run.answer_settings, leave_out=("feature_id", "blocks"))),
-        ("Rules", _rules(run.rule_settings)),
+        ("Detector", _detector(run)),
+        ("Rules", _rules({name: value for name, value in run.rule_settings.items() if name != DETECTION})),
         ("Preprocessing", _listed(run.feature_settings, leave_out=("weights_sha256",))),
         ("Options", _listed(run.settings, leave_out=("store", "device", "workers", "batch_size"))),
         ("Run", f"{run.id} of {', '.join(run.sources) or 'the whole store'}; {run.status}"),
@@ -41,6 +42,16 @@ def classified_by(run: Run) -> str:
     name = str(_model_of(run).get("name", ""))
     version = run.provenance.get("bioclip_plugin", "")
     return f"{name or 'a model'} (bioclip-plugin {version})" if version else name or "a model"
+
+
+def _detector(run: Run) -> str:
+    """Return name, version, threshold and licence of the detector in front of the model; empty without one."""
+    if run.detector is None:
+        return ""
+    given = run.provenance.get("detector")
+    licence = str(given.get("licence", "")) if isinstance(given, Mapping) else ""
+    threshold = f"boxes from {run.rule_settings[DETECTION].get('threshold')}"
+    return ", ".join(part for part in (" ".join(run.detector).strip(), threshold, licence) if part)
 
 
 def _model_of(run: Run) -> Mapping[str, Any]:

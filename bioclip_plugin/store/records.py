@@ -99,6 +99,13 @@ class Run:
     counts: Mapping[str, Any]
     """The counts given to ``end_run``."""
 
+    @property
+    def detector(self) -> tuple[str, str] | None:
+        """Name and version of the detector in front of the model; None for a run without one."""
+        detection = self.rule_settings.get(DETECTION)
+        found = detection.get("detector") if isinstance(detection, Mapping) else None
+        return (str(found.get("name", "")), str(found.get("version", ""))) if isinstance(found, Mapping) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:

@@ -25,6 +25,7 @@ from bioclip_plugin.items.media import MediaItem, Region, Unlisted
 from bioclip_plugin.items.verdicts import ReviewVerdict
 from bioclip_plugin.store import commits, detections, listing, reading, reviews, runs, verifying
 from bioclip_plugin.store.backup import Backup, back_up_database
+from bioclip_plugin.store.box_counts import BoxCounts, box_counts
 from bioclip_plugin.store.database import versions
 from bioclip_plugin.store.database.address import check_place, parse_address, shown
 from bioclip_plugin.store.database.connection import Database, Retry
@@ -337,6 +338,10 @@ class Store(Upkeep):
     def summary(self, run: Run) -> Summary:
         """Return the number of a run's items by status."""
         return self._database.read(reading.summary, run)
+
+    def box_counts(self, run: Run) -> BoxCounts:
+        """Return the numbers of a run's boxes by kind, and of images without any."""
+        return self._database.read(box_counts, run)
 
     def verify(self, run: Run) -> Verification:
         """Compare the run's listing with its results and failures; every problem is named."""

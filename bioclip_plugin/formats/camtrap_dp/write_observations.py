@@ -81,7 +81,11 @@ def machine_observations(frame: StoredItem, chosen: StoredItem, place: RowPlace,
             yield Observed(_machine_row(frame, region, naming, place, export), naming, region)
     if not any(naming for _, naming in namings) and not any(naming_of(region) for region in frame.regions):
         # Nothing at all, or only boxes below the detector's threshold.
-        yield Observed(_machine_row(frame, None, Naming("blank"), place, export), Naming("blank"))
+        row = _machine_row(frame, None, Naming("blank"), place, export)
+        found = next(((box.detector, box.detector_version) for box in frame.item.regions if box.detector), None)
+        if detector := " ".join(found or export.run.detector or ()).strip():
+            row["classifiedBy"] = detector
+        yield Observed(row, Naming("blank"))
 
 
 def _machine_row(

@@ -112,7 +112,7 @@ def _header(export: Export, writer: EntryWriter, folder: str, files: int) -> dic
         header["classification_category_descriptions"] = {
             str(n): text for n, text in enumerate(categories.descriptions)
         }
-    detector, version = writer.detector
+    detector, version = writer.detector or run.detector or ("unknown", "")
     info: dict[str, Any] = {
         "format_version": VERSIONS[-1],
         "detector": detector,

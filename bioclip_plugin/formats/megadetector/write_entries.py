@@ -97,11 +97,11 @@ class EntryWriter:
         self._detectors: Counter[tuple[str, str]] = Counter()
 
     @property
-    def detector(self) -> tuple[str, str]:
-        """The detector of the boxes and its version; all names, without a version, if there are several."""
+    def detector(self) -> tuple[str, str] | None:
+        """The detector of the boxes and its version; all names, without a version, if there are several; None without boxes."""
         if len(self._detectors) == 1:
             return next(iter(self._detectors))
-        return "; ".join(sorted({name for name, _ in self._detectors})) or "unknown", ""
+        return ("; ".join(sorted({name for name, _ in self._detectors})), "") if self._detectors else None
 
     def entry(self, name: str, items: Sequence[StoredItem]) -> str:
         """Return the entry of one file as JSON.

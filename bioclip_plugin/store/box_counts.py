@@ -1,0 +1,80 @@
+"""Boxes of a run in numbers: what a detector found, and how much of it was named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, func, select
+
+from bioclip_core.nouns import number_of
+from bioclip_plugin.items.categories import CategoryKind, kind_of_category
+from bioclip_plugin.store.database import schema
+from bioclip_plugin.store.records import DONE, Run
+
+
+@dataclass(slots=True)
+class BoxCounts:
+    """The boxes of a run's images by kind, and the images without any."""
+
+    images: int = 0
+    """Images that are done."""
+    without: int = 0
+    """Of these, the ones without a box."""
+    named: int = 0
+    """Boxes that the model was asked to name."""
+    faint: int = 0
+    """Boxes of animals that were kept because they are below the threshold."""
+    others: dict[CategoryKind, int] = field(default_factory=dict)
+    """Boxes of people, of vehicles, and of categories that mean nothing, at any confidence."""
+    highest: float | None = None
+    """Highest confidence of a box of an animal that is below the threshold."""
+
+    def lines(self, detector: tuple[str, str], threshold: object) -> Iterator[str]:
+        """Yield a line with the numbers, and one with advice if nothing was named; nothing if no image is done."""
+        if not self.images:
+            return
+        name = " ".join(detector).strip()
+        parts = [f"{number_of(self.named, 'box', 'boxes')} of animals"]
+        for kind, words in (("person", "of people"), ("vehicle", "of vehicles"), ("blank", "of nothing")):
+            if self.others.get(kind):  # type: ignore[call-overload]
+                parts.append(f"{self.others[kind]} {words}")  # type: ignore[index]
+        if self.faint:
+            parts.append(f"{self.faint} below {threshold}")
+        yield f"Detector {name}: {', '.join(parts)}; {self.without} of {number_of(self.images, 'image')} without a box"
+        if self.without == self.images:
+            yield (
+                f"The detector {detector[0]} found nothing in any image, so that all of them are blank; look at some, and leave out "
+                "--detector to name whole images"
+            )
+        elif self.faint and not self.named:
+            yield (
+                f"No box of an animal reaches --detection-threshold {threshold}; the highest confidence is {self.highest:.2g}"
+            )
+
+
+def box_counts(connection: Connection, run: Run) -> BoxCounts:
+    """Return the numbers of a run's boxes."""
+    listed, regions, listing = schema.listed_regions, schema.regions, schema.listing.c
+    counts = BoxCounts()
+    number, best = func.count(), func.max(regions.c.confidence)
+    query = (
+        select(regions.c.category, listed.c.classified, number, best)
+        .select_from(listed.join(regions, listed.c.region == regions.c.id))
+        .where(listed.c.run == run.id, regions.c.detector != "")
+        .group_by(regions.c.category, listed.c.classified)
+    )
+    for category, classified, count, highest in connection.execute(query):
+        kind = kind_of_category(category)
+        if kind != "animal":
+            counts.others[kind] = counts.others.get(kind, 0) + count
+        elif classified == 0:
+            counts.faint += count
+            counts.highest = max(counts.highest or 0.0, highest or 0.0)
+        else:
+            counts.named += count
+    done = (listing.run == run.id, listing.status == DONE)
+    counts.images = connection.execute(select(number).where(*done)).scalar_one()
+    has_box = select(listed.c.media).where(listed.c.run == run.id, listed.c.media == listing.media).exists()
+    counts.without = connection.execute(select(number).where(*done, ~has_box)).scalar_one()
+    return counts
