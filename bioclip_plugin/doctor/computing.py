@@ -17,6 +17,7 @@ from bioclip_core.next_commands import command
 from bioclip_core.nouns import size_of
 from bioclip_core.process.quiet import quiet
 from bioclip_plugin.doctor.machine import usable_cores
+from bioclip_plugin.doctor.model_files import is_offline
 from bioclip_plugin.doctor.options import DoctorOptions
 from bioclip_plugin.doctor.packages import imported
 from bioclip_plugin.doctor.report import Fact, Finding, Problem, Step
@@ -139,6 +140,7 @@ def _gpu_problems(torch: Any) -> Iterator[Problem]:
 
 
 def _timed(options: DoctorOptions) -> Iterator[Finding]:
+    offline = is_offline()
     os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is fetched
     began_at = time.monotonic()
     try:
@@ -156,7 +158,7 @@ def _timed(options: DoctorOptions) -> Iterator[Finding]:
     except ModelUnavailable:
         yield Problem(
             "computing.model-missing", f"the model {options.model} is not on this machine", "it could not be timed",
-            f"fetch it, with network: {command('models fetch', options.model)}",
+            f"fetch it, with network: {command('models fetch', options.model)}", grave=offline,
         )  # fmt: skip
         return
     except Exception as error:

@@ -118,6 +118,10 @@ def _folder(name: str, folder: Path, is_needed: bool) -> Iterator[Finding]:
     yield from _room(name, place, there)
     if is_needed and not facts["writable"]:
         yield _unwritable(name, place)
+    if not os.access(there, os.R_OK | os.X_OK):
+        yield Problem(f"disks.unreadable.{name}", f"the {name} folder {there} cannot be read", "what is in it is not found",
+                      "give yourself the right to read it, or choose another folder")  # fmt: skip
+        return
     if facts["exists"]:
         yield from _leftovers(name, place)
     if name == "temporary":

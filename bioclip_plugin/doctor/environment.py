@@ -60,7 +60,7 @@ def look(_options: DoctorOptions) -> Iterator[Finding]:
 
 def _value(name: str, value: str) -> str:
     """Return a value as it may be shown: of an address of a proxy without user and password, of a secret only that it is set."""
-    if is_secret(name):
+    if is_secret(name) or name == "PGUSER":
         return "set" if value else "empty"
     if _PROXY.match(name):  # also of one without ://, and with blanks in the password
         scheme, separator, rest = value.rpartition("://")

@@ -28,7 +28,7 @@ def look(options: DoctorOptions, without: frozenset[str] = frozenset()) -> Itera
 
     yield Fact("cache", str(user_cache()))
     yield Fact("hub_cache", str(hub_cache()))
-    offline = _is_offline()
+    offline = is_offline()
     yield Fact("hub_offline", offline)
     entries = create_plugin_manager(installed=False).models()
     states: dict[str, str] = {}
@@ -64,10 +64,16 @@ def _faults(name: str, entries: dict[str, ModelEntry], options: DoctorOptions) -
                 "it is fetched again where there is network, and refused where there is none", f"go on with it: {fetch}", grave=False,
             )  # fmt: skip
             return
-        offline = ", and HF_HUB_OFFLINE is set" if _is_offline() else ""
+        offline = ", and HF_HUB_OFFLINE is set" if is_offline() else ""
         yield Problem(
             f"models.not-fetched.{name}", f"the model {name} is not on this machine{offline}", "commands with it are refused",
             f"fetch it once, with network{' and without HF_HUB_OFFLINE' if offline else ''}: {fetch}",
+        )  # fmt: skip
+        return
+    except OSError as error:
+        yield Problem(
+            f"models.unreadable.{name}", f"the model {name} cannot be read: {error.strerror or error}: {error.filename}",
+            "commands with it are refused", "give yourself the right to read it, or name another folder in the variable HF_HUB_CACHE",
         )  # fmt: skip
         return
     except BioclipError as error:
@@ -156,5 +162,6 @@ def _half_fetched() -> Iterator[Problem]:
         )
 
 
-def _is_offline() -> bool:
+def is_offline() -> bool:
+    """Return True if the hub's client is kept off the network."""
     return os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}

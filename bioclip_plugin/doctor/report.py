@@ -150,7 +150,7 @@ class Report:
             return [of(one) for one in value] if isinstance(value, (list, tuple)) else value
 
         def of_problem(one: Problem) -> Problem:
-            return replace(one, found=change(one.found), meaning=change(one.meaning), advice=change(one.advice))
+            return Problem(change(one.code), change(one.found), change(one.meaning), change(one.advice), one.grave)
 
         results = (
             replace(result, facts=of(result.facts), problems=tuple(map(of_problem, result.problems)))

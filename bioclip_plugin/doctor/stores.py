@@ -23,8 +23,9 @@ def look(options: DoctorOptions, _without: frozenset[str] = frozenset()) -> Iter
     yield Step("opening the store", code="store.no-answer")
     from bioclip_plugin.store.looking import look_at
 
-    try:
-        found = look_at(address, patience_s=max(options.patience * 0.7, 1))
+    yield Step("reading the store", code="store.no-answer")
+    try:  # shorter than the limit of this step, so that a slow server or a large file is described
+        found = look_at(address, patience_s=options.patience * 0.4)
     except StoreError as error:
         text, _, advice = str(error).partition(": ")
         yield Problem("store.unreachable", text, "", advice)

@@ -258,6 +258,20 @@ def test_a_label_set_of_another_model_and_a_damaged_one_are_found(hub: Path) -> 
     assert "models.labels.tiny" in problems(look_at_models())
 
 
+def test_a_model_that_may_not_be_read_is_a_line_and_the_others_are_looked_at(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bioclip_core import models
+
+    def refused(name: str, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", f"/hub/{name}")
+
+    monkeypatch.setattr(models, "find_model", refused)
+    found = list(model_files.look(DoctorOptions(model="other")))
+    assert "Permission denied: /hub/tiny" in problems(found)["models.unreadable.tiny"]
+    assert found[-1] == Fact("models", {"tiny": "unreadable", "other": "unreadable"})
+
+
 def test_a_pointer_of_git_lfs_in_place_of_weights_is_found(hub: Path, tmp_path: Path) -> None:
     folder = tmp_path / "clone"
     folder.mkdir()

@@ -166,6 +166,7 @@ def test_a_variable_without_effect_or_with_an_unusable_value_is_named(
         ("https_proxy", "marie:p@ss@proxy.lab:3128", "proxy.lab:3128"),
         ("HF_TOKEN", "hf_abcdefghijklmnop", "set"),
         ("PGPASSWORD", "", "empty"),
+        ("PGUSER", "marie", "set"),
         ("BIOCLIP_API_KEY", "abc", "set"),
         ("HF_HUB_OFFLINE", "1", "1"),
     ],
@@ -252,7 +253,7 @@ def test_a_temporary_folder_that_python_does_not_use_is_named(folders: Path, mon
 def test_folders_without_the_right_to_write_are_named(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
     found = problems(disks.look(DoctorOptions()))
-    assert {"disks.unwritable.cache", "disks.unwritable.temporary"} <= set(found)
+    assert {"disks.unwritable.cache", "disks.unwritable.temporary", "disks.unreadable.hub"} <= set(found)
 
 
 def test_a_file_in_place_of_the_cache_is_found(folders: Path) -> None:

@@ -69,7 +69,7 @@ def test_other_variables_are_no_secrets(name: str) -> None:
 
 
 def test_keys_values_and_problems_of_a_report_are_all_redacted() -> None:
-    problem = Problem("x", "at /home/marie/a", "by /home/marie/b", "see /home/marie/c")
+    problem = Problem("x./home/marie/e", "at /home/marie/a", "by /home/marie/b", "see /home/marie/c")
     facts = {"/home/marie/m": {"deep": ["/home/marie/d", 1, None]}}
     report = Report("1", (Result("x", "X", facts=facts, problems=(problem,)),)).mapped(redact)
     assert "marie" not in report.text()
