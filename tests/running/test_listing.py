@@ -8,6 +8,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from camtrap_samples import OBSERVATION, package, photo
@@ -38,10 +39,10 @@ def unpacked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counts: Counter[str] = Counter()
     extract = Archive.extract
 
-    def counting(archive: Archive, folder: Path, names: Iterable[str] | None = None) -> list[Path]:
+    def counting(archive: Archive, folder: Path, names: Iterable[str] | None = None, **named: Any) -> list[Path]:
         names = list(archive.members if names is None else names)
         counts.update(name for name in names if name.endswith((".jpg", ".png")))
-        return extract(archive, folder, names)
+        return extract(archive, folder, names, **named)
 
     monkeypatch.setattr(Archive, "extract", counting)
     return counts
