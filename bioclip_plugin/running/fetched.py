@@ -69,6 +69,11 @@ class Fetching:
         """Leave the fetcher to the parent; a child opens its own."""
         self._lock, self._fetcher = threading.Lock(), None
 
+    @property
+    def has_folder(self) -> bool:
+        """True if images on the web are fetched."""
+        return self._options.fetch is not None
+
     def fetcher(self) -> Fetcher | None:
         """Return the fetcher, opened if there is a folder for it.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.findings import Findings
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Unlisted
-from bioclip_plugin.items.web import is_web_address
+from bioclip_plugin.items.web import is_remote, is_web_address
 from bioclip_plugin.running.detecting import DetectorSettings
 from bioclip_plugin.running.reading import path_of_item, was_misread
 from bioclip_plugin.running.tasks import Task, new_task
@@ -51,12 +51,13 @@ class Known:
         repeat_done: bool,
         rehash: bool,
         waiting: int,
+        reads_web: bool = False,
     ) -> None:
         """Set up; the arguments are those of the pipeline, and ``waiting`` is the number of batches that are not committed yet."""
         self._kept = (store, run) if store is not None and run is not None else None
         self._detection = detection
         self._findings = findings
-        self._repeat_done, self._rehash = repeat_done, rehash
+        self._repeat_done, self._rehash, self._reads_web = repeat_done, rehash, reads_web
         self._in_flight: dict[int, Task] = {}
         self._uncommitted: deque[dict[FeatureKey, NDArray[np.float16]]] = deque(maxlen=waiting)
         self._shared: deque[set[int]] = deque(maxlen=2)
@@ -72,7 +73,8 @@ class Known:
         shared = _shared_names(chunk)
         for listed, stat in zip(chunk, stats, strict=True):
             is_shared = listed.media_id in shared or any(listed.media_id in names for names in self._shared)
-            if is_shared or (stat is not None and (self._rehash or self._was_misread(listed))):
+            is_read_again = self._rehash and self._reads_web and is_remote(listed.item)
+            if is_shared or is_read_again or (stat is not None and (self._rehash or self._was_misread(listed))):
                 listed = replace(listed, done=False, content_sha256=None)
             task = new_task(listed.item, listed, stat, self._detection)
             first = self._in_flight.get(listed.media_id)

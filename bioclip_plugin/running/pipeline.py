@@ -89,6 +89,7 @@ class Pipeline:
             repeat_done=repeat_done,
             rehash=rehash,
             waiting=_UNCOMMITTED_BATCHES + 2,
+            reads_web=fetching is not None and fetching.has_folder,
         )
         is_whole = engine.request.exact or self._detection is not None  # a detector may find small animals
         need = None if is_whole else need_of(engine.model.preprocessing.size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ class WebOptions(FetchOptions):
     """Fetch images whose names are http or https addresses into this folder, where the same command finds them again."""
 
     def settings(self) -> dict[str, Any]:
-        """Return the options that differ from their defaults, as plain JSON values, for the record of a run."""
-        given = {option.name: getattr(self, option.name) for option in fields(self)}
-        chosen = {option.name: given[option.name] for option in fields(self) if given[option.name] != option.default}
-        return {**chosen, "fetch": os.fspath(self.fetch)} if self.fetch is not None else chosen
+        """Return the folder as a plain JSON value, for the record of a run; a report finds thumbnails in it.
+
+        Manners are not recorded: they decide on no result, and a contact belongs to a person.
+        """
+        return {} if self.fetch is None else {"fetch": os.fspath(self.fetch)}

@@ -253,6 +253,32 @@ def test_a_folder_that_cannot_be_used_ends_the_command_with_one_line(
         list(s.classify_stream(colours(server, 1)))
 
 
+def test_the_folder_is_not_part_of_a_run_and_rehash_reads_its_files_again(
+    manager: BioclipPluginManager, server: ImageServer, tmp_path: Path
+) -> None:
+    from bioclip_plugin.running.pipeline import Pipeline
+
+    address = server.add("/a.png", picture("red"), picture("green"))
+    numbers, found = [], []
+    for folder, rehash, again in (
+        ("images", False, False),
+        ("others", False, False),
+        ("images", True, False),
+        ("images", True, True),
+    ):
+        manners = FetchOptions(fetch_private=True, fetch_contact="me@museum.example", fetch_again=again)
+        with session(manager, tmp_path, fetch=tmp_path / folder, fetch_options=manners) as s:
+            run = s.begin_run(["x"])
+            (answer,) = Pipeline(s.engine, s.store, run, rehash=rehash, fetching=s.fetching).answers(
+                [MediaItem(address)]
+            )
+            numbers.append(run.id)
+            found.append(answer.best and answer.best.name)
+    assert numbers == [1, 1, 1, 1]
+    assert found == [LABELS[0], LABELS[0], LABELS[0], LABELS[1]]
+    assert server.count() == 2
+
+
 def test_a_full_disk_makes_failures_and_the_next_time_goes_on(
     manager: BioclipPluginManager, server: ImageServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
