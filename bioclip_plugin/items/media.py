@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from bioclip_core.errors import UsageError
+from bioclip_core.files.drives import name_of_bytes
 from bioclip_core.files.present import exists
 from bioclip_core.process import system
 from bioclip_plugin.items.deployments import Membership
@@ -184,7 +185,7 @@ def path_of(uri: str) -> Path:
     """Return the file that a uri names: without its escapes if that file exists, else the path as written."""
     plain = Path(uri)
     if _LOOKS_ESCAPED.search(uri):
-        unescaped = Path(os.fsdecode(unquote_to_bytes(uri)))
+        unescaped = Path(name_of_bytes(unquote_to_bytes(uri)))
         if exists(unescaped) or not exists(plain):
             return unescaped
     return plain

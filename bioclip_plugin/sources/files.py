@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from bioclip_core.files.drives import name_from_pipe
 from bioclip_core.files.present import is_file
 from bioclip_core.tables.text import lines_within
 from bioclip_plugin.contracts.source import ListingOptions
@@ -50,5 +50,5 @@ class StandardInputSource:
         for line in lines_within(self._stream or sys.stdin.buffer, self.name):
             name = line.removesuffix(b"\n").removesuffix(b"\r")
             if name.strip():
-                text = os.fsdecode(name)
+                text = name_from_pipe(name)
                 yield MediaItem(text) if is_web_address(text) else MediaItem(uri=uri_of(text), path=path_of(text))

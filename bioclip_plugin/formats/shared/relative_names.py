@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from bioclip_core.errors import BioclipError, DataError
+from bioclip_core.files.drives import name_of_bytes
 from bioclip_core.process import system
 
 _ESCAPED = re.compile(r"%(?:25|[89A-Fa-f][0-9A-Fa-f])")
@@ -132,7 +133,7 @@ def _common(parts: list[str] | None, others: list[str]) -> list[str]:
 def _name_of(uri: str) -> str:
     """Return the file's own name, with bytes that are not UTF-8 as Python keeps them, without needless dots."""
     if _ESCAPED.search(uri):
-        uri = os.fsdecode(unquote_to_bytes(uri))
+        uri = name_of_bytes(unquote_to_bytes(uri))
     name = _slashed(uri)
     return os.path.normpath(name) if "./" in name or "//" in name else name
 

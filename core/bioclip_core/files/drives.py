@@ -5,6 +5,7 @@ A name of Windows begins with a drive (``C:\``), a share (``\\server\share``) or
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from pathlib import PurePath
@@ -61,6 +62,33 @@ def possible_on_windows(name: str) -> str:
     if DEVICES.fullmatch(name):
         return f"%{ord(name[0]):02X}{name[1:]}"
     return _IMPOSSIBLE.sub(lambda found: f"%{ord(found[0]):02X}", name)
+
+
+def name_of_bytes(name: bytes) -> str:
+    """Return a file's name from its bytes; those that are not UTF-8 become surrogates, on Windows too, where Python raises."""
+    try:
+        return os.fsdecode(name)
+    except UnicodeDecodeError:
+        return name.decode("utf-8", "surrogateescape")
+
+
+def name_from_pipe(line: bytes) -> str:
+    """Return a file's name that another program sent.
+
+    Programs of Windows write in UTF-8, with or without a mark, or in the code page of the console or the system; the first of
+    these in which the file exists is taken.
+    """
+    if not system.is_windows():
+        return os.fsdecode(line)
+    line = line.removeprefix(codecs.BOM_UTF8)
+    for encoding in ("utf-8", "oem", "mbcs"):
+        try:
+            name = line.decode(encoding)
+        except (UnicodeDecodeError, LookupError):
+            continue
+        if line.isascii() or os.path.lexists(name):
+            return name
+    return name_of_bytes(line)
 
 
 def name_of_file_address(address: str) -> str:

@@ -2,14 +2,23 @@ r"""Names of files as Windows writes them, read here: drives, shares, long paths
 
 from __future__ import annotations
 
+import codecs
 import os
-from pathlib import PurePosixPath, PureWindowsPath
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
 
-from bioclip_core.files.drives import name_of_file_address, relative, sqlite_address, without_long_mark
+from bioclip_core.files.drives import (
+    name_from_pipe,
+    name_of_file_address,
+    relative,
+    sqlite_address,
+    without_long_mark,
+)
 from bioclip_core.files.moved import MovedNames
 from bioclip_core.process import system
+from bioclip_plugin.items.media import path_of
 
 
 @pytest.mark.parametrize(
@@ -69,3 +78,36 @@ def test_a_file_on_another_drive_has_no_relative_name(monkeypatch: pytest.Monkey
     assert relative("a/b", "a") == "b"
     monkeypatch.setattr(os.path, "relpath", refuse)
     assert relative("D:/a", "C:/b") is None
+
+
+@pytest.fixture
+def fsdecode_of_windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A Windows machine whose console has code page 850, and whose system has 1252."""
+    pages = {"oem": "cp850", "mbcs": "cp1252"}
+
+    def page(name: str) -> codecs.CodecInfo | None:
+        return codecs.lookup(pages[name]) if name in pages else None
+
+    codecs.register(page)
+    monkeypatch.setattr(system, "is_windows", lambda: True)
+    monkeypatch.setattr(
+        os, "fsdecode", lambda name: name if isinstance(name, str) else name.decode("utf-8", "surrogatepass")
+    )
+    yield
+    codecs.unregister(page)
+
+
+@pytest.mark.usefixtures("fsdecode_of_windows")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp850", "cp1252"])
+def test_names_that_a_program_of_windows_sends_are_found(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Føx é.jpg").touch()
+    assert name_from_pipe("Føx é.jpg".encode(encoding)) == "Føx é.jpg"
+
+
+@pytest.mark.usefixtures("fsdecode_of_windows")
+def test_bytes_that_are_not_utf_8_are_a_name_on_windows_too() -> None:
+    assert name_from_pipe(b"no such f\xf8x.jpg") == "no such f\udcf8x.jpg"
+    assert path_of("x%E9.jpg") == Path("x\udce9.jpg")

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from bioclip_core.files.drives import relative
+from bioclip_core.files.drives import name_of_bytes, relative
 from bioclip_core.files.present import exists
 
 # The escapes of a listed uri: bytes that are not UTF-8, and percent signs that would look like one.
@@ -23,7 +23,7 @@ def file_of(uri: str, folder: Path) -> Path:
     """
     plain = folder / uri
     if _LOOKS_ESCAPED.search(uri):
-        unescaped = folder / os.fsdecode(unquote_to_bytes(uri))
+        unescaped = folder / name_of_bytes(unquote_to_bytes(uri))
         if exists(unescaped) or not exists(plain):
             return unescaped
     return plain
