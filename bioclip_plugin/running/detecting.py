@@ -324,7 +324,7 @@ class Detecting:
             if len(images) < len(batch):  # another thread has tried them alone
                 return
             boxes = self._chosen.detect(images, device)
-        except Exception as error:
+        except BaseException as error:  # on this thread a KeyboardInterrupt is the detector's own
             if len(batch) == 1:
                 batch[0].fail(reason_of(error))
                 return

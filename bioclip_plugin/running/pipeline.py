@@ -217,6 +217,10 @@ class Pipeline:
             self._count_undetected(task)
             if task.is_to_read:
                 self._check_open()
+                if task.is_undetected:
+                    _ = (
+                        self._engine.compute
+                    )  # a device that cannot be used ends the stream, and is not a failure of each image
                 boxes = None if task.is_undetected else [work.decoded_box for work in task.classified]
                 task.reading = decoders.submit_named(f"{task.item.uri}: decoding", self._reader.read, task.item, boxes)
                 decoding += 1

@@ -11,7 +11,8 @@ import pytest
 from detector_samples import BLUE, FISH, GREEN, RED, Spotter, scene
 from PIL import Image
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.images import decoded
 from bioclip_plugin import Answer, ClassifyRequest, MediaItem, Region, Session, create_plugin_manager
 from bioclip_plugin.plugin_api import BioclipPluginManager, Detection, ListingOptions
 from bioclip_plugin.testing import FakeModel
@@ -308,6 +309,37 @@ def test_the_answers_are_those_of_the_detector_to_a_file_and_then_classify(
             for a, b in zip(one.candidates, third.candidates, strict=True):
                 # A decoder that averages blocks on the way differs by a few of 255 levels.
                 assert (a.name, a.probability) == (b.name, pytest.approx(b.probability, abs=0.01))
+
+
+def test_pages_and_listed_files_are_given_one_by_one(
+    plugins: BioclipPluginManager, photos: list[str], spotter: Spotter, tmp_path: Path
+) -> None:
+    pages = [Image.open(photo) for photo in photos]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    with opened(plugins) as session, session.listing([str(tmp_path / "pages.tif")]) as items:
+        answers = list(session.classify_stream(items))
+    assert [answer.item.frame for answer in answers] == [0, 1, 2]
+    assert [len(answer.regions) for answer in answers] == [2, 0, 2]
+    assert spotter.images == 3
+
+
+def test_an_enormous_image_is_reduced_and_its_boxes_fit(
+    plugins: BioclipPluginManager, photos: list[str], spotter: Spotter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoded, "_MOST_PIXELS", 160 * 120 // 4)
+    with opened(plugins) as session:
+        reduced = session.classify(photos[0])
+        spotter.side = 32
+        assert spotter.sizes == [(120, 160, 3)], "it must keep twice the detector's side"
+    with opened(plugins) as session:
+        reduced = session.classify(photos[0])
+    assert spotter.sizes[-1] == (60, 80, 3)
+    assert boxes(reduced) == [(1000, 1000, 2000, 2000), (5000, 5000, 4000, 4000)]
+
+
+def test_a_device_that_is_not_there_ends_the_stream(plugins: BioclipPluginManager, photos: list[str]) -> None:
+    with opened(plugins, device="cuda:77") as session, pytest.raises(BioclipError, match="cuda"):
+        list(session.classify_stream(photos))
 
 
 def test_the_hooks_of_hosts_and_features_use_the_detector(plugins: BioclipPluginManager, photos: list[str]) -> None:
