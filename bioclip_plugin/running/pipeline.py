@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _LISTED_AT_ONCE = 512  # items listed in one transaction
 _ITEMS_PER_BATCH = 256  # a batch of items that need no model is committed at this size
+_LATE_S = 10.0  # after which a batch with a detector is committed as it is
 _UNCOMMITTED_BATCHES = 2  # finished batches that may wait for the writer
 _PATIENCE_S = 1.0  # longest wait for decoders at the end of an iteration
 
@@ -262,11 +264,15 @@ class Pipeline:
     def _batches(self, tasks: Iterable[Task]) -> Iterator[list[Task]]:
         """Yield consecutive tasks, enough for one batch of the model or for one transaction."""
         batch: list[Task] = []
-        to_encode = 0
+        to_encode, began_at = 0, time.monotonic()
         for task in tasks:
+            began_at = began_at if batch else time.monotonic()
             batch.append(task)
             to_encode += sum(work.crop is not None for work in task.regions)
-            if (to_encode and to_encode >= self._engine.batch_size) or len(batch) >= _ITEMS_PER_BATCH:
+            # A detector may take seconds per image and find nothing in most: its work is not kept back for long.
+            is_late = self._detection is not None and time.monotonic() - began_at > _LATE_S
+            is_full = len(batch) >= _ITEMS_PER_BATCH or is_late
+            if is_full or (to_encode and to_encode >= self._engine.batch_size):
                 yield batch
                 batch, to_encode = [], 0
         if batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.images import decoded
 from bioclip_plugin import Answer, ClassifyRequest, MediaItem, Region, Session, create_plugin_manager
 from bioclip_plugin.plugin_api import BioclipPluginManager, Detection, ListingOptions
+from bioclip_plugin.running import pipeline
 from bioclip_plugin.testing import FakeModel
 
 
@@ -309,6 +311,36 @@ def test_the_answers_are_those_of_the_detector_to_a_file_and_then_classify(
             for a, b in zip(one.candidates, third.candidates, strict=True):
                 # A decoder that averages blocks on the way differs by a few of 255 levels.
                 assert (a.name, a.probability) == (b.name, pytest.approx(b.probability, abs=0.01))
+
+
+def test_a_slow_detector_that_finds_nothing_is_committed_all_the_same(
+    plugins: BioclipPluginManager, tmp_path: Path, spotter: Spotter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "_LATE_S", 0.05)
+    paths = []
+    for number in range(12):
+        image = Image.new("RGB", (40, 30), (255, 255, 255 - number))
+        image.save(tmp_path / f"{number}.png")
+        paths.append(str(tmp_path / f"{number}.png"))
+
+    def nothing(_image: Any) -> list[Detection]:
+        time.sleep(0.03)
+        return []
+
+    spotter.boxes = nothing  # type: ignore[method-assign]
+    with opened(plugins, store=str(tmp_path / "r.db"), workers=1) as session:
+        run = session.begin_run(["photos"])
+        assert session.store is not None
+        first = session.pipeline(run).answers(session.listing(paths))
+        next(first)
+        assert session.store.summary(run).done < 12
+        first.close()
+        seen, done = spotter.images, session.store.summary(run).done
+        assert done > 0
+        again = list(session.pipeline(run).answers(session.listing(paths)))
+        assert [answer.regions for answer in again] == [()] * 12
+        assert spotter.images - seen <= 12 - done, "what was committed is not looked at again"
+        assert session.store.verify(run).problems == []
 
 
 def test_pages_and_listed_files_are_given_one_by_one(
