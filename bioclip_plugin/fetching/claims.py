@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bioclip_core.files.leftovers import is_of_killed, mark
+from bioclip_core.files.replacing import patiently, remove
 from bioclip_plugin.fetching.cache import WORKING, DiskFault
 
 BEAT_S = 5.0
@@ -57,7 +58,9 @@ class Claims:
     @staticmethod
     def _made(path: Path) -> bool:
         try:
-            with path.open("x", encoding="ascii") as file:
+            with patiently(
+                lambda: path.open("x", encoding="ascii")
+            ) as file:  # Windows: the last one is still being removed
                 file.write(mark())
         except FileExistsError:
             return False
@@ -90,7 +93,7 @@ class Claims:
             if str(path) in _ours:
                 _ours.discard(str(path))
                 with suppress(OSError):
-                    path.unlink(missing_ok=True)
+                    remove(path)
 
     def beat(self) -> None:
         """Touch the claims of this program now and then, so that others see that it lives."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,31 @@ def test_a_link_that_windows_refuses_is_refused_with_the_kinds_that_work(
             bioclip("export", "--store", "s.db", "--format", "folders", "--output", "out", "--link", "hardlink").code
             == 0
         )
+
+
+def test_outputs_and_reviews_may_be_on_another_drive_than_the_working_directory(
+    bioclip: Bioclip, photos: Path, labels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str, start: str = "") -> str:
+        raise ValueError(f"path is on mount 'D:', start on mount 'C:': {path} {start}")
+
+    assert bioclip("classify", "photos", "--model", "fake", "--labels", labels, "--store", "s.db").code == 3
+    monkeypatch.setattr(os.path, "relpath", refuse)
+    for more in ((), ("--force",)):
+        assert bioclip("export", "--store", "s.db", "--format", "csv", "--output", "out.csv", *more).code == 0
+    (photos.parent / "seen.csv").write_text("uri,review_verdict,reviewer\nphotos/red.png,blank,Ann\n")
+    said = bioclip("review", "import", "seen.csv", "--store", "s.db")
+    assert said.code == 0, said.err
+
+
+def test_a_package_of_images_on_two_drives_is_refused_with_the_reason(
+    bioclip: Bioclip, photos: Path, labels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_paths: list[str]) -> str:
+        raise ValueError("Paths don't have the same drive")
+
+    assert bioclip("classify", "photos", "--model", "fake", "--labels", labels, "--store", "s.db").code == 3
+    monkeypatch.setattr(os.path, "commonpath", refuse)
+    said = bioclip("export", "--store", "s.db", "--format", "camtrap-dp", "--output", "dp", "--time-zone", "UTC")
+    assert said.code == 1
+    assert "images are on more than one drive" in said.err

@@ -98,7 +98,7 @@ def check_place(url: URL, *, create: bool, mounts: str | None = None) -> None:
             raise StoreError(
                 f"the store {path} cannot be opened: the rights on a folder that holds it do not allow it; ask its owner"
             ) from error
-        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):  # the last for a?b.db on Windows
             raise StoreError(f"the store {str(path)[:80]!r} cannot be opened: {error.strerror}") from error
     except ValueError as error:
         raise StoreError(f"the store {str(path)[:80]!r} cannot be opened: {error}") from error

@@ -10,8 +10,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from bioclip_core.process import system
+
+T = TypeVar("T")
 
 PATIENCE_S = 4.0
 """Longest time that a rename is tried on Windows."""
@@ -26,12 +29,12 @@ def rename(source: Path, target: Path) -> None:
     Raises:
         OSError: if the system refuses; on Windows, after the file was held open for :data:`PATIENCE_S`.
     """
-    _patiently(lambda: os.replace(source, target))  # noqa: PTH105 - the error names both files
+    patiently(lambda: os.replace(source, target))  # noqa: PTH105 - the error names both files
 
 
 def remove(file: Path) -> None:
     """Remove a file that may be missing, as :func:`rename` renames it."""
-    _patiently(lambda: file.unlink(missing_ok=True))
+    patiently(lambda: file.unlink(missing_ok=True))
 
 
 def remove_tree(folder: Path) -> None:
@@ -67,7 +70,12 @@ def long_path_hint(path: str | os.PathLike[str]) -> str:
     )
 
 
-def _patiently(action: Callable[[], None]) -> None:
+def patiently(action: Callable[[], T]) -> T:
+    """Do something with a file, on Windows again for :data:`PATIENCE_S` while it is held open, or is about to be removed.
+
+    Raises:
+        OSError: of the last try.
+    """
     started, wait_s = time.monotonic(), _FIRST_WAIT_S
     while True:
         try:

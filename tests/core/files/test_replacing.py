@@ -17,6 +17,8 @@ from bioclip_core.files import replacing
 from bioclip_core.files.replacing import long_path_hint, remove_tree
 from bioclip_core.files.whole import replacing_folder, whole_file, whole_folder
 from bioclip_core.process import system
+from bioclip_plugin.fetching.cache import WORKING
+from bioclip_plugin.fetching.claims import Claims
 
 
 @pytest.fixture
@@ -169,3 +171,15 @@ def test_a_path_that_is_too_long_for_windows_is_named_as_the_reason(tmp_path: Pa
         refuse()
     assert not long_path_hint(tmp_path / "a.csv")
     assert not long_path_hint("\\\\?\\C:\\" + 300 * "x")
+
+
+@pytest.mark.usefixtures("on_windows")
+def test_a_claim_that_windows_is_still_removing_is_taken_a_moment_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / WORKING).mkdir()
+    monkeypatch.setattr(Path, "open", held(2, Path.open))
+    claims = Claims(tmp_path)
+    assert claims.take("key")
+    claims.release("key")
+    assert not list((tmp_path / WORKING).iterdir())
