@@ -73,6 +73,8 @@ class Pending:
         """Record of an image that is still whole, for a conditional request."""
         self.unended: dict[str, str] = {}
         self.is_claimed = False
+        self.is_last = True
+        """False if another address is asked for after a failure, which is then not counted."""
         self.wanted = 1
         """Number of callers who wait for it."""
         self._done = threading.Event()
@@ -170,7 +172,13 @@ class Fetcher:
         return self.submit(address, licence=licence, again=again).result()
 
     def submit(
-        self, address: str, *, licence: str = "", again: bool | None = None, is_document: bool = False
+        self,
+        address: str,
+        *,
+        licence: str = "",
+        again: bool | None = None,
+        is_document: bool = False,
+        is_last: bool = True,
     ) -> Pending:
         """Have an image fetched; its result is there at once if it is in the cache.
 
@@ -178,7 +186,9 @@ class Fetcher:
             address: as for :meth:`fetch`, like ``licence`` and ``again``.
             licence: for the manifest.
             again: ask the host again.
-            is_document: a JSON document, such as the description of an image service, is expected instead of an image.
+            is_document: a JSON document, such as the description of an image service, is expected instead of an image; it is
+                not counted among the images.
+            is_last: False if another address is asked for after a failure, which is then not counted.
 
         Raises:
             AddressError: for an address that is refused.
@@ -198,8 +208,10 @@ class Fetcher:
             pending = self._open.get(read.key)
             if pending is not None:
                 pending.wanted += 1
+                pending.is_last |= is_last
                 return pending
             pending = Pending(read, licence, self.options.fetch_again if again is None else again)
+            pending.is_last = is_last
             self._open[read.key] = pending
         try:
             self._begin(pending)
@@ -441,8 +453,9 @@ class Fetcher:
         if isinstance(result, FetchError):
             self._record_failure(pending, result)
             self._remember(key, result)
-            self.totals.failed("" if isinstance(result, FolderError) else host, str(result))
-        elif isinstance(result, Fetched):
+            if pending.is_last and not pending.address.is_document:
+                self.totals.failed("" if isinstance(result, FolderError) else host, str(result))
+        elif isinstance(result, Fetched) and not pending.address.is_document:
             self.totals.got(result.bytes, from_cache=result.from_cache)
         self.totals.waited_s = self._turns.waited_s
         if pending.is_claimed:

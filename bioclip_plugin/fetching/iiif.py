@@ -26,8 +26,8 @@ SIZES = (512, 1024, 2048, 4096)
 """Sides that are asked for. Few, so that different models mostly use the same image."""
 _ASPECT = 2
 """Ratio of an image's sides up to which the first size suffices, where its size is not known."""
-_REFUSALS = frozenset((400, 403, 404, 405, 406, 415, 422, 500, 501))
-"""Statuses with which servers refuse a size."""
+_REFUSALS = frozenset((400, 403, 404, 405, 406, 410, 415, 422, 500, 501))
+"""Statuses with which servers refuse a size or have no description."""
 _INFO_BYTES = 4_000_000
 _IMAGE = re.compile(
     r"(?P<base>https?://.+)/full/(?:full|max)/0/(?P<last>(?:default|native|colou?r|gr[ae]y|bitonal)\.(?:jpe?g|png|tiff?|webp|jp2))",
@@ -49,6 +49,8 @@ class Request(NamedTuple):
 
     address: str
     is_document: bool = False
+    is_last: bool = True
+    """False if another address is asked for after a refusal."""
 
 
 class Outcome(NamedTuple):
@@ -167,7 +169,9 @@ def steps_of(address: str, need: Need | None, services: Services, is_cached: Cal
         return Outcome(_image((yield Request(there))), there)
     if need is not None and service.written and services.is_plain(service):
         return (yield from _undescribed(service, need))
-    got = yield Request(f"{service.base}/info.json", is_document=True)
+    got = yield Request(f"{service.base}/info.json", is_document=True, is_last=not service.written)
+    if isinstance(got, FetchError) and got.status not in (200, *_REFUSALS):
+        raise got  # the host does not answer, and is not asked for more
     info = _info(got)
     if info is None and not service.written:
         raise got if isinstance(got, FetchError) else FetchError("the description of the image service cannot be used")
@@ -182,7 +186,7 @@ def steps_of(address: str, need: Need | None, services: Services, is_cached: Cal
 def _described(service: Service, need: Need | None, info: Info) -> Steps:
     """Ask for the smaller sizes that suffice, and else for the whole image."""
     for address in _smaller(service, need, info) if need is not None else ():
-        got = yield Request(address)
+        got = yield Request(address, is_last=False)
         if not isinstance(got, FetchError):
             return Outcome(got, address)
         if got.status not in _REFUSALS:
@@ -218,7 +222,7 @@ def _undescribed(service: Service, need: Need, *, has_info: bool = True) -> Step
     side = next((one for one in SIZES if one >= max(need.each * _ASPECT, need.longer)), 0)
     while side:
         address = service.within(side)
-        got = yield Request(address)
+        got = yield Request(address, is_last=False)
         if isinstance(got, FetchError):
             if got.status not in _REFUSALS:
                 raise got

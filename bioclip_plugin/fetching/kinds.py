@@ -126,7 +126,7 @@ def document_kind(start: bytes) -> Kind:
         TryFailed: for anything else.
     """
     if start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] != b"{":
-        raise TryFailed("the description of the image service is not JSON")
+        raise TryFailed("the description of the image service is not JSON", status=200)
     return Kind(".json", "application/json")
 
 

@@ -147,6 +147,7 @@ class _Wanted:
         self._fetcher, self._steps, self._licence = fetcher, steps, licence
         self._pending: Pending | None = None
         self._outcome: Outcome | BaseException | None = None
+        self._host, self._is_counted = "", False
         self._send(None)
 
     def is_done(self) -> bool:
@@ -190,10 +191,16 @@ class _Wanted:
                 return
             except (BioclipError, WorkersClosed) as error:
                 self._outcome = error
+                if isinstance(error, FetchError) and not self._is_counted:
+                    self._fetcher.totals.failed(self._host, str(error))
                 return
+            self._host, self._is_counted = host_of(request.address), request.is_last and not request.is_document
             try:
                 self._pending = self._fetcher.submit(
-                    request.address, licence=self._licence, is_document=request.is_document
+                    request.address,
+                    licence=self._licence,
+                    is_document=request.is_document,
+                    is_last=request.is_last,
                 )
             except FetchError as error:  # an address that is refused
                 got = error

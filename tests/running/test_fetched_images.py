@@ -396,6 +396,27 @@ def test_a_refused_size_is_asked_for_as_the_description_offers_it_and_else_as_wr
     assert [answer.best and answer.best.name for answer in answers] == list(LABELS)
 
 
+def test_a_host_that_does_not_answer_is_asked_once_and_refused_sizes_are_not_counted_as_images(
+    manager: BioclipPluginManager, server: ImageServer, tmp_path: Path
+) -> None:
+    written = server.url("/iiif/2/a/full/max/0/default.jpg")
+    server.stop()
+    with session(manager, tmp_path, store=None) as s:
+        failure = s.classify(written).failure
+        assert failure is not None
+        assert "refuses connections" in failure.reason
+        assert ", 1 failed" in next(s.fetching.lines())
+    server.start()
+    server.add("/iiif/2/a/full/max/0/default.jpg", picture("red"))
+    with session(manager, tmp_path, store=None) as s:
+        assert s.classify(written).failure is None
+        assert next(s.fetching.lines()).startswith("Images by address: 1 fetched")
+        assert ", 0 failed" in next(s.fetching.lines())
+    assert [request.path.rpartition("/a/")[2] for request in server.requests] == [
+        "info.json", "full/!512,512/0/default.jpg", "full/max/0/default.jpg"
+    ]  # fmt: skip
+
+
 def test_a_description_a_bare_service_and_a_manifest_are_told_apart(
     manager: BioclipPluginManager, server: ImageServer, tmp_path: Path
 ) -> None:
