@@ -15,8 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from bioclip_core.errors import DataError, UsageError
+from bioclip_core.errors import BioclipError, DataError, UsageError
 from bioclip_core.findings import Findings
+from bioclip_core.images.unexpected import unexpected
 from bioclip_core.process.threads import Workers, WorkersClosed
 from bioclip_plugin.fetching.addresses import Address, DocumentAddress, read_address, shown
 from bioclip_plugin.fetching.cache import Cache, DiskFault, is_full
@@ -318,8 +319,10 @@ class Fetcher:
             host, pending = turn
             try:
                 self._step(host, pending)
-            except BaseException as error:  # of ours: no address may wait for ever
+            except BaseException as error:  # a fault of ours: no address may wait for ever
                 self._turns.ended(host, None, asked=False)
+                if isinstance(error, Exception) and not isinstance(error, BioclipError):
+                    error = FetchError(str(unexpected(error, pending.address.text)))
                 self._end(pending, error)
 
     def _step(self, host: Host[Pending], pending: Pending) -> None:
