@@ -51,7 +51,8 @@ def _folders(options: DoctorOptions) -> Iterator[tuple[str, Path | None, bool]]:
     if options.fetch is not None:
         yield "fetched", options.fetch, True
     if options.store and "://" not in options.store:
-        yield "store", Path(options.store).expanduser().parent, False
+        with suppress(RuntimeError):  # ~ of a user who does not exist
+            yield "store", Path(options.store).expanduser().parent, False
 
 
 def hub_cache() -> Path:

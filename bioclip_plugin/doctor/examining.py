@@ -97,7 +97,9 @@ def examine(options: DoctorOptions | None = None, *, checks: Sequence[Check] = C
     finally:
         apart.close()
     left_out = {check.name: Result(check.name, check.title, "left out") for check in checks}
-    return Report(__version__, tuple({**left_out, **found}.values())).mapped(Redactor.of_process())
+    return Report(__version__, tuple({**left_out, **found}.values())).mapped(
+        Redactor.of_process(None, options.store or "")
+    )
 
 
 def _made(checks: Sequence[Check], options: DoctorOptions, apart: Apart) -> Iterator[tuple[str, Result]]:

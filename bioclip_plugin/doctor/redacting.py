@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from bioclip_core.process import system
 
@@ -20,8 +20,9 @@ _SECRET_NAMES = re.compile(
 """Names of variables whose values are never shown."""
 _SHORTEST = 4
 """Characters of a secret; a shorter value would be found in ordinary words."""
-_USERINFO = re.compile(r"(?<=://)[^\s\"'<>|]*@")
-"""User and password of an address: up to the last @, since people do not escape the @ and / of a password."""
+_USERINFO = re.compile(r"(?<=://)(?:[^\s]*@|[^\s/\"]+:[^/\"\n]*@)")
+"""User and password of an address: up to the last @, since people do not escape the @, the / and the blanks of a password."""
+_PASSWORD = re.compile(r"://[^:/@]*:(.+)@", re.S)
 _PAIRS = re.compile(
     r"(?P<name>[\w\-]*(?:password|passwd|passphrase|pwd|token|secret|api[_-]?key|access[_-]?key|signature|credential)[\w\-]*)"
     r"(?P<sign>\s*=\s*|[\"']?:\s*)(?P<value>'[^']*'|\"[^\"]*\"|[^\s&;,\"']+)",
@@ -61,8 +62,8 @@ class Redactor:
         self._user = re.compile("|".join(places), flags) if wanted else None
 
     @classmethod
-    def of_process(cls, environment: Mapping[str, str] | None = None) -> Redactor:
-        """Return the one for this process: its home folder, its user, and the secrets in its environment."""
+    def of_process(cls, environment: Mapping[str, str] | None = None, *addresses: str) -> Redactor:
+        """Return the one for this process: its home folder, its user, and the secrets in its environment and in addresses."""
         given = os.environ if environment is None else environment
         homes = [given[name] for name in ("HOME", "USERPROFILE") if given.get(name)]
         users = [given[name] for name in ("LOGNAME", "USER", "LNAME", "USERNAME") if given.get(name)]
@@ -77,7 +78,10 @@ class Redactor:
         for home in list(homes):
             with suppress(OSError, RuntimeError, ValueError):
                 homes.append(str(Path(home).resolve()))
-        return cls(homes, users, [value for name, value in given.items() if is_secret(name)])
+        secrets = [value for name, value in given.items() if is_secret(name)]
+        for password in (found[1] for found in map(_PASSWORD.search, addresses) if found):
+            secrets += [password, unquote(password)]
+        return cls(homes, users, secrets)
 
     def __call__(self, text: str) -> str:
         """Return the text without secrets and user names."""

@@ -105,7 +105,7 @@ def test_checks_on_threads_are_contained_too() -> None:
         Check("well", "Well", lambda _: [Fact("x", 1)]),
     ]
     try:
-        report = examine(DoctorOptions(patience=0.3), checks=checks)
+        report = examine(DoctorOptions(patience=1), checks=checks)
     finally:
         released.set()
     assert [result.state for result in report.results] == ["given up", "failed", "done"]

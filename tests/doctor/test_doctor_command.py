@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -199,3 +200,20 @@ def test_names_of_checks_are_those_of_the_documentation() -> None:
     page = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text("utf-8")
     assert all(f"`{name}`" in page for name in OWN)
     assert {check.name for check in examining.CHECKS} | {"options_file"} == set(OWN)
+
+
+CODE = re.compile(
+    r"[\"']((?:machine|memory|language|environment|options-file|packages|disks|store|plugins|detectors|fetched|models|computing|check)"
+    r"\.[a-z0-9-]+)"
+)
+
+
+def test_every_code_of_a_problem_is_documented() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "command-line.md").read_text("utf-8")
+    sources = [*(root / "bioclip_plugin" / "doctor").glob("*.py"), root / "bioclip_plugin" / "commands" / "doctor.py"]
+    codes = {code for source in sources for code in CODE.findall(source.read_text("utf-8"))}
+    looking = (root / "bioclip_plugin" / "store" / "looking.py").read_text("utf-8")
+    codes |= {f"store.{code}" for code in re.findall(r"Fault\(\s*\"([a-z-]+)\"", looking)}
+    assert len(codes) > 50
+    assert sorted(code for code in codes if f"`{code}" not in page and not code.endswith(".no-answer")) == []

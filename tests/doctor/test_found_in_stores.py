@@ -71,7 +71,7 @@ def test_a_store_that_another_program_writes_to_is_found_and_not_changed(
     other.execute(f"PRAGMA journal_mode={journal}")
     other.execute("BEGIN IMMEDIATE")
     try:
-        report = look("store", store=str(store), patience=3)
+        report = look("store", store=str(store))
     finally:
         other.execute("ROLLBACK")
         other.close()

@@ -312,3 +312,7 @@ def test_the_cache_of_the_hub_is_where_its_client_puts_it(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert disks.hub_cache() == Path(folder)
+
+
+def test_a_store_in_the_home_folder_of_nobody_does_not_end_the_check(folders: Path) -> None:
+    assert problems(disks.look(DoctorOptions(store="~no-such-user/results.db"))) == {}

@@ -26,6 +26,8 @@ redact = Redactor(["/home/marie", r"C:\Users\Marie Dupont", "/"], ["marie", "roo
         ("postgresql+psycopg://marie:pw@db.lab.org/results", "postgresql+psycopg://***@db.lab.org/results"),
         ("postgresql://u:p@ss/w@rd@host:5432/db", "postgresql://***@host:5432/db"),
         ("postgresql://host/db?user=x&password=hunter2&sslmode=require", "postgresql://host/db?user=x&password=***&sslmode=require"),
+        ("postgresql://u:my pass's@host/db is down", "postgresql://***@host/db is down"),
+        ("https://host/a and /b, mail x@y.org", "https://host/a and /b, mail x@y.org"),
         ("host=db password='my secret' user=x", "host=db password=*** user=x"),
         ('password authentication failed for user "marie"', 'password authentication failed for user "USER"'),
         ("marie@server", "USER@server"),
@@ -75,3 +77,10 @@ def test_keys_values_and_problems_of_a_report_are_all_redacted() -> None:
     assert "marie" not in report.text()
     assert "marie" not in str(report.as_json())
     assert report.results[0].facts == {"~/m": {"deep": ["~/d", 1, None]}}
+
+
+def test_the_password_of_the_store_never_appears_in_whatever_form() -> None:
+    said = Redactor.of_process({}, "postgresql://u:p%40ss/wo rd@host/db")(
+        "p%40ss/wo rd or p@ss/wo rd, p%40ss%2Fwo%20rd"
+    )
+    assert said == "*** or ***, ***"
