@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ SIDES = (16, 8192)
 MOST_BOXES = 10_000
 """Limit of the boxes of one image."""
 _LONGEST = 200  # characters of a version, a category
+_LONGEST_IDENTITY = 16_384
 
 
 def contained_detector(detector: Any, owner: Owner) -> ContainedDetector:
@@ -100,7 +102,13 @@ class ContainedDetector:
 
 
 def _plain_identity(given: Any) -> dict[str, Any] | None:
-    return dict(given) if isinstance(given, Mapping) and given and is_json(dict(given)) else None
+    if not isinstance(given, Mapping) or not given or not is_json(dict(given)):
+        return None
+    text = json.dumps(dict(given))
+    if len(text) > _LONGEST_IDENTITY:
+        raise Garbage(f"an identity of {len(text):,} characters; up to {_LONGEST_IDENTITY:,} are stored: give hashes")
+    plain: dict[str, Any] = json.loads(text)  # a copy, which the plugin does not change later
+    return plain
 
 
 def checked_detections(found: Any, count: int, what: str) -> list[list[Detection]]:

@@ -308,9 +308,12 @@ class Detecting:
             for waiting in batch:
                 waiting.fail(reason_of(error))
             return
+        since, held = time.monotonic(), self._chosen.lock
         while not (lock := self._chosen.lock).acquire(timeout=_LOOK_S):
             if not is_wanted():
                 return
+            if lock is held and time.monotonic() - since > self._limit_s * MOST_AT_ONCE:
+                self._chosen.lock = threading.Lock()  # it hangs in a stream that was closed, where nobody waits for it
         try:
             self._began_at = time.monotonic()
             self._detect(batch, device)

@@ -63,6 +63,12 @@ def test_an_identity_that_cannot_be_stored_is_an_error_with_the_name_of_the_plug
         house.manager.detectors()["keen"].identity()
 
 
+def test_an_identity_that_is_too_long_is_an_error_with_the_name_of_the_plugin(house: House) -> None:
+    house.register(register_detectors=one_of(**_members(identity=gives({"weights": "w" * 20_000}))))
+    with pytest.raises(PluginError, match=r"^plugin broken: .*an identity of 20,015 characters; up to 16,384"):
+        house.manager.detectors()["keen"].identity()
+
+
 def test_an_error_of_the_contract_keeps_its_type(house: House) -> None:
     missing = ModelUnavailable("the weights are missing; fetch them")
     house.register(register_detectors=one_of(**_members(identity=raises(missing))))
