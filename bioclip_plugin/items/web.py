@@ -16,7 +16,7 @@ FETCHED_AS = "fetched_as"
 ON_THE_WEB = "images are on the web, and are fetched only with --fetch FOLDER"
 """Text of the finding about images that a command does not fetch."""
 
-_WEB = re.compile(r"https?://[^/\s?#]", re.IGNORECASE)
+_WEB = re.compile(r"\s*https?://[^/\s?#]", re.IGNORECASE)
 _BETWEEN = re.compile(r"(?:\s*[|;,]\s*|\s+)(?=https?://[^/\s?#])", re.IGNORECASE)
 _PASSWORD = re.compile(r"(https?://)[^/?#\s]*@", re.IGNORECASE)
 WITH_PASSWORD = (

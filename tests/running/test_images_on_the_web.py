@@ -7,14 +7,17 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
 from bioclip_plugin import MediaItem, Session, create_plugin_manager
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.darwin_core.read import DarwinCoreSource
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.items.media import Place, Unlisted
-from bioclip_plugin.items.web import address_of, host_of
+from bioclip_plugin.items.web import address_of, addresses_in, host_of, is_web_address, other_scheme, shared_uri
 from bioclip_plugin.running.listing import Listing
 from bioclip_plugin.sources.files import StandardInputSource
 from bioclip_plugin.testing import FakeModel
@@ -36,14 +39,14 @@ def table(path: Path, *rows: str) -> str:
 
 
 def test_an_address_is_its_own_uri_as_it_is_written_in_every_way_in(tmp_path: Path) -> None:
-    given = table(tmp_path / "t.csv", *(f'"{address}",{n},BE' for n, address in enumerate(WRITTEN)))
+    file = table(tmp_path / "t.csv", *(f'"{address}",{n},BE' for n, address in enumerate(WRITTEN)))
     lines = io.BytesIO("\n".join(WRITTEN).encode())
     boxes = {"images": [{"file": address, "detections": [{"category": "1", "conf": 0.9, "bbox": [0.1, 0.1, 0.5, 0.5]}]}
                         for address in WRITTEN],
              "detection_categories": {"1": "animal"}, "info": {"format_version": "1.4"}}  # fmt: skip
     (tmp_path / "md.json").write_text(json.dumps(boxes))
     entries = [
-        *listed(given), *listed(*WRITTEN), *StandardInputSource(lines).items("-"), *listed(str(tmp_path / "md.json"))
+        *listed(file), *listed(*WRITTEN), *StandardInputSource(lines).items("-"), *listed(str(tmp_path / "md.json"))
     ]  # fmt: skip
     assert [entry.uri for entry in entries] == 4 * WRITTEN
     assert all(isinstance(entry, MediaItem) for entry in entries)
@@ -53,11 +56,11 @@ def test_an_address_is_its_own_uri_as_it_is_written_in_every_way_in(tmp_path: Pa
 def test_a_cell_of_several_addresses_is_split_only_in_front_of_an_address(tmp_path: Path) -> None:
     iiif = "https://example.org/iiif/2/a/full/!200,200/0/default.jpg"
     for separator in (" | ", ";", ", ", " ", "|"):
-        given = table(
+        file = table(
             tmp_path / "t.csv",
             f'"{separator.join([iiif, "https://example.org/get?id=1;2", "https://example.org/b"])}",1,BE',
         )
-        assert [entry.uri for entry in listed(given)] == [
+        assert [entry.uri for entry in listed(file)] == [
             iiif,
             "https://example.org/get?id=1;2",
             "https://example.org/b",
@@ -109,6 +112,38 @@ def test_an_image_that_shows_two_specimens_is_an_item_of_each_and_one_address(tm
     ]  # fmt: skip
     assert {address_of(item.uri) for item in items} == {"https://example.org/a.jpg"}
     assert any("several specimens" in line and "'s1' and 's2'" in line for line in findings.lines())
+
+
+def test_a_table_whose_addresses_are_in_another_column_names_it(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("catalogNumber,image_url\n1,https://example.org/get?id=1\n")
+    with pytest.raises(SourceError, match="--column image=image_url"):
+        listed(str(tmp_path / "t.csv"))
+    options = ListingOptions(column=("image=image_url",))
+    assert [entry.uri for entry in listed(str(tmp_path / "t.csv"), options=options)] == ["https://example.org/get?id=1"]
+
+
+ADDRESSES = st.builds(
+    "{}://{}/{}".format,
+    st.sampled_from(["http", "https", "HTTP", "Https"]),
+    st.sampled_from(["example.org", "Example.ORG:8080", "ü.example", "127.0.0.1"]),
+    st.text(st.characters(codec="utf-8", exclude_characters="#|;,", exclude_categories=["Cc", "Cs", "Z"]), max_size=20),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(ADDRESSES, min_size=1, max_size=4), st.sampled_from(["|", " | ", ";", ", ", " "]))
+def test_addresses_in_a_cell_come_back_as_they_were_written(addresses: list[str], separator: str) -> None:
+    assert addresses_in(separator.join(addresses)) == addresses
+    assert all(is_web_address(address) and not other_scheme(address) for address in addresses)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ADDRESSES, st.text(min_size=1, max_size=20).filter(lambda key: key.isprintable()))
+def test_the_specimen_in_a_fragment_never_reaches_a_server(address: str, key: str) -> None:
+    uri = shared_uri(address, "occurrence", key)
+    assert uri != address
+    assert address_of(uri) == address
+    assert address_of(shared_uri(uri, "row", "7")) == address
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from bioclip_plugin.formats.shared.table_rows import (
     skipped_row,
 )
 from bioclip_plugin.items.media import Unlisted, path_of, uri_of
+from bioclip_plugin.items.web import is_web_address
 
 _LOOKS_LIKE_A_FILE = re.compile(r"\S.*\.[A-Za-z][A-Za-z0-9]{1,4}\s*")
 _ROWS_SEEN = 20  # in which the column of the images is looked for
@@ -115,10 +116,10 @@ def _columns(table: Table, shown: str) -> Columns:
 
 
 def _likely_heading(table: Table) -> str:
-    """Return the heading of the first column whose cells look like names of files, else a word for it."""
+    """Return the heading of the first column whose cells look like names of files or are addresses, else a word for it."""
     seen = list(islice(table, _ROWS_SEEN))
     for heading in table.header:
         cells = [str(row.cells[heading]) for row in seen if heading in row.cells]
-        if cells and all(map(_LOOKS_LIKE_A_FILE.fullmatch, cells)):
+        if cells and all(is_web_address(cell) or _LOOKS_LIKE_A_FILE.fullmatch(cell) for cell in cells):
             return heading if " " not in heading else f"'{heading}'"
     return "HEADING"
