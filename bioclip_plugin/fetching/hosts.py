@@ -181,7 +181,7 @@ class Turns(Generic[W]):
             now = self._clock.seconds()
             wait_s = 0.0
             if not asked:
-                host.next_at = min(host.next_at, now)
+                host.next_at -= 1 / host.rate  # a wait that the host asked for meanwhile stays
             elif failed is None or not failed.blames_host:
                 host.failures = host.pauses = 0
                 host.rate = min(host.rate * _RATE_UP, self._options.fetch_rate)

@@ -20,7 +20,7 @@ from bioclip_core.files.documents import read_document
 from bioclip_plugin.fetching.errors import FetchError
 
 if TYPE_CHECKING:
-    from bioclip_plugin.fetching.fetcher import Fetched
+    from bioclip_plugin.fetching.pending import Fetched
 
 SIZES = (512, 1024, 2048, 4096)
 """Sides that are asked for. Few, so that different models mostly use the same image."""

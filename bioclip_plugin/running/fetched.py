@@ -25,7 +25,8 @@ from bioclip_plugin.running.tasks import Task
 from bioclip_plugin.running.web_options import WebOptions
 
 if TYPE_CHECKING:
-    from bioclip_plugin.fetching.fetcher import Fetched, Fetcher, Pending
+    from bioclip_plugin.fetching.fetcher import Fetcher
+    from bioclip_plugin.fetching.pending import Fetched, Pending
 
 AHEAD = 512
 """Items that may wait behind an image that is being fetched: files on the disk, so that no pixels are held."""

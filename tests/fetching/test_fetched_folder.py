@@ -136,6 +136,11 @@ def test_on_a_full_disk_each_image_fails_with_it_without_a_request_and_the_same_
         ):
             fetcher.fetch(server.url(f"/photos/{number}.jpg"))
     assert server.count() == 2
+    queued = open_fetcher(fetch_per_host=1)
+    for pending in [queued.submit(server.url(f"/photos/more{number}.jpg")) for number in range(20)]:
+        with pytest.raises(FetchError, match="is full"):
+            pending.result(5)
+    assert server.count() == 3
     assert fetcher.fetch(server.url("/photos/kept.jpg")).path == kept.path
     assert not list((tmp_path / "cache" / "working").iterdir())
     monkeypatch.undo()

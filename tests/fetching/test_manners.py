@@ -24,7 +24,8 @@ from image_server import (
 )
 
 from bioclip_plugin.fetching.errors import FetchError
-from bioclip_plugin.fetching.fetcher import Fetcher, Pending
+from bioclip_plugin.fetching.fetcher import Fetcher
+from bioclip_plugin.fetching.pending import Pending
 from bioclip_plugin.fetching.reasons import retry_after
 
 
@@ -80,9 +81,9 @@ def test_the_whole_host_waits_as_long_as_one_answer_asks(server: ImageServer, op
     clock = FastClock()
     busy = server.add("/busy.jpg", status(429, "Retry-After: 100"), photo("busy"))
     fetcher = open_fetcher(clock=clock, fetch_per_host=1)
+    began = clock.seconds()
     first = fetcher.submit(busy)
     others = [fetcher.submit(server.url(f"/photos/{number}.jpg")) for number in range(5)]
-    began = clock.seconds()
     assert not any(isinstance(one, FetchError) for one in all_results([first, *others]))
     assert clock.seconds() - began >= 100
     assert server.requests[1].path in ("/busy.jpg", "/photos/0.jpg")
@@ -335,6 +336,28 @@ def test_hosts_that_do_not_answer_hold_up_one_thread_each(server: ImageServer, o
         fetcher.close()
         for host in slow:
             host.stop()
+
+
+def test_a_turn_that_is_given_back_does_not_end_the_wait_that_a_host_asked_for() -> None:
+    from bioclip_plugin.fetching.errors import TryFailed
+    from bioclip_plugin.fetching.hosts import Turns
+    from bioclip_plugin.fetching.options import FetchOptions
+
+    class One:
+        ready_at = begun_at = 0.0
+
+    clock = FastClock()
+    turns: Turns[One] = Turns(FetchOptions(fetch_per_host=2), clock, lambda *_: None)  # type: ignore[arg-type]
+    for _ in range(3):
+        turns.put("host", One())
+    first, second = turns.take(), turns.take()
+    assert first is not None
+    assert second is not None
+    turns.ended(first[0], TryFailed("429", blames_host=True, pauses_host=True, wait_s=100))
+    turns.ended(second[0], None, asked=False)
+    began = clock.seconds()
+    turns.take()
+    assert clock.seconds() - began > 99
 
 
 def test_ten_thousand_waiting_addresses_cost_no_time_of_their_own() -> None:
