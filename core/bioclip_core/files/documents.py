@@ -240,6 +240,12 @@ def check_text(value: Any, text: str, at: int = 0, end: int = sys.maxsize) -> No
                 raise RefusedDocumentError(f"has text that is not Unicode: {one[:80]!a}") from None
 
 
+_ESCAPED_PATH = re.compile(
+    r'^[^#\n]*[=\[,]\s*"([A-Za-z]:\\(?!\\)[^"\n]{0,12}|\\\\[^\\"\n]{1,20}\\(?!\\))', re.MULTILINE
+)
+"""A drive or a share in a basic string of TOML, with single backslashes."""
+
+
 def read_toml(path: Path, *, name: str, error: type[Exception] = DataError) -> dict[str, Any]:
     """Return the content of a TOML file.
 
@@ -261,6 +267,11 @@ def read_toml(path: Path, *, name: str, error: type[Exception] = DataError) -> d
         text = _text_of(data)
         if _DOTTED_KEY.search(text):  # the parser takes seconds for a key of thousands of parts
             raise RefusedDocumentError(f"has a key of more than {MAX_DEPTH} parts")
+        if path_of_windows := _ESCAPED_PATH.search(text):  # "C:\\temp" would be read, with a tab in the name
+            raise RefusedDocumentError(
+                f"has a path of Windows in double quotation marks, where backslashes are escapes ({path_of_windows[1]}...): "
+                r"write it in single ones ('D:\photos') or with forward slashes"
+            )
         value = tomllib.loads(text)
         _check_nesting(value)
     except (RefusedDocumentError, ValueError) as fault:

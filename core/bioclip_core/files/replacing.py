@@ -48,7 +48,7 @@ def remove_tree(folder: Path) -> None:
 
 def held_open(error: OSError) -> bool:
     """True if Windows refused something because a program has the file open, or perhaps for want of rights."""
-    return getattr(error, "winerror", None) in _HELD  # an attribute that is there on Windows only
+    return getattr(error, "winerror", None) in _HELD or (system.is_windows() and isinstance(error, PermissionError))
 
 
 def reason_of(error: OSError, path: Path) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
 
+from bioclip_core.errors import DataError
+from bioclip_core.files.documents import read_toml
 from bioclip_core.files.drives import (
     name_from_pipe,
     name_of_file_address,
@@ -111,3 +113,29 @@ def test_names_that_a_program_of_windows_sends_are_found(
 def test_bytes_that_are_not_utf_8_are_a_name_on_windows_too() -> None:
     assert name_from_pipe(b"no such f\xf8x.jpg") == "no such f\udcf8x.jpg"
     assert path_of("x%E9.jpg") == Path("x\udce9.jpg")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        r"'D:\temp\new.db'",
+        '"D:/temp/new.db"',
+        r'"D:\\temp\\new.db"',
+        r'"\\\\nas\\x" # "D:\temp"',
+        r'"a\tb"',
+        r'"a" # = "D:\x"',
+    ],
+)
+def test_paths_of_windows_are_taken_from_an_options_file_as_toml_writes_them(tmp_path: Path, value: str) -> None:
+    (tmp_path / "o.toml").write_text(f"store = {value}\n")
+    assert "\t" not in read_toml(tmp_path / "o.toml", name="")["store"].replace("a\tb", "")
+
+
+@pytest.mark.parametrize("value", [r'"D:\temp\new.db"', r'"D:\photos"', r'["a", "D:\temp=/data"]', r'"\\nas\new"'])
+def test_a_path_of_windows_in_double_quotation_marks_is_refused_with_the_way_to_write_it(
+    tmp_path: Path, value: str
+) -> None:
+    """TOML reads "D:\\temp" as a name with a tab."""
+    (tmp_path / "o.toml").write_text(f"store = {value}\n")
+    with pytest.raises(DataError, match=r"in double quotation marks, .* write it in single ones"):
+        read_toml(tmp_path / "o.toml", name="")
