@@ -96,7 +96,7 @@ def _installed_plugins() -> list[Any]:
 
 def _unusable(text: str, *, may_be_of_plugin: bool = False) -> Problem:
     """Return the problem of a fault in the file; a name that is not known may be that of a plugin, which is not imported here."""
-    if may_be_of_plugin and ("no command is called" in text or ": unknown " in text):
+    if may_be_of_plugin and ("no command is called" in text or (": unknown " in text and "]: unknown " not in text)):
         return Problem("options-file.unknown", text, "it may be of a plugin", "if not, correct the file", grave=False)
     return Problem(
         "options-file.unusable", text, "every other command refuses to begin", "correct the file, or move it away"

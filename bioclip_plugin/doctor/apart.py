@@ -216,8 +216,9 @@ def _died(step: Step | None, code: int | None, words: str) -> Problem:
             own or "check.crashed", f"{what} {ending}", "the machine, container or job has too little memory for it",
             "end other programs, or give the container or job more memory",
         )  # fmt: skip
-    advice = f"install {key} again, in a new environment if that does not help" if key else "please report it"
-    return Problem(own or "check.crashed", f"{what} {ending}{shown}", "it would end every command that uses it", advice)
+    usual = f"install {key} again, in a new environment if that does not help" if key else "please report it"
+    return Problem(own or "check.crashed", f"{what} {ending}{shown}", "it would end every command that uses it",
+                   (step.advice if step is not None else "") or usual)  # fmt: skip
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -230,7 +231,6 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
                 os.killpg(process.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.5)
-    for stream in (process.stdin,):
-        with suppress(OSError, ValueError):
-            if stream is not None:
-                stream.close()
+    with suppress(OSError, ValueError):
+        if process.stdin is not None:
+            process.stdin.close()

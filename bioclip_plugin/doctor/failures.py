@@ -26,6 +26,9 @@ def silent(name: str, step: Step | None, seconds: float) -> Problem:
     return Problem(
         (step.code if step else "") or f"{name}.no-answer",
         f"{what} did not end within {seconds:g} s and was given up",
-        "a disk, a server or a package does not answer",
-        f"if this machine is only slow, give it more time: {command('doctor', patience=f'{seconds * 10:g}')}",
+        "commands that need it would hang too"
+        if step is not None and step.advice
+        else "a disk, a server or a package does not answer",
+        (f"{step.advice}; " if step is not None and step.advice else "")
+        + f"if this machine is only slow, give it more time: {command('doctor', patience=f'{seconds * 10:g}')}",
     )

@@ -80,7 +80,9 @@ def problem_of(failure: LoadFailure) -> Problem:
 
 def _step(point: EntryPoint, distribution: str) -> Step:
     what = f"loading the plugin {point.name} ({distribution})"
-    return Step(what, point.name, True, f"plugins.crash.{point.name}")
+    name = distribution.partition(" ")[0]
+    advice = f"upgrade it, or uninstall it: pip uninstall {name}"
+    return Step(what, point.name, code=f"plugins.crash.{point.name}", advice=advice)
 
 
 def _commands(manager: BioclipPluginManager) -> dict[str, object]:

@@ -56,6 +56,8 @@ class Step:
     """True for steps with a longer limit: imports from a slow disk, hashes of large files."""
     code: str = ""
     """Code of the problem if it does not end."""
+    advice: str = ""
+    """What to do if it does not end; empty for the usual advice."""
 
 
 Finding = Fact | Problem | Step

@@ -79,6 +79,8 @@ def look_at(address: str, *, patience_s: float = 5.0) -> Look:
     """
     url = parse_address(address)
     check_place(url, create=False)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        raise StoreError(f"the store {url.database} is not a file: give a file")
     if url.get_backend_name() == "sqlite":
         return _look_at_file(url, Path(url.database or ""), patience_s)
     return _look_at_server(url, patience_s)

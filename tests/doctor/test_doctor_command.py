@@ -217,3 +217,16 @@ def test_every_code_of_a_problem_is_documented() -> None:
     codes |= {f"store.{code}" for code in re.findall(r"Fault\(\s*\"([a-z-]+)\"", looking)}
     assert len(codes) > 50
     assert sorted(code for code in codes if f"`{code}" not in page and not code.endswith(".no-answer")) == []
+
+
+def test_only_a_name_that_a_plugin_may_have_is_not_taken_for_a_fault(
+    quick: Callable[..., Said], package: Callable[..., Path]
+) -> None:
+    package("bioclip_colours", "raise AssertionError('not imported here')", "2.1", "colours")
+    Path("bioclip.toml").write_text("of_plugin = 1\n[classify]\nrnk = 'genus'\n[paint]\ncolour = 'red'\n")
+    _, out, _ = quick("doctor", "--json")
+    found = [(one["code"], one["grave"]) for one in json.loads(out)["problems"]]
+    assert ("options-file.unknown", False) in found
+    Path("bioclip.toml").write_text("[classify]\nrnk = 'genus'\n")
+    _, out, _ = quick("doctor", "--json")
+    assert [(one["code"], one["grave"]) for one in json.loads(out)["problems"]] == [("options-file.unusable", True)]

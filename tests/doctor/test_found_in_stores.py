@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import sqlite3
 import subprocess
@@ -124,6 +125,13 @@ def test_an_empty_file_and_a_database_of_others_are_notes(tmp_path: Path) -> Non
     for name in ("empty.db", "other.db"):
         (fault,) = look_at(str(tmp_path / name)).faults
         assert (fault.code, fault.is_grave) == ("empty", False)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+def test_a_pipe_in_place_of_a_store_is_not_opened(tmp_path: Path, look: Examine) -> None:
+    os.mkfifo(tmp_path / "results.db")
+    report = look("store", store="results.db")
+    assert "is not a file" in report.problems[0].line()
 
 
 @pytest.mark.parametrize(("version", "code"), [("9999", "newer"), ("0001", "old")])
