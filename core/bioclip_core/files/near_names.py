@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from bioclip_core.cells import latin_1
 from bioclip_core.files.replacing import long_path_hint
+from bioclip_core.process import system
 
 _MOST_NAMES = 200_000  # names of one folder that are compared; in a larger one nothing is proposed
 _MOST_FOUND = 2
@@ -55,6 +56,8 @@ def near_hint(path: str | os.PathLike[str]) -> str:
     >>> near_hint("/no such folder/x.jpg")
     ''
     """
+    if system.is_windows() and '"' in os.fspath(path):  # the C library takes \" for a mark in the name
+        return "; its quotation mark comes from a backslash before the closing one: leave that backslash out"
     found = near_names(path)
     if not found:
         return long_path_hint(path)

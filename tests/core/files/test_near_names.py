@@ -17,6 +17,7 @@ from bioclip_core.errors import BioclipError, ImageError
 from bioclip_core.files.near_names import near_hint, near_names, same_name
 from bioclip_core.images.decoding import read_bytes
 from bioclip_core.labels.label_set import LabelSet
+from bioclip_core.process import system
 from bioclip_training.catalog.rows import Catalog
 
 NAME = "Été/cam 1/IMG_1.JPG"
@@ -118,3 +119,10 @@ def test_each_folder_and_the_file_may_have_a_unicode_form_of_its_own(tmp_path: P
     asked = f"{tmp_path / base}/{cell}"
     assert os.path.lexists(asked) or same_name(asked) == str(file)
     assert same_name(asked.replace("1.jpg", "2.jpg")) is None
+
+
+def test_a_backslash_before_the_closing_quotation_mark_is_named_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """cmd and PowerShell give "D:\\my photos\\" --store s.db as one word."""
+    monkeypatch.setattr(system, "is_windows", lambda: True)
+    assert "leave that backslash out" in near_hint('D:\\my photos" --store s.db')
+    assert not near_hint("D:\\my photos")
