@@ -98,7 +98,7 @@ def _letterboxed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _boxes(raw: torch.Tensor, made: Sequence[int], size: tuple[int, ...]) -> list[Detection]:
-    """Return the boxes in the network's output for one image.
+    """Return the boxes in the network's output for one image, without those that are rounded to no pixel of it.
 
     Several images at a time would share ``non_max_suppression``'s limit of time, behind which it returns no boxes.
     """
@@ -111,6 +111,7 @@ def _boxes(raw: torch.Tensor, made: Sequence[int], size: tuple[int, ...]) -> lis
     found = [
         Detection(x - w / 2.0, y - h / 2.0, w, h, CATEGORIES[int(category)], confidence)
         for (x, y, w, h), (confidence, category) in zip(places, rows[:, 4:].tolist(), strict=True)
+        if w > 0 and h > 0
     ]
     return sorted(found, key=lambda box: box.confidence, reverse=True)
 

@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
-import PIL.ImageFile
 import pytest
-from checkpoints import checkpoint_bytes, picture, saved
+from checkpoints import checkpoint_bytes, of_package, picture, saved
 from numpy.typing import NDArray
 
 from bioclip_core.errors import ModelError
-from bioclip_plugin.contracts.detector import Detection
 from bioclip_plugin.detectors import yolov5_model
-from bioclip_plugin.detectors.importing import import_yolov5
 from bioclip_plugin.detectors.yolov5_model import YoloModel
-
-WORDS = {"animal": "animal", "human": "person", "vehicle": "vehicle"}
-
-
-@pytest.fixture(scope="module")
-def theirs(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The package's own detector with the random checkpoint, in a folder as it is published."""
-    import_yolov5()  # first, and without a trace
-    reads_truncated = PIL.ImageFile.LOAD_TRUNCATED_IMAGES
-    try:
-        from speciesnet.detector import SpeciesNetDetector
-    finally:
-        PIL.ImageFile.LOAD_TRUNCATED_IMAGES = reads_truncated
-    folder = tmp_path_factory.mktemp("model")
-    (folder / "md.pt").write_bytes(checkpoint_bytes())
-    names = dict.fromkeys(("classifier", "classifier_labels", "taxonomy", "geofence"), "none")
-    (folder / "info.json").write_text(json.dumps({"version": "0", "type": "always_crop", "detector": "md.pt", **names}))
-    detector = SpeciesNetDetector(str(folder))
-    detector.model, detector.device = detector.model.cpu(), "cpu"
-    return detector
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +27,6 @@ def small(monkeypatch: pytest.MonkeyPatch, theirs: Any) -> Iterator[None]:
     monkeypatch.setattr(type(theirs), "IMG_SIZE", 320)
     monkeypatch.setattr(yolov5_model, "SIDE", 320)
     return
-
-
-def of_package(detector: Any, image: NDArray[np.uint8]) -> list[Detection]:
-    answer = detector.predict("x.jpg", detector.preprocess(PIL.Image.fromarray(image)))
-    return [Detection(*one["bbox"], WORDS[one["label"].split(".")[-1]], one["conf"]) for one in answer["detections"]]
 
 
 def test_boxes_at_the_full_size_equal_those_of_the_package(theirs: Any, ours: YoloModel) -> None:
