@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from detector_samples import BLUE, RED, Spotter, scene
 from image_server import ImageServer, html, image, raw, redirect, status, truncated
 from PIL import Image
 
@@ -60,7 +61,7 @@ def session(manager: BioclipPluginManager, tmp_path: Path, **options: Any) -> Se
         "fetch_options": QUICK,
         **options,
     }
-    return Session(model="fake", labels=LABELS, batch_size=4, plugins=manager, **values)
+    return Session(**{"model": "fake", "labels": LABELS, "batch_size": 4, "plugins": manager, **values})
 
 
 def colours(server: ImageServer, count: int) -> list[str]:
@@ -320,6 +321,21 @@ def test_bytes_that_change_between_two_runs_are_said_to_make_answers_out_of_date
     assert answer.best is not None
     assert answer.best.name == LABELS[2]
     assert any("other bytes than when they were answered" in line for line in findings.lines())
+
+
+def test_a_detector_finds_the_boxes_of_an_image_on_the_web_once_and_gets_it_whole(
+    manager: BioclipPluginManager, server: ImageServer, tmp_path: Path
+) -> None:
+    spotter = Spotter()
+    manager.register(spotter)
+    file = scene(tmp_path / "two.png", (RED, (16, 12, 48, 36)), (BLUE, (80, 60, 144, 108)))
+    address = server.add("/iiif/2/a/full/max/0/default.jpg", Path(file).read_bytes())
+    for labels in (LABELS, LABELS, LABELS[::2]):  # the last one from stored boxes and features
+        with session(manager, tmp_path, labels=labels, detector="spotter") as s:
+            answer = s.classify(address)
+        assert [region.candidates[0].name for region in answer.regions] == [LABELS[0], LABELS[2]]
+        shutil.rmtree(tmp_path / "images", ignore_errors=True)
+    assert (spotter.images, server.count()) == (1, 1)
 
 
 # -- IIIF --------------------------------------------------------------------------------------------------------------
