@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from bioclip_core.errors import one_line
 from bioclip_core.process import system
+from bioclip_plugin.doctor.machine import units_of_processor
 from bioclip_plugin.doctor.options import DoctorOptions
 from bioclip_plugin.doctor.report import Fact, Finding, Problem, State, Step
 
@@ -208,7 +209,8 @@ def _died(step: Step | None, code: int | None, words: str) -> Problem:
         return Problem(
             own or "check.crashed",
             f"{what} {ending}",
-            f"this build of {key or 'a package'} needs instructions (AVX, AVX2) that this processor does not have",
+            f"this build of {key or 'a package'} needs instructions, such as AVX2, that this processor does not have (it has "
+            f"{', '.join(units_of_processor() or ['none that are known'])})",
             "install a build for older processors (docs/install.md), or use another machine",
         )
     if "killed by the system" in ending:

@@ -26,7 +26,7 @@ def silent(name: str, step: Step | None, seconds: float) -> Problem:
     return Problem(
         (step.code if step else "") or f"{name}.no-answer",
         f"{what} did not end within {seconds:g} s and was given up",
-        "commands that need it would hang too"
+        "every other command would hang too"
         if step is not None and step.advice
         else "a disk, a server or a package does not answer",
         (f"{step.advice}; " if step is not None and step.advice else "")
