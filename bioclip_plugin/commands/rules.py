@@ -20,7 +20,7 @@ from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.contracts.rule import Rule
 from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS, DeploymentOptions
 from bioclip_plugin.items.deployment_tables import DeploymentTable
-from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
+from bioclip_plugin.items.request import DEFAULT_MODEL, DETECTION, ClassifyRequest
 from bioclip_plugin.rules.settings import described_settings, parse_rules, rule_settings
 from bioclip_plugin.store import open_store
 
@@ -148,7 +148,6 @@ def plan_of(
         UsageError: if the table of deployments cannot be used.
     """
     from bioclip_plugin.store import RunPlan
-    from bioclip_plugin.store.records import DETECTION
 
     options = (deployments or DeploymentOptions()).or_those_of(base.settings)
     if options.deployments is not None:

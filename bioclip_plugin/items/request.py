@@ -14,6 +14,8 @@ from bioclip_core.taxonomy import RANKS
 DEFAULT_MODEL = "bioclip-2"
 DETECTION_THRESHOLD = 0.2
 """Default of the confidence from which a detector's box is classified."""
+DETECTION = "detection"
+"""Key in the settings of a run's decisions: its detector (``detector_id``, ``detector``) and ``threshold``."""
 _RANKS = (*(rank.value for rank in RANKS), "label", "group")
 
 

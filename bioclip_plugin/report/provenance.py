@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from bioclip_core.models import ModelEntry
-from bioclip_plugin.store.records import DETECTION, Run
+from bioclip_plugin.items.request import DETECTION
+from bioclip_plugin.store.records import Run
 
 _MOST = 12  # values shown of a list
 _UNKNOWN_LICENCE = "not stated by this installation; ask the provider of the model"

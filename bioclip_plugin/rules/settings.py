@@ -15,7 +15,7 @@ from bioclip_core.next_commands import command
 from bioclip_core.options import check_options
 from bioclip_plugin.contracts.rule import Rule, setting_name
 from bioclip_plugin.items.deployment_options import DeploymentOptions
-from bioclip_plugin.store.records import DETECTION
+from bioclip_plugin.items.request import DETECTION
 
 CONSENSUS_VERSION = 1
 _CLOCKS = {"time_zone": None, "video_clock": "utc"}

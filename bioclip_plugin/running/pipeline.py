@@ -19,13 +19,14 @@ from bioclip_core.process.threads import FINISHING_S, Job, Workers, WorkersClose
 from bioclip_plugin.contracts.contained_models import encode_each
 from bioclip_plugin.items.answers import Answer, Failure
 from bioclip_plugin.items.media import MediaItem, Place, Unlisted, place_of
+from bioclip_plugin.items.request import DETECTION
 from bioclip_plugin.running.detecting import MOST_AT_ONCE, Detecting
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.running.fetched import Fetching, FetchStage, need_of
 from bioclip_plugin.running.known import Drawn, Known
 from bioclip_plugin.running.reading import Reader, stat_of
 from bioclip_plugin.running.tasks import RegionWork, Task, answer_of, new_task, record_of
-from bioclip_plugin.store.records import DETECTION, FeatureKey, Listed, Run, Stat
+from bioclip_plugin.store.records import FeatureKey, Listed, Run, Stat
 
 if TYPE_CHECKING:
     from bioclip_plugin.store import Store

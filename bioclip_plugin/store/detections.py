@@ -7,10 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from bioclip_plugin.items.request import DETECTION
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import insert_new, rows_with
 from bioclip_plugin.store.database.values import from_json, to_json
-from bioclip_plugin.store.records import DETECTION, Content, FoundBox, ItemRecord, Run
+from bioclip_plugin.store.records import Content, FoundBox, ItemRecord, Run
 
 BY_DETECTOR = "by the run's detector"
 """The stated regions of an image without boxes of its own, in a run with a detector."""

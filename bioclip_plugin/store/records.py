@@ -16,6 +16,7 @@ from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem, Region
+from bioclip_plugin.items.request import DETECTION
 from bioclip_plugin.items.verdicts import ReviewVerdict, Verdict
 from bioclip_plugin.store.statuses import RunStatus
 
@@ -35,8 +36,6 @@ Content = tuple[str, int]
 """sha256 of the file, frame."""
 FoundBox = tuple[float, float, float, float, str, float]
 """A box of the run's detector: x, y, width, height as fractions of the upright image, category, confidence."""
-DETECTION = "detection"
-"""Key in the settings of a run's decisions: its detector (``detector_id``, ``detector``) and ``threshold``."""
 Stat = tuple[int, int]
 """Size in bytes and modification time in nanoseconds."""
 MediaName = tuple[str, int]

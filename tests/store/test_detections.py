@@ -12,8 +12,8 @@ from old_stores import restore
 from store_samples import PLAN, QUICK, STAT, list_uris, record, region_record
 
 from bioclip_plugin.items.media import MediaItem, Region
+from bioclip_plugin.items.request import DETECTION
 from bioclip_plugin.store import Run, Store
-from bioclip_plugin.store.records import DETECTION
 
 ANIMAL = (0.1, 0.2, 0.30000000000000004, 0.4, "animal", 0.9)
 FAINT = (0.0, 0.0, 1.0, 1.0, "Wildebeest", 0.01)
