@@ -20,7 +20,7 @@ from bioclip_plugin.fetching.iiif import Need, Outcome, Services, Steps, service
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.licences import licence_of
 from bioclip_plugin.items.media import MediaItem
-from bioclip_plugin.items.web import FETCH_STAGE, FETCHED_AS, ON_THE_WEB, address_of, host_of, is_remote
+from bioclip_plugin.items.web import FETCH_STAGE, FETCHED_AS, NOT_FETCHED, ON_THE_WEB, address_of, host_of, is_remote
 from bioclip_plugin.running.tasks import Task
 from bioclip_plugin.running.web_options import WebOptions
 
@@ -33,8 +33,6 @@ AHEAD = 512
 _LOOK_EVERY_S = 0.1  # seconds between looks at images whose next address depends on the answer to the first
 _EACH_SIDE = 2  # pixels of the image per pixel of the model's input
 
-NOT_FETCHED = "the image is on the web, and nothing is fetched without --fetch FOLDER"
-"""Reason of the failure of an image that is on the web, without a folder to fetch it into."""
 _OTHER_BYTES = (
     "images on the web have other bytes than when they were answered (another size, or changed); their answers in earlier runs are "
     "out of date, and the commands of these runs make them again"

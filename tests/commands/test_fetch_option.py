@@ -191,3 +191,28 @@ def test_a_tiff_of_several_pages_is_classified_by_its_first_and_counted(
     outcome = bioclip("classify", given, "--model", "fake", "--labels", labels, "--store", "r.db", *FETCH)
     assert outcome.code == 0, outcome.out + outcome.err
     assert "TIFF files on the web have several pages, of which the first is classified: 1" in outcome.out + outcome.err
+
+
+def test_files_that_come_beside_an_archive_later_take_the_place_of_addresses_that_were_never_asked_for(
+    bioclip: Bioclip, labels: str, photos: Path
+) -> None:
+    folder = Path("dwca")
+    folder.mkdir()
+    (folder / "o.csv").write_text("id,country\ns1,BE\n")
+    (folder / "m.csv").write_text(
+        "coreid,identifier\ns1,https://example.org/red.png\ns1,https://example.org/blue.png\n"
+    )
+    dwc = "http://rs.tdwg.org/dwc/terms"
+    (folder / "meta.xml").write_text(
+        f"<archive xmlns='http://rs.tdwg.org/dwc/text/'><core rowType='{dwc}/Occurrence' fieldsTerminatedBy=',' ignoreHeaderLines='1'>"
+        f"<files><location>o.csv</location></files><id index='0'/><field index='1' term='{dwc}/country'/></core>"
+        "<extension rowType='http://rs.gbif.org/terms/1.0/Multimedia' fieldsTerminatedBy=',' ignoreHeaderLines='1'><files><location>m.csv"
+        "</location></files><coreid index='0'/><field index='1' term='http://purl.org/dc/terms/identifier'/></extension></archive>"
+    )  # fmt: skip
+    classify = ("classify", "dwca", "--model", "fake", "--labels", labels, "--store", "r.db")
+    assert bioclip(*classify).code == 3
+    for name in ("red.png", "blue.png"):
+        shutil.copy(photos / name, folder / name)
+    outcome = bioclip(*classify)
+    assert outcome.code == 0, outcome.out + outcome.err
+    assert "2 images, 2 done, 0 failed" in outcome.out + outcome.err
