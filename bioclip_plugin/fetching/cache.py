@@ -157,8 +157,10 @@ class Cache:
         with os.scandir(self.folder / WORKING) as entries:
             for entry in entries:
                 with suppress(OSError):
-                    if is_of_killed(entry.name.split(".")[0]) or entry.stat().st_mtime < long_ago:
-                        Path(entry.path).unlink()
+                    path = Path(entry.path)
+                    owner = path.read_text("ascii", "replace") if path.suffix == ".claim" else path.name.split(".")[0]
+                    if is_of_killed(owner) or entry.stat().st_mtime < long_ago:
+                        path.unlink()
 
     def draft(self) -> Draft:
         """Return a new draft."""

@@ -21,6 +21,9 @@ BEAT_S = 5.0
 _SILENT_S = 30.0
 """Seconds without a touch after which a claim is taken over: its program or machine is gone."""
 
+_EMPTY_S = 2.0
+"""The same for a claim without a name in it: its program was killed between two calls of the system."""
+
 _ours: set[str] = set()
 """Claims of this process, of all fetchers."""
 _lock = threading.Lock()
@@ -84,7 +87,7 @@ class Claims:
         if before != touched:
             self._seen[path.stem] = (touched, now)
             return False
-        return now - since > _SILENT_S
+        return now - since > (_SILENT_S if owner else _EMPTY_S)
 
     def release(self, key: str) -> None:
         """Give an address up."""

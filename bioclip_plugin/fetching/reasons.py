@@ -17,9 +17,9 @@ from bioclip_core.errors import one_line
 from bioclip_plugin.fetching.errors import TryFailed
 
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
-_AGAIN = frozenset((408, 425, 429, 500, 502, 503, 504, *range(520, 531)))
-_PAUSE = frozenset((429, 503))
-_BLAME = frozenset((401, 403, 407, 429, 451))
+_AGAIN = frozenset((408, 420, 425, 429, 500, 502, 503, 504, *range(520, 531)))
+_PAUSE = frozenset((420, 429, 503))  # 420: GBIF
+_BLAME = frozenset((401, 403, 407, 429, 450, 451))
 _CERTIFICATE = {
     9: "is not valid yet: is the clock of this machine right?",
     10: "has expired",

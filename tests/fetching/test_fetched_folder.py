@@ -180,11 +180,15 @@ def test_leftovers_of_killed_programs_are_removed_and_those_of_others_stay(
     )
     (working / f"{machine}-{ended.stdout.strip()}.7.part").write_bytes(b"half")
     (working / f"{mark()}.7.part").write_bytes(b"ours")
+    (working / f"{'0' * 64}.claim").write_text(f"{machine}-{ended.stdout.strip()}")
+    (working / f"{'1' * 64}.claim").write_text(mark())
     (working / "0123abcd-77.7.part").write_bytes(b"another machine's")
     (working / "0123abcd-78.7.part").write_bytes(b"another machine's, long ago")
     os.utime(working / "0123abcd-78.7.part", (1, 1))
     open_fetcher()
-    assert sorted(path.name for path in working.iterdir()) == sorted([f"{mark()}.7.part", "0123abcd-77.7.part"])
+    assert sorted(path.name for path in working.iterdir()) == sorted(
+        [f"{mark()}.7.part", "0123abcd-77.7.part", f"{'1' * 64}.claim"]
+    )
 
 
 PROGRAM = """
@@ -238,13 +242,19 @@ def test_a_killed_program_leaves_nothing_that_holds_up_the_next_one(
     assert not list((tmp_path / "cache" / "working").iterdir())
 
 
+@pytest.mark.parametrize(("owner", "limit"), [("0123abcd-77", "_SILENT_S"), ("", "_EMPTY_S")])
 def test_a_claim_of_a_machine_that_is_gone_is_taken_over(
-    server: ImageServer, open_fetcher: OpenFetcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: ImageServer,
+    open_fetcher: OpenFetcher,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: str,
+    limit: str,
 ) -> None:
-    monkeypatch.setattr("bioclip_plugin.fetching.claims._SILENT_S", 0.05)
+    monkeypatch.setattr(f"bioclip_plugin.fetching.claims.{limit}", 0.05)
     fetcher = open_fetcher()
     address = server.url("/photos/a.jpg")
     from bioclip_plugin.fetching.addresses import read_address
 
-    (tmp_path / "cache" / "working" / f"{read_address(address).key}.claim").write_text("0123abcd-77")
+    (tmp_path / "cache" / "working" / f"{read_address(address).key}.claim").write_text(owner)
     assert fetcher.fetch(address).status == 200
