@@ -13,7 +13,7 @@ from bioclip_core.errors import BioclipError, ModelUnavailable
 from bioclip_core.hub import hub_file
 from bioclip_core.model_config import CONFIG
 from bioclip_core.models import WEIGHTS, FoundModel, ModelEntry, find_model
-from bioclip_core.next_commands import command
+from bioclip_core.next_commands import command, next_lines
 from bioclip_core.nouns import size_of
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
@@ -138,7 +138,7 @@ def trust(file: Path, sha256: str) -> None:
     print_lines(
         console_for(),
         f"{file}: sha256 {confirmed} is confirmed",
-        f"Next: {command('classify', 'PATHS', detector=f'speciesnet:{file}')}",
+        *next_lines(command("classify", "PATHS", detector=f"speciesnet:{file}")),
     )
 
 
