@@ -30,25 +30,13 @@ def small(monkeypatch: pytest.MonkeyPatch, theirs: Any) -> Iterator[None]:
 
 
 def test_boxes_at_the_full_size_equal_those_of_the_package(theirs: Any, ours: YoloModel) -> None:
-    image = picture(1080, 1920)
+    image = picture(540, 960)
     found = ours.detect([image], "cpu")[0]
     assert found == of_package(theirs, image)
     assert len(found) > 5
 
 
-SHAPES = [
-    (240, 320),
-    (1536, 2048),
-    (900, 1600),
-    (320, 240),
-    (1600, 900),
-    (320, 320),
-    (64, 64),
-    (1, 1),
-    (7, 3),
-    (31, 4000),
-    (4000, 31),
-]
+SHAPES = [(240, 320), (768, 1024), (480, 270), (320, 320), (1, 1), (7, 3), (31, 4000), (4000, 31)]
 
 
 @pytest.mark.usefixtures("small")
@@ -90,11 +78,11 @@ def test_images_of_one_letterboxed_shape_are_one_batch_of_limited_size(
     monkeypatch.setattr(ours, "_run", run)
     monkeypatch.setattr(ours, "_device", "cuda:0")
     monkeypatch.setattr(ours, "_model", ours._model)
-    images = [picture(240, 320, seed) for seed in range(9)] + [picture(480, 640), picture(320, 240)]
-    monkeypatch.setattr(yolov5_model, "_MOST_AT_ONCE", 4)
+    images = [picture(240, 320, seed) for seed in range(5)] + [picture(480, 640), picture(320, 240)]
+    monkeypatch.setattr(yolov5_model, "_MOST_AT_ONCE", 3)
     monkeypatch.setattr("torch.Tensor.to", lambda tensor, _device: tensor)
     together = ours.detect(images, "cuda:0")
-    assert batches == [(4, 256, 320), (4, 256, 320), (2, 256, 320), (1, 320, 256)]
+    assert batches == [(3, 256, 320), (3, 256, 320), (1, 320, 256)]
     monkeypatch.setattr(ours, "_device", "cpu")
     for boxes, image in zip(together, images, strict=True):
         single = ours.detect([image], "cpu")[0]
