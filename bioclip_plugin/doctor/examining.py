@@ -64,6 +64,7 @@ class _Collected:
     problems: list[Problem] = field(default_factory=list)
     step: Step | None = None
     began_at: float = field(default_factory=time.monotonic)
+    ended_at: float | None = None
 
     def take(self, found: Finding) -> None:
         if isinstance(found, Fact):
@@ -75,7 +76,7 @@ class _Collected:
             self.step = found
 
     def result(self, check: Check, state: State = "done") -> Result:
-        seconds = time.monotonic() - self.began_at
+        seconds = (self.ended_at or time.monotonic()) - self.began_at
         return Result(check.name, check.title, state, dict(self.facts), tuple(self.problems), seconds)
 
 
@@ -129,14 +130,21 @@ def _submitted(
 ) -> Job[State] | None:
     """Have a check made by a thread; None if the system allows no further one."""
     try:
-        return workers.submit(_make, check, options, apart, into)
+        return workers.submit(_timed, check, options, apart, into)
     except (RuntimeError, BioclipError) as error:
         into.take(failed(check.name, error))
         return None
 
 
-def _make(check: Check, options: DoctorOptions, apart: Apart, into: _Collected) -> State:
+def _timed(check: Check, options: DoctorOptions, apart: Apart, into: _Collected) -> State:
     into.began_at = time.monotonic()
+    try:
+        return _make(check, options, apart, into)
+    finally:
+        into.ended_at = time.monotonic()
+
+
+def _make(check: Check, options: DoctorOptions, apart: Apart, into: _Collected) -> State:
     try:
         if check.apart and not apart.is_possible:
             return "left out"
