@@ -8,6 +8,9 @@ from typing import Any
 from bioclip_core.classify import Candidate
 from bioclip_plugin.items.media import MediaItem, Region
 
+DETECT_STAGE = "detect"
+"""The stage of failures of the detector."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

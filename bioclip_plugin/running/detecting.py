@@ -29,6 +29,7 @@ from bioclip_plugin.contracts.containing import reason_of
 from bioclip_plugin.contracts.detector import Detection, Detector, OptionalDetector
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.formats.shared.detections import box_of, confidence_of
+from bioclip_plugin.items.answers import DETECT_STAGE
 from bioclip_plugin.items.categories import is_named
 from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.store.records import Content, FoundBox
@@ -37,8 +38,6 @@ log = logging.getLogger(__name__)
 
 DETECT_VERSION = 1
 """Increased when the pixels that detectors get, or the boxes that are kept of theirs, change."""
-DETECT_STAGE = "detect"
-"""The stage of failures of the detector."""
 MOST_AT_ONCE = 8
 """Images in one batch of a detector, and the most threads that wait for it beside those that decode."""
 _REMEMBERED = 4_096  # contents whose boxes may not be committed yet

@@ -24,12 +24,12 @@ from bioclip_core.images.unexpected import unexpected
 from bioclip_core.process.threads import GivenUp, WorkersClosed
 from bioclip_plugin.contracts.containing import owner_of, reason_of
 from bioclip_plugin.contracts.detector import Detection
-from bioclip_plugin.items.answers import Failure
+from bioclip_plugin.items.answers import DETECT_STAGE, Failure
 from bioclip_plugin.items.media import BOX_UNIT, MediaItem, Region, Unlisted, path_of
 from bioclip_plugin.items.strange_times import StrangeTimes
 from bioclip_plugin.items.time_zones import clock_doubt, in_zone
 from bioclip_plugin.items.web import is_remote
-from bioclip_plugin.running.detecting import DETECT_STAGE, Detecting
+from bioclip_plugin.running.detecting import Detecting
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.store.records import Content, Run, Stat
 

@@ -120,6 +120,23 @@ def test_an_image_that_a_detector_fails_on_is_a_failure_with_one_reason_and_neve
     assert statuses(tmp_path) == ["done"] * 4
 
 
+def test_an_image_that_a_detector_failed_on_is_exported_as_a_failure(
+    classify: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    assert classify(failing)[0] == 3
+    exported = {}
+    for name in ("megadetector", "speciesnet"):
+        output = tmp_path / f"{name}.json"
+        assert run_cli(["export", "--store", str(tmp_path / "r.db"), "--format", name, "--output", str(output)]) == 0
+        exported[name] = json.loads(output.read_text())
+    for image in exported["megadetector"]["images"]:
+        assert image["detections"] is None
+        assert image["failure"].startswith("inference failure: plugin Bad: detect of the detector bad failed")
+    assert exported["megadetector"]["info"]["detector"] == "bad"
+    assert exported["megadetector"]["info"]["bioclip_plugin"]["failures"] == 4
+    assert [one["failures"] for one in exported["speciesnet"]["predictions"]] == [["CLASSIFIER", "DETECTOR"]] * 4
+
+
 def test_one_image_that_a_detector_fails_on_takes_no_other_with_it(
     classify: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:

@@ -32,7 +32,7 @@ from bioclip_plugin.formats.speciesnet.read import (
     WHOLE_IMAGE,
     is_speciesnet,
 )
-from bioclip_plugin.items.answers import Failure
+from bioclip_plugin.items.answers import DETECT_STAGE, Failure
 from bioclip_plugin.items.categories import kind_of_category
 from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS
 from bioclip_plugin.items.media import BOX_UNIT, MediaItem, Region
@@ -201,7 +201,7 @@ def failures_of(failure: Failure, item: MediaItem) -> list[str]:
         named = [name.strip() for name in failure.reason.removeprefix(FAILED).split(",")]
         if known := [name for name in FAILURES if name in named]:
             return known
-    return ["CLASSIFIER"] if item.detected else ["CLASSIFIER", "DETECTOR"]
+    return ["CLASSIFIER"] if item.detected and failure.stage != DETECT_STAGE else ["CLASSIFIER", "DETECTOR"]
 
 
 def _processed(region: Region | None, decision: StoredDecision, best: Candidate | None) -> dict[str, Any]:
