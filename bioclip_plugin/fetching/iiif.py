@@ -163,7 +163,9 @@ def steps_of(address: str, need: Need | None, services: Services, is_cached: Cal
     if _MANIFEST.search(address.partition("?")[0]):
         raise FetchError(MANIFEST)
     service = service_of(address)
-    if service is None or (need is None and service.written):
+    if service is None:
+        return (yield from _plain(address))
+    if need is None and service.written:
         return Outcome(_image((yield Request(address))), address)
     if need is not None and (there := _largest_there(service, need, is_cached)):
         return Outcome(_image((yield Request(there))), there)
@@ -181,6 +183,15 @@ def steps_of(address: str, need: Need | None, services: Services, is_cached: Cal
     if need is None:
         return Outcome(_image((yield Request(address))), address)
     return (yield from _undescribed(service, need, has_info=False))
+
+
+def _plain(address: str) -> Steps:
+    """Ask for an address; if it is refused, without the escapes of HTML that some exports leave in it."""
+    meant = address.replace("&amp;", "&")
+    got = yield Request(address, is_last=meant == address)
+    if isinstance(got, FetchError) and meant != address and got.status in (200, *_REFUSALS):
+        return Outcome(_image((yield Request(meant))), meant)
+    return Outcome(_image(got), address)
 
 
 def _described(service: Service, need: Need | None, info: Info) -> Steps:

@@ -12,7 +12,7 @@ from bioclip_plugin.items.media import MediaItem, Unlisted
 FETCH_STAGE = "fetch"
 """The stage of failures of images on the web."""
 FETCHED_AS = "fetched_as"
-"""Name in an item's metadata of the address of a IIIF service that gave the image, in the size that was asked for."""
+"""Name in an item's metadata of the address that gave the image, where it may be another one than the uri: a size of IIIF."""
 NOT_FETCHED = "the image is on the web, and nothing is fetched without --fetch FOLDER"
 """Reason of the failure of an image that is on the web, without a folder to fetch it into."""
 ON_THE_WEB = "images are on the web, and are fetched only with --fetch FOLDER"

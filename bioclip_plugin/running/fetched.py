@@ -292,9 +292,10 @@ class FetchStage:
 
 
 def _with_file(item: MediaItem, path: Path, address: str) -> MediaItem:
-    """Return an item with its file; and with the address that gave it, where a service has it in several sizes."""
+    """Return an item with its file; and with the address that gave it, if that is another one or may be another one next time."""
     metadata: Mapping[str, object] = item.metadata
-    if service_of(address_of(item.uri)) is not None:
+    written = address_of(item.uri)
+    if address != written or service_of(written) is not None:
         metadata = MappingProxyType({**metadata, FETCHED_AS: address})
     return replace(item, path=path, metadata=metadata)
 

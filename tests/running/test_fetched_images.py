@@ -158,6 +158,20 @@ def test_addresses_with_blanks_umlauts_and_escapes_are_asked_for_once_escaped(
     assert server.counts() == {"/a%20b.png": 1, "/%C3%BC.png": 1, "/x%2Fy.png": 1}
 
 
+def test_escapes_of_html_in_an_address_are_undone_only_if_it_is_refused(
+    manager: BioclipPluginManager, server: ImageServer, tmp_path: Path
+) -> None:
+    server.add("/get?id=1&size=full", picture("red"))
+    server.add("/odd?a=1&amp;b=2", picture("blue"))
+    addresses = [server.url("/get?id=1&amp;size=full"), server.url("/odd?a=1&amp;b=2"), server.url("/gone?a=1&amp;b=2")]
+    with session(manager, tmp_path, store=None) as s:
+        answers = list(s.classify_stream(addresses))
+        assert ", 1 failed" in next(s.fetching.lines())
+    assert [answer.best and answer.best.name for answer in answers] == [LABELS[0], LABELS[2], None]
+    assert [answer.item.uri for answer in answers] == addresses
+    assert answers[0].item.metadata["fetched_as"] == server.url("/get?id=1&size=full")
+
+
 def test_memory_is_bounded_and_a_host_that_makes_us_wait_holds_up_no_other(
     manager: BioclipPluginManager, server: ImageServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

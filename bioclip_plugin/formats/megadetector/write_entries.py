@@ -15,6 +15,7 @@ from bioclip_plugin.formats.shared.detections import STATED_FAILURE
 from bioclip_plugin.formats.shared.species_labels import BLANK, HUMAN, VEHICLE, description_of
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import Region
+from bioclip_plugin.items.web import FETCH_STAGE
 from bioclip_plugin.store.records import StoredItem, StoredRegion
 
 _ACCESS_FAILURE = "image access failure"
@@ -26,7 +27,7 @@ _WHOLE = Region(0, 0, 1, 1)
 # the decision of a rule without a probability.
 _CERTAIN = 1.0
 _SEEN = 100_000  # taxa whose objects are kept
-_BEFORE_THE_MODEL = frozenset({"list", "read", "open", "decode"})  # stages
+_BEFORE_THE_MODEL = frozenset({"list", FETCH_STAGE, "read", "open", "decode"})  # stages
 _BY_PROBABILITY = attrgetter("probability")
 _VERDICTS = {"blank": ("blank", BLANK), "person": ("human", HUMAN), "vehicle": ("vehicle", VEHICLE)}
 _KEPT = ("width", "height")  # metadata that readers of the format know
