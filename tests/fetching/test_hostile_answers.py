@@ -51,7 +51,7 @@ def hostile() -> Iterator[ImageServer]:
         yield server
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(head=HEADS, lines=LINES, body=BODIES)
 def test_whatever_is_answered_there_is_an_image_or_a_failure_in_one_line(
     hostile: ImageServer, tmp_path_factory: pytest.TempPathFactory, head: bytes, lines: list[bytes], body: bytes
