@@ -17,7 +17,14 @@ from bioclip_core.hub import hub_file
 from bioclip_core.identity import read_cache, settings_id
 from bioclip_core.next_commands import command
 from bioclip_core.process.quiet import importing, quiet
-from bioclip_plugin.detectors.trust import MOST_BYTES, confirm, folder_of_detectors, sha256_of_checkpoint, write_record
+from bioclip_plugin.detectors.trust import (
+    MOST_BYTES,
+    check_beginning,
+    confirm,
+    folder_of_detectors,
+    sha256_of_checkpoint,
+    write_record,
+)
 
 KAGGLE, HUGGING_FACE = "kaggle:", "hf:"
 INFO = "info.json"
@@ -25,8 +32,6 @@ INFO = "info.json"
 _RECORD = "fetched.json"
 _CHUNK = 1 << 20
 _TIMEOUT_S = 60.0
-_BEGINNINGS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")
-"""First bytes of a checkpoint: an archive, or a pickle of the oldest format."""
 
 
 @dataclass(frozen=True)
@@ -237,15 +242,15 @@ def _written(read: Callable[[], bytes], draft: Path, source: str) -> tuple[str, 
     digest, size = hashlib.sha256(), 0
     with draft.open("wb") as file:
         while chunk := read():
-            if size == 0 and not chunk.startswith(_BEGINNINGS):
-                raise ModelUnavailable(f"{source} is not a checkpoint: it begins with {chunk[:20]!r}")
+            if size == 0:
+                check_beginning(chunk, source)
             size += len(chunk)
             if size > MOST_BYTES:
                 raise ModelUnavailable(f"{source} has more than {MOST_BYTES:,} bytes, which no checkpoint has")
             digest.update(chunk)
             file.write(chunk)
     if size == 0:
-        raise ModelUnavailable(f"{source} is empty")
+        check_beginning(b"", source)
     return digest.hexdigest(), size
 
 

@@ -21,6 +21,8 @@ PICKLE_WARNING = "its checkpoint is a Python pickle, and opening a pickle can ru
 MOST_BYTES = 4 << 30
 """Limit of a checkpoint, which is read into memory; that of MegaDetector 5 has 280 MB."""
 
+_BEGINNINGS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04")
+"""First bytes of a checkpoint: an archive, or a pickle of the oldest format."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -79,7 +81,7 @@ def confirm_file(path: Path, sha256: str) -> str:
     Raises:
         UsageError: without ``sha256``, or for text that is not one.
         DataError: for the sha256 of another file.
-        ModelUnavailable: for a file that cannot be read.
+        ModelUnavailable: for a file that cannot be read, or is not a checkpoint.
     """
     wanted = sha256.strip().lower().removeprefix("sha256:")
     if wanted and not _SHA256.fullmatch(wanted):
@@ -94,8 +96,22 @@ def confirm_file(path: Path, sha256: str) -> str:
         raise DataError(
             f"{path} has the sha256 {found}, not {wanted} as given: it is another file, or damaged; nothing was confirmed"
         )
+    with path.open("rb") as file:
+        check_beginning(file.read(20), str(path))
     confirm(found, path.name, "confirmed")
     return found
+
+
+def check_beginning(data: bytes, source: str) -> None:
+    """Refuse data that are not the beginning of a checkpoint.
+
+    Raises:
+        ModelUnavailable: with what is there instead.
+    """
+    if not data.startswith(_BEGINNINGS):
+        raise ModelUnavailable(
+            f"{source} is not a checkpoint: it {f'begins with {data[:20]!r}' if data else 'is empty'}"
+        )
 
 
 def sha256_of_checkpoint(path: Path) -> str:
@@ -122,9 +138,13 @@ def check_confirmed(path: Path, sha256: str) -> None:
         UnsafeWeights: with its sha256 and how to confirm it.
     """
     if not is_confirmed(sha256):
+        earlier = _confirmed_as(path.name)
+        recorded = (
+            f"; a file of this name was confirmed with {earlier}, so it was replaced or damaged" if earlier else ""
+        )
         raise UnsafeWeights(
             f"the checkpoint {path} was not fetched by this program, and nobody confirmed it: opening it can run any code. "
-            f"Its sha256 is {sha256}; if its publisher names the same one: {command('models trust', path, sha256=sha256)}"
+            f"Its sha256 is {sha256}{recorded}; if its publisher names the same one: {command('models trust', path, sha256=sha256)}"
         )
 
 
@@ -148,6 +168,13 @@ def read_confirmed(path: Path, sha256: str) -> bytes:
         )
     check_confirmed(path, found)
     return weights
+
+
+def _confirmed_as(name: str) -> str:
+    """Return the sha256 of the file of this name that was confirmed last; empty if none was."""
+    records = [read_cache(file) for file in (folder_of_detectors() / "confirmed").glob("*.json")]
+    ours = [record for record in records if record.get("name") == name]
+    return str(max(ours, key=lambda record: str(record.get("recorded")))["sha256"]) if ours else ""
 
 
 def _check_size(path: Path) -> None:

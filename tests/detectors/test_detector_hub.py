@@ -190,7 +190,7 @@ def test_a_detector_at_an_address_is_fetched_from_there(
     ("answer", "reason"),
     [
         ((200, {}, b"<!DOCTYPE html><title>Sign in</title>"), "is not a checkpoint: it begins with b'<!DOCTYPE html"),
-        ((200, {}, b""), "is empty"),
+        ((200, {}, b""), "is not a checkpoint: it is empty"),
         ((404, {}, b"no"), "404"),
         ((200, {"Content-Length": str(len(DATA) + 5)}, DATA), "could not be fetched"),
         ((302, {"Location": "http://127.0.0.1:9/md.pt"}, b""), "could not be fetched"),

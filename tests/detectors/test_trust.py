@@ -111,8 +111,15 @@ def test_confirming_needs_the_sha256_of_the_file(checkpoint: Path) -> None:
     with pytest.raises(UsageError, match="is not a sha256"):
         confirm_file(checkpoint, found[:-1])
     assert not is_confirmed(found)
+    page = checkpoint.with_name("page.pt")
+    page.write_bytes(b"<html>")
+    with pytest.raises(ModelUnavailable, match="is not a checkpoint: it begins with b'<html>'"):
+        confirm_file(page, sha256(b"<html>"))
     assert confirm_file(checkpoint, f"  SHA256:{found.upper()} ".replace("SHA256", "sha256")) == found
     assert is_confirmed(found)
+    checkpoint.write_bytes(checkpoint.read_bytes() + b"more")
+    with pytest.raises(UnsafeWeights, match=f"a file of this name was confirmed with {found}, so it was replaced"):
+        of(checkpoint).identity()
 
 
 @pytest.mark.parametrize(
