@@ -101,7 +101,14 @@ def _dropped(module: Any, name: str) -> Iterator[None]:
     @wraps(original)
     def stand_in(*given: Any, **named: Any) -> Any:
         caller = str(sys._getframe(1).f_globals.get("__name__", ""))
-        return None if caller.partition(".")[0] in _DROPPED_CALLERS else original(*given, **named)
+        if caller.partition(".")[0] in _DROPPED_CALLERS:
+            return None
+        if name == "warn":  # this frame is between the warning and the place that it is about
+            if len(given) > 2:
+                given = (*given[:2], given[2] + 1, *given[3:])
+            else:
+                named["stacklevel"] = named.get("stacklevel", 1) + 1
+        return original(*given, **named)
 
     setattr(module, name, stand_in)
     try:

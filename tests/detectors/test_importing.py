@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 from checkpoints import checkpoint_bytes, picture, sha256
 
+from bioclip_plugin.detectors.importing import _dropped
 from bioclip_plugin.detectors.trust import confirm
 
 HOST = """
@@ -75,6 +77,18 @@ print(json.dumps({
     "yolov5 loaded": "yolov5" in sys.modules, "speciesnet loaded": "speciesnet" in sys.modules,
 }))
 """
+
+
+def test_warnings_of_others_meanwhile_name_their_own_place() -> None:
+    with warnings.catch_warnings(record=True) as seen, _dropped(warnings, "warn"):
+        warnings.simplefilter("always")
+        warnings.warn("one", stacklevel=1)
+        warnings.warn("two", UserWarning, 1)
+        exec("import warnings; warnings.warn('three')", {"__name__": "yolov5.utils"})
+    assert [(str(one.message), Path(one.filename).name) for one in seen] == [
+        ("one", "test_importing.py"),
+        ("two", "test_importing.py"),
+    ]
 
 
 def test_a_host_is_as_it_was_after_the_detector_worked(tmp_path: Path, checkpoint: Path) -> None:
