@@ -20,14 +20,15 @@ from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.report.options import ReportOptions
 from bioclip_plugin.reviews.importing import ImportOptions
+from bioclip_plugin.running.web_options import WebOptions
 from bioclip_training.catalog.options import BuildOptions
 from bioclip_training.evaluation.config import CalibrateConfig, EvaluationConfig
 from bioclip_training.loop.recipe import TrainConfig
 from bioclip_training.shards.options import ShardOptions
 
 FILLED: dict[str, tuple[type, ...]] = {
-    "classify": (ClassifyRequest, ListingOptions, DeploymentOptions),
-    "embed": (ClassifyRequest, ListingOptions),
+    "classify": (ClassifyRequest, ListingOptions, DeploymentOptions, WebOptions),
+    "embed": (ClassifyRequest, ListingOptions, WebOptions),
     "export": (Selection, ExportOptions, PathOptions),
     "report": (Selection, ReportOptions, DeploymentOptions),
     "review import": (ImportOptions,),
@@ -45,8 +46,19 @@ FILLED: dict[str, tuple[type, ...]] = {
     "train": (TrainConfig,),
 }
 NOT_AN_OPTION = {
-    "classify": {"temporary", "findings"},
-    "embed": {"labels", "taxa", "rank", "top", "threshold", "rules", "store", "temporary", "findings"},
+    "classify": {"temporary", "findings", "lists_addresses"},
+    "embed": {
+        "labels",
+        "taxa",
+        "rank",
+        "top",
+        "threshold",
+        "rules",
+        "store",
+        "temporary",
+        "findings",
+        "lists_addresses",
+    },
     "report": {"selection", "findings", "day_first", "month_first"},
     "review import": {"findings"},
     "catalog build": {"holdout_share", "holdout_names"},  # both from --holdout-taxa
