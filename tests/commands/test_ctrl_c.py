@@ -197,7 +197,7 @@ model.encoder = Encoder("fake", logit_scale=10.0)
 manager = create_plugin_manager(installed=False)
 manager.register(model)
 manager.register(Opener())
-cli.create_plugin_manager = lambda: manager
+cli.create_plugin_manager = lambda **options: manager
 main()
 """
 NUMBER = 12
