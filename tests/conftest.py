@@ -39,6 +39,8 @@ def nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         patch.setenv("BIOCLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
         for name in ("BIOCLIP_CONFIG", "WORLD_SIZE", "RANK", "LOCAL_RANK", "HF_HUB_OFFLINE"):
             patch.delenv(name, raising=False)
+        # From Python 3.12 on, a fork beside threads is reported on standard error. The tests fork on purpose.
+        patch.setenv("PYTHONWARNINGS", "ignore:This process:DeprecationWarning")
         yield
 
 
