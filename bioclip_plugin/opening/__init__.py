@@ -6,7 +6,6 @@ The readers are imported when the first file is opened, so that ``--help`` impor
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +61,7 @@ class BuiltInMedia:
 
         path = _path(item)
         if item.data is None and video.is_video(path):
-            return self._frames.frame(path, item.frame)
+            return self._videos().frame(path, item.frame)
         return pages.open_page(item, path) or heif.open_heif(item, path) or raw.open_raw(item, path)
 
     @hookimpl
@@ -71,16 +70,21 @@ class BuiltInMedia:
 
         return sorted(video.SUFFIXES | pages.SUFFIXES | heif.SUFFIXES | raw.SUFFIXES)
 
-    @cached_property
-    def _frames(self) -> VideoFrames:
+    def _videos(self) -> VideoFrames:
+        """Return the open videos, one object for all threads.
+
+        It is not a cached property: pluggy before 1.7 reads those when a plugin is registered, and Python 3.12 and later may
+        compute one for each of several threads.
+        """
         from bioclip_plugin.opening.frames import VideoFrames
 
-        return VideoFrames()
+        found: VideoFrames = vars(self).get("_frames") or vars(self).setdefault("_frames", VideoFrames())
+        return found
 
     def close(self) -> None:
         """Close the open videos."""
         if "_frames" in vars(self):
-            self._frames.close()
+            self._videos().close()
 
 
 def _until_a_fault(item: MediaItem, parts: Iterable[MediaItem | Unlisted]) -> Iterator[MediaItem | Unlisted]:
