@@ -246,14 +246,15 @@ def _found(
                     x / BOX_UNIT, y / BOX_UNIT, w / BOX_UNIT, h / BOX_UNIT, detector, version, category, confidence,
                     classified != 0,
                 )  # fmt: skip
-            if decided is not None:
+            is_named = box is None or box.classified
+            # A box below this run's threshold may have been named in a run with a lower one: rules alone decide on it here.
+            if decided is not None and (is_named or (trail and taxon is None)):
                 best = Candidate(taxa[taxon][0], RANK_CODES[rank], probability) if taxon is not None else None
                 said: Verdict = verdict or ("taxon" if best else "unknown")
                 decision = StoredDecision(said, best, event, tuple(from_json(trail)) if trail else ())
-            words = tuple(flags.split()) if flags else ()
-            found.setdefault(number, []).append(
-                StoredRegion(box, region, candidates.get(region, {}), words, decision)
-            )  # fmt: skip
+            words = tuple(flags.split()) if flags and is_named else ()
+            by_rank = candidates.get(region, {}) if is_named else {}
+            found.setdefault(number, []).append(StoredRegion(box, region, by_rank, words, decision))
     return found
 
 

@@ -381,3 +381,25 @@ def test_the_hooks_of_hosts_and_features_use_the_detector(plugins: BioclipPlugin
     features = plugins.hook.embed_images(items=photos, request=request)
     assert [None if rows is None else rows.shape for rows in features] == [(2, 3), None, (1, 3)]
     plugins.close()
+
+
+@pytest.mark.parametrize("by_detector", [True, False])
+def test_a_box_that_was_named_has_no_name_in_a_run_with_a_higher_threshold(
+    plugins: BioclipPluginManager, photos: list[str], tmp_path: Path, by_detector: bool
+) -> None:
+    def run(threshold: float) -> list[tuple[bool, bool, bool]]:
+        detector = "spotter" if by_detector else None
+        with opened(plugins, detector=detector, store=str(tmp_path / "r.db"), detection_threshold=threshold) as session:
+            boxed = Region(0.1, 0.1, 0.2, 0.2, "md", "5", "animal", 0.9, classified=threshold < 0.9)
+            items = session.listing(photos) if by_detector else [MediaItem(photos[0], Path(photos[0]), regions=(boxed,))]
+            begun = session.begin_run([f"photos from {threshold}"])
+            list(session.pipeline(begun).answers(items))
+            assert session.store is not None
+            stored = [region for item in session.store.items_of(begun) for region in item.regions]
+            return [(r.classified, bool(r.by_rank), r.decision is not None) for r in stored]
+
+    named, unnamed = (True, True, True), (False, False, False)
+    expected = ([named, named, named, unnamed], [unnamed] * 4) if by_detector else ([named], [unnamed])
+    assert run(0.2) == expected[0]
+    assert run(0.95) == expected[1]
+    assert run(0.2) == expected[0]
