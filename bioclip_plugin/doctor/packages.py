@@ -49,7 +49,7 @@ def look(_options: DoctorOptions, without: frozenset[str] = frozenset()) -> Iter
     if needed is None:
         yield Problem(
             "packages.not-installed",
-            "bioclip-plugin runs from its source and is not installed",
+            "the program runs from its source and is not installed",
             "plugins that need it, and its own requirements, cannot be checked",
             "install it: pip install .",
             grave=False,

@@ -16,6 +16,7 @@ from typing import Any, TypeGuard
 
 import pyarrow as pa
 import pytest
+from checkpoints import checkpoint_bytes
 from command_samples import Bioclip, Outcome
 from PIL import Image
 from printed_commands import TRAINING, carry_out, filled, names_of
@@ -213,6 +214,19 @@ def test_runs_and_their_rules_are_exported(bioclip: Bioclip, odd: Path, reached:
     check(
         reached, "bioclip_plugin/commands/rules.py:apply_command", "bioclip_plugin/commands/outputs.py:say_unfinished"
     )
+
+
+def test_a_confirmed_checkpoint_of_a_detector_is_used(
+    bioclip: Bioclip, odd: Path, reached: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BIOCLIP_CACHE", str(odd / "cache"))
+    bioclip("labels", "build", "taxa.csv", *FAKE, "--output", "my labels")
+    Path("bioclip.toml").write_text('[classify]\nmodel = "fake"\nlabels = "my labels"\n')
+    Path("a detector.pt").write_bytes(checkpoint_bytes())
+    digest = hashlib.sha256(checkpoint_bytes()).hexdigest()
+    done = carry_out(bioclip, bioclip("models", "trust", "a detector.pt", "--sha256", digest))
+    assert (names_of(done)[0], set(done.values())) == ("classify", {0})
+    check(reached, "bioclip_plugin/commands/models.py:trust")
 
 
 def test_advice_of_empty_stores_can_be_followed(bioclip: Bioclip, odd: Path) -> None:

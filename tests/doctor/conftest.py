@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -34,10 +35,10 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     site = tmp_path / "site"
     site.mkdir()
     monkeypatch.syspath_prepend(site)
-    modules: list[str] = []
+    before: dict[str, ModuleType | None] = {}
 
     def lay_down(name: str, code: str, version: str | None = None, entry: str = "") -> Path:
-        modules.append(name)
+        before.setdefault(name, sys.modules.get(name))
         (site / f"{name}.py").write_text(code)
         if version is not None:
             info = site / f"{name}-{version}.dist-info"
@@ -48,5 +49,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         return site
 
     yield lay_down
-    for module in modules:
-        sys.modules.pop(module, None)
+    for name, module in before.items():
+        if module is None:
+            sys.modules.pop(name, None)
+        else:  # such as the real torch, which cannot be imported twice
+            sys.modules[name] = module
