@@ -391,7 +391,9 @@ def test_a_box_that_was_named_has_no_name_in_a_run_with_a_higher_threshold(
         detector = "spotter" if by_detector else None
         with opened(plugins, detector=detector, store=str(tmp_path / "r.db"), detection_threshold=threshold) as session:
             boxed = Region(0.1, 0.1, 0.2, 0.2, "md", "5", "animal", 0.9, classified=threshold < 0.9)
-            items = session.listing(photos) if by_detector else [MediaItem(photos[0], Path(photos[0]), regions=(boxed,))]
+            items = (
+                session.listing(photos) if by_detector else [MediaItem(photos[0], Path(photos[0]), regions=(boxed,))]
+            )
             begun = session.begin_run([f"photos from {threshold}"])
             list(session.pipeline(begun).answers(items))
             assert session.store is not None
