@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 from bioclip_core.nouns import number_of
 from bioclip_plugin.items.categories import CategoryKind, kind_of_category
 from bioclip_plugin.store.database import schema
+from bioclip_plugin.store.reading import confidence_in
 from bioclip_plugin.store.records import DONE, Run
 
 
@@ -57,7 +58,7 @@ def box_counts(connection: Connection, run: Run) -> BoxCounts:
     """Return the numbers of a run's boxes."""
     listed, regions, listing = schema.listed_regions, schema.regions, schema.listing.c
     counts = BoxCounts()
-    number, best = func.count(), func.max(regions.c.confidence)
+    number, best = func.count(), func.max(confidence_in(connection))
     query = (
         select(regions.c.category, listed.c.classified, number, best)
         .select_from(listed.join(regions, listed.c.region == regions.c.id))

@@ -209,14 +209,15 @@ def _listed_regions(
         connection.execute(delete(table).where(table.c.run == run.id, table.c.media.in_(chunk)))
     rows = []
     for media, record in [(record.listed.media_id, record) for record in records if record.failure is None]:
-        classified = {
-            ids[media, region_key(one.region)]: int(one.region is None or one.region.classified)
-            for one in record.regions
-        }
+        of_region = {ids[media, region_key(one.region)]: one.region for one in record.regions}
         rows += [
-            {"run": run.id, "media": media, "position": position, "region": number, "classified": flag}
-            for position, (number, flag) in enumerate(classified.items())
-        ]
+            {
+                "run": run.id, "media": media, "position": position, "region": number,
+                "classified": int(region is None or region.classified),
+                "confidence": None if region is None or region.confidence is None else float(region.confidence),
+            }
+            for position, (number, region) in enumerate(of_region.items())
+        ]  # fmt: skip
     insert_new(connection, table, rows)
 
 

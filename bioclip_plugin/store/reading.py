@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Select, and_, func, literal, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, not_, or_, select
 
 from bioclip_core.classify import Candidate
 from bioclip_plugin.items.answers import Failure
@@ -23,6 +23,7 @@ from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import chunked, rows_with
 from bioclip_plugin.store.database.schema import RANK_CODES
 from bioclip_plugin.store.database.values import clean_text, from_json, moment_of, vector_of
+from bioclip_plugin.store.database.versions import is_older
 from bioclip_plugin.store.media_rows import MEDIA, item_of_row, item_of_values
 from bioclip_plugin.store.records import (
     DONE,
@@ -207,7 +208,7 @@ def regions_of_run(
 ) -> Found:
     """Return the regions that these media have in a run, in their order."""
     regions, listed = schema.regions, schema.listed_regions.c
-    query = _with_decisions(run, listed.classified)
+    query = _with_decisions(run, listed.classified, confidence_in(connection))
     query = query.join(schema.listed_regions, listed.region == regions.c.id).where(listed.run == run.id)
     return _found(connection, run, query.order_by(listed.media, listed.position), listed.media, media, cache, ranks)
 
@@ -215,16 +216,25 @@ def regions_of_run(
 def answers(connection: Connection, run: Run, media: Iterable[int], cache: TaxonCache) -> Found:
     """Return the regions of these media that have an answer in the run's answer set, whichever run wrote it."""
     regions, answers = schema.regions.c, schema.answers.c
-    query = _with_decisions(run, literal(1)).where(answers.region.is_not(None))
+    query = _with_decisions(run, literal(1), schema.regions.c.confidence).where(answers.region.is_not(None))
     return _found(connection, run, query.order_by(regions.id), regions.media, media, cache, None)
 
 
-def _with_decisions(run: Run, classified: Any) -> Select[Any]:
+def confidence_in(connection: Connection) -> ColumnElement[float | None]:
+    """Return the confidence of a listed region in its run: another detector may give the same box another one.
+
+    Runs of earlier versions have only that of the region.
+    """
+    of_region = schema.regions.c.confidence
+    return of_region if is_older(connection) else func.coalesce(schema.listed_regions.c.confidence, of_region)
+
+
+def _with_decisions(run: Run, classified: Any, confidence: ColumnElement[float | None]) -> Select[Any]:
     """Return a query of regions with flags and decision; both may be missing."""
     regions, answers, decisions = schema.regions, schema.answers.c, schema.decisions.c
-    columns = [regions.c[name] for name in "media id x y w h detector detector_version category confidence".split()]
+    columns = [regions.c[name] for name in "media id x y w h detector detector_version category".split()]
     decided = [decisions[name] for name in "region taxon rank probability verdict event trail".split()]
-    return select(*columns, classified, answers.flags, *decided).select_from(
+    return select(*columns, confidence, classified, answers.flags, *decided).select_from(
         regions.outerjoin(schema.answers, and_(answers.region == regions.c.id, answers.answer_set == run.answer_set))
         .outerjoin(schema.decisions, and_(decisions.region == regions.c.id, decisions.decision_set == run.decision_set))
     )  # fmt: skip

@@ -405,3 +405,20 @@ def test_a_box_that_was_named_has_no_name_in_a_run_with_a_higher_threshold(
     assert run(0.2) == expected[0]
     assert run(0.95) == expected[1]
     assert run(0.2) == expected[0]
+
+
+def test_other_weights_leave_the_confidences_of_an_earlier_run_alone(
+    plugins: BioclipPluginManager, photos: list[str], spotter: Spotter, tmp_path: Path
+) -> None:
+    with opened(plugins, store=str(tmp_path / "r.db")) as session:
+        assert session.store is not None
+        first = session.begin_run(["photos"])
+        list(session.pipeline(first).answers(session.listing(photos)))
+        spotter.weights, spotter.confidence = "w2", 0.4
+        with opened(plugins, store=str(tmp_path / "r.db")) as later:
+            second = later.begin_run(["photos"])
+            list(later.pipeline(second).answers(later.listing(photos)))
+        for run, confidence in ((first, 0.9), (second, 0.4)):
+            stored = [region.region for item in session.store.items_of(run) for region in item.regions]
+            assert {region.confidence for region in stored if region} == {confidence}
+            assert session.store.box_counts(run).named == 3

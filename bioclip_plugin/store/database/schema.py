@@ -260,6 +260,7 @@ listed_regions = _table(
     _int("position"),
     _ref("region", "regions"),
     _int("classified", null=True),  # 0: stored, but not answered by the model
+    _real("confidence", null=True),  # of this run's detector or file; null: that of the region
     PrimaryKeyConstraint("run", "media", "position"),
     Index(None, "media"),
     rowid=False,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 
 from bioclip_core.errors import StoreError
 from bioclip_core.next_commands import command
@@ -21,8 +22,10 @@ HEAD = "0003"
 """The newest migration; a test compares it with the folder, so that opening a store need not read the folder."""
 
 READABLE = frozenset({"0002"})
-"""Earlier versions that lack only whole tables, which no run of theirs needs: a store that cannot be written is read as it is."""
+"""Earlier versions that lack only what no run of theirs has: a store that cannot be written is read as it is."""
 
+_current: WeakSet[Engine] = WeakSet()
+"""Engines of databases that have the newest tables."""
 _LOCK = 0x62696F636C6970  # "bioclip": one program at a time makes or upgrades the tables of a PostgreSQL database
 
 
@@ -50,6 +53,16 @@ def _stated(connection: Connection) -> str | None:
         return None
     version = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
     return None if version is None else str(version)
+
+
+def is_older(connection: Connection) -> bool:
+    """True for a database with the tables of an earlier version, which can only be read."""
+    if connection.engine in _current:
+        return False
+    if version_of(connection) != HEAD:
+        return True
+    _current.add(connection.engine)
+    return False
 
 
 def bring_up(database: Database, *, create: bool, upgrade: bool) -> str | None:

@@ -1,4 +1,4 @@
-"""Boxes of the detectors that run inside the pipeline, by content."""
+"""Boxes of the detectors that run inside the pipeline, by content; the confidence of a box in each run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ down_revision = "0002"
 # As they were at this version: a migration never reads the present schema.
 INTEGER: sa.types.TypeEngine[int] = sa.BigInteger().with_variant(sqlite.INTEGER(), "sqlite")
 TEXT = sa.Text()
+REAL: sa.types.TypeEngine[float] = sa.Double().with_variant(sqlite.REAL(), "sqlite")
 
 
 def upgrade() -> None:
@@ -36,3 +37,4 @@ def upgrade() -> None:
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
+    op.add_column("bioclip_listed_regions", sa.Column("confidence", REAL, nullable=True))
