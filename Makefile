@@ -25,6 +25,8 @@ MARKERS := $(if $(LEFT_OUT),not ($(subst $() $(),$(OR),$(LEFT_OUT))))
 # The tests pass for any user, time zone and locale; BIOCLIP_PRECISION=fp32 or bf16 forces the precision of those that do not choose one.
 # Processes that run the tests; 0 runs them in pytest's own, for a debugger.
 WORKERS ?= 2
+# Threads of torch in each of them; more than there are cores for make the models of the tests half as fast.
+THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check fuzz bench docs dist clean
@@ -43,7 +45,7 @@ demo: $(VENV)/installed
 	$(BIN)/bioclip-plugin demo
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(MARKERS),-m "$(MARKERS)") $(PYTEST_ARGS)
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(if $(MARKERS),-m "$(MARKERS)") $(PYTEST_ARGS)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check
