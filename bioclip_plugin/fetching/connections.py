@@ -19,7 +19,7 @@ from urllib3.util import make_headers, parse_url
 from bioclip_core.errors import DataError
 from bioclip_plugin.fetching.addresses import Address
 from bioclip_plugin.fetching.errors import TryFailed
-from bioclip_plugin.fetching.public import Found, is_public, look_up
+from bioclip_plugin.fetching.public import Found, is_link_local, is_public, look_up
 
 _NEXT_AFTER_S = 5.0
 """Longest wait for one of several IP addresses of a host; IPv6 is often announced and does not work."""
@@ -132,7 +132,7 @@ class _Cuttable(HTTPConnection):
                 _hold(sock)
                 sock.connect((ip, self.port))
                 peer = str(sock.getpeername()[0])
-                if not self.allows_private and not is_public(peer):
+                if is_link_local(peer) or not (self.allows_private or is_public(peer)):
                     raise TryFailed(f"the connection to {self.host} leads to {peer}, which is not a public address")
                 sock.settimeout(limit_s)
                 return sock

@@ -8,10 +8,12 @@ from bioclip_core.errors import ImageError
 class FetchError(ImageError):
     """An image that could not be fetched; never ends a run, and the same command tries again."""
 
-    def __init__(self, reason: str, *, status: int | None = None) -> None:
+    def __init__(self, reason: str, *, status: int | None = None, host: str = "") -> None:
         super().__init__(reason, stage="fetch")
         self.status = status
         """HTTP status of the last answer; None if there was none."""
+        self.host = host
+        """Host that was asked last, to which a redirect may have led; empty if none was."""
 
 
 class AddressError(FetchError):
@@ -34,6 +36,7 @@ class TryFailed(Exception):
         blames_host: bool = False,
         wait_s: float | None = None,
         pauses_host: bool = False,
+        is_answer: bool = False,
     ) -> None:
         """Describe the failure.
 
@@ -44,7 +47,8 @@ class TryFailed(Exception):
             blames_host: it says something about the host, not about this one image.
             wait_s: seconds that the host asked to wait.
             pauses_host: the whole host is left alone until the next try.
+            is_answer: the host answered for this one image, so that it is there.
         """
         super().__init__(reason)
         self.reason, self.status, self.again, self.blames_host = reason, status, again, blames_host
-        self.wait_s, self.pauses_host = wait_s, pauses_host
+        self.wait_s, self.pauses_host, self.is_answer = wait_s, pauses_host, is_answer

@@ -277,7 +277,7 @@ class Fetcher:
             self._end(pending, WorkersClosed("the fetcher was closed"))
         elif not failed.again or pending.tries >= self.options.fetch_tries or self._turns.why_given_up(host.name):
             tried = f" (tried {pending.tries} times)" if failed.again and pending.tries > 1 else ""
-            self._end(pending, FetchError(f"{failed.reason}{tried}", status=failed.status))
+            self._end(pending, FetchError(f"{failed.reason}{tried}", status=failed.status, host=host.name))
         else:
             pending.begin_again()
             backoff = 0.0 if failed.pauses_host else backoff_s(pending.tries - 1)
@@ -298,7 +298,7 @@ class Fetcher:
             if pending.tries and not isinstance(result, FolderError):
                 self._remember(key, result)
             if pending.is_last and not pending.address.is_document:
-                self.totals.failed("" if isinstance(result, FolderError) else host, str(result))
+                self.totals.failed("" if isinstance(result, FolderError) else result.host or host, str(result))
         elif isinstance(result, Fetched) and not pending.address.is_document:
             self.totals.got(result.bytes, from_cache=result.from_cache)
         self.totals.waited_s = self._turns.waited_s

@@ -21,6 +21,8 @@ GIVEN_UP_S = 600.0
 """Seconds for which a host is left alone after too many failures in a row."""
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 1.0, 60.0
 _HOSTS_REMEMBERED = 2_000
+ANSWERS_PER_FAILURE = 10
+"""Answers without an image (403, 500, a page) that count like one failure without an answer."""
 _RATE_UP, _SLOWEST_RATE = 1.02, 0.2
 
 
@@ -67,6 +69,8 @@ class Host(Generic[W]):
         """Time of the next request by the rate and by what the host asked for."""
         self.failures = 0
         """Failed requests in a row. Requests that were under way when one failed count with it."""
+        self.unanswered = 0
+        """Those without an answer for the image since the last one with it."""
         self.failed_at = -math.inf
         self.pauses = 0
         """Requests to wait in a row."""
@@ -154,7 +158,9 @@ class Turns(Generic[W]):
         return max(host.next_at, host.ready_at(now))
 
     def _begin(self, host: Host[W], now: float) -> W:
-        one = host.ready.popleft()
+        # After many failures every second one is the last that waits: a table may begin with a folder of broken images.
+        far = host.failures >= self._options.fetch_host_failures and host.failures % 2 == 0
+        one = host.ready.pop() if far else host.ready.popleft()
         one.begun_at = now
         host.active += 1
         host.next_at = max(host.next_at, now) + 1 / host.rate
@@ -183,7 +189,7 @@ class Turns(Generic[W]):
             if not asked:
                 host.next_at -= 1 / host.rate  # a wait that the host asked for meanwhile stays
             elif failed is None or not failed.blames_host:
-                host.failures = host.pauses = 0
+                host.failures = host.unanswered = host.pauses = 0
                 host.rate = min(host.rate * _RATE_UP, self._options.fetch_rate)
             else:
                 wait_s = self._failed(host, failed, now, is_new=begun_at >= host.failed_at)
@@ -193,14 +199,15 @@ class Turns(Generic[W]):
     def _failed(self, host: Host[W], failed: TryFailed, now: float, *, is_new: bool) -> float:
         if is_new:
             host.failures += 1
+            host.unanswered = 0 if failed.is_answer else host.unanswered + 1
             host.failed_at = now
         asked_s = failed.wait_s or 0.0
         wait_s = max(asked_s, backoff_s(host.pauses)) if failed.pauses_host else asked_s
         if asked_s > self._options.fetch_longest_wait:
             self._leave(host, now + asked_s, f"asks to wait {duration(asked_s)} ({failed.reason})")
-        elif host.failures >= self._options.fetch_host_failures:
-            times = "once" if host.failures == 1 else f"{host.failures} times in a row"
-            self._leave(host, now + GIVEN_UP_S, f"failed {times} ({failed.reason})")
+        elif count := self._too_many(host):
+            times = "once" if count == 1 else f"{count} times in a row"
+            self._leave(host, now + GIVEN_UP_S, f"failed {times} ({failed.reason}; --fetch-host-failures)")
         elif wait_s:
             wait_s = min(wait_s, self._options.fetch_longest_wait)
             until = max(host.next_at, now + wait_s)
@@ -210,6 +217,13 @@ class Turns(Generic[W]):
                 host.pauses += 1
                 host.rate = max(host.rate / 2, min(_SLOWEST_RATE, self._options.fetch_rate))
         return wait_s
+
+    def _too_many(self, host: Host[W]) -> int:
+        """Return the failures in a row for which a host is given up; 0 if they are not too many."""
+        limit = self._options.fetch_host_failures
+        if host.unanswered >= limit:
+            return host.unanswered
+        return host.failures if host.failures >= limit * ANSWERS_PER_FAILURE else 0
 
     def _leave(self, host: Host[W], until: float, why: str) -> None:
         host.given_up_until = max(host.given_up_until, until)

@@ -151,7 +151,7 @@ def _refusal(start: bytes) -> TryFailed:
     if _SVG.match(text):
         return TryFailed("an SVG drawing instead of an image of pixels")
     if _HTML.match(text):
-        return TryFailed("an HTML page instead of an image", blames_host=True)
+        return TryFailed("an HTML page instead of an image", blames_host=True, is_answer=True)
     if name := unsupported_kind(start):
         return TryFailed(f"the file is {name}, which is not read")
     for signature, what in _OTHERS:
@@ -161,7 +161,7 @@ def _refusal(start: bytes) -> TryFailed:
         return TryFailed(f"{'a video' if start[8:12] == b'AVI ' else 'a sound'} instead of an image")
     if _is_text(text):
         what = "JSON" if text.lstrip()[:1] in (b"{", b"[") else "XML" if text.lstrip()[:1] == b"<" else "text"
-        return TryFailed(f"{what} instead of an image", blames_host=True)
+        return TryFailed(f"{what} instead of an image", blames_host=True, is_answer=True)
     return TryFailed(f"the file is of no known kind of image (it begins with {start[:4].hex(' ')})")
 
 

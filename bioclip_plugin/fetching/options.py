@@ -44,7 +44,8 @@ class FetchOptions:
     fetch_longest_wait: float = field(default=300.0, metadata={"above": 0, "high": 86_400})
     """Seconds to wait for a host that asks for it (Retry-After); one that asks for more is given up for that time."""
     fetch_host_failures: int = field(default=10, metadata={"low": 1, "high": 10_000})
-    """Failed requests in a row after which a host is given up for ten minutes, so that its other images fail at once."""
+    """Failed requests in a row without an answer after which a host is given up for ten minutes, so that its other images fail at once;
+    ten times as many if it answers, but without an image (403, 500)."""
     fetch_again: bool = False
     """Ask the hosts for images that are in the folder already; unchanged ones are not sent again where the host can tell."""
 

@@ -42,16 +42,30 @@ def is_public(number: str) -> bool:
     return not any(address in network for network in _PRIVATE_4)
 
 
+def is_link_local(number: str) -> bool:
+    """True for an IP address of the cable itself, where clouds give a machine its secrets."""
+    try:
+        address = ipaddress.ip_address(number)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return is_link_local(str(address.ipv4_mapped))
+        if address in _NAT64:
+            return is_link_local(str(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)))
+    return address.is_link_local
+
+
 def look_up(host: str, port: int, *, private: bool) -> list[Found]:
     """Return the IP addresses of a host, to be connected to as they are.
 
     Args:
         host: its name, or an IP address in any form that the system reads (``2130706433`` is 127.0.0.1).
         port: its port.
-        private: allow addresses that are not public.
+        private: allow addresses that are not public, except for link-local ones.
 
     Raises:
-        TryFailed: if there are none, or one of them is not public.
+        TryFailed: if there are none, or one of them is not allowed.
     """
     try:
         answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -60,6 +74,8 @@ def look_up(host: str, port: int, *, private: bool) -> list[Found]:
             f"the name {host} cannot be looked up ({_reason(error)})", again=_may_pass(error), blames_host=True
         ) from None
     found: list[Found] = list(dict.fromkeys((answer[0], str(answer[4][0])) for answer in answers))
+    if private and (linked := [number for _, number in found if is_link_local(number)]):
+        raise TryFailed(f"{host} is a link-local address ({linked[0]}), which is never asked")
     if not private and (hidden := [number for _, number in found if not is_public(number)]):
         number = hidden[0]
         named = f"{host} is" if number == host else f"{host} is {number}, which is"

@@ -47,6 +47,7 @@ def of_status(status: int, reason: str | None, headers: Mapping[str, str], now: 
         blames_host=status in _BLAME or status in _AGAIN,
         wait_s=retry_after(headers.get("Retry-After"), now) if status in _AGAIN else None,
         pauses_host=status in _PAUSE,
+        is_answer=status not in _PAUSE,
     )
 
 
@@ -57,7 +58,7 @@ def retry_after(text: str | None, now: datetime) -> float | None:
         return float(text[:9])
     try:
         moment = email.utils.parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

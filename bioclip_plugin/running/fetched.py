@@ -275,7 +275,7 @@ class FetchStage:
         try:
             fetched, address = wanted.result()
         except FetchError as error:
-            task.failure = Failure(FETCH_STAGE, _reason(error, host_of(task.item.uri)))
+            task.failure = Failure(FETCH_STAGE, _reason(error, error.host or host_of(task.item.uri)))
         else:
             task.item = _with_file(task.item, fetched.path, address)
             if task.content_sha256 is not None and fetched.sha256 not in task.content_sha256:

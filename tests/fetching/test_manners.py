@@ -14,6 +14,7 @@ from image_server import (
     FastClock,
     ImageServer,
     OpenFetcher,
+    hangs_up,
     html,
     photo,
     redirect,
@@ -105,23 +106,22 @@ def test_a_host_that_asks_for_longer_than_the_limit_is_left_alone_for_that_time(
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("answer", "times", "reason"),
     [
-        (status(403), r"failed 4 times in a row \(403 Forbidden\)"),
-        (status(429), r"failed 4 times in a row \(429 Too Many Requests\)"),
-        (html(), r"failed 4 times in a row \(an HTML page instead of an image\)"),
+        (status(429), 4, "429 Too Many Requests"),
+        (status(403), 40, "403 Forbidden"),
+        (html(), 40, "an HTML page instead of an image"),
     ],
 )
 def test_a_host_that_blocks_is_left_alone_and_its_images_fail_at_once(
-    server: ImageServer, open_fetcher: OpenFetcher, answer: Any, reason: str
+    server: ImageServer, open_fetcher: OpenFetcher, answer: Any, times: int, reason: str
 ) -> None:
     fetcher = open_fetcher(fetch_host_failures=4, fetch_per_host=1)
-    found = all_results([fetcher.submit(server.add(f"/{number}.jpg", answer)) for number in range(30)])
-    assert server.count() == 4
+    found = all_results([fetcher.submit(server.add(f"/{number}.jpg", answer)) for number in range(90)])
+    assert server.count() == times
     assert all(isinstance(one, FetchError) for one in found)
-    with pytest.raises(
-        FetchError, match=rf"^host 127.0.0.1:\d+ {reason} and is left alone for .*; the same command tries again$"
-    ):
+    why = rf"failed {times} times in a row \({reason}; --fetch-host-failures\) and is left alone for .*; the same command tries again"
+    with pytest.raises(FetchError, match=rf"^host 127.0.0.1:\d+ {why}$"):
         fetcher.fetch(server.url("/other.jpg"))
 
 
@@ -130,8 +130,7 @@ def test_a_host_that_is_left_alone_is_tried_again_later_with_one_request_at_firs
 ) -> None:
     clock = FastClock()
     fetcher = open_fetcher(clock=clock, fetch_host_failures=3)
-    server.add("/no.jpg", status(403))
-    for number in range(3):
+    for number in range(30):
         with pytest.raises(FetchError):
             fetcher.fetch(server.add(f"/{number}.jpg", status(403)))
     with pytest.raises(FetchError, match="left alone"):
@@ -139,6 +138,38 @@ def test_a_host_that_is_left_alone_is_tried_again_later_with_one_request_at_firs
     clock.waited_s += 700
     assert fetcher.fetch(server.url("/photos/b.jpg")).status == 200
     assert fetcher.fetch(server.url("/photos/c.jpg")).status == 200
+
+
+@pytest.mark.parametrize("bad", [status(500), status(403), html()])
+def test_bad_images_at_the_top_of_a_table_hide_no_good_ones(
+    server: ImageServer, open_fetcher: OpenFetcher, bad: Any
+) -> None:
+    fetcher = open_fetcher()
+    bad_ones = [server.add(f"/{number}.jpg", bad) for number in range(120)]
+    pending = [fetcher.submit(one) for one in [*bad_ones, *(server.url(f"/photos/{n}.jpg") for n in range(30))]]
+    assert [isinstance(one, FetchError) for one in all_results(pending)] == [True] * 120 + [False] * 30
+
+
+def test_a_host_that_is_gone_is_asked_few_times_for_many_images(server: ImageServer, open_fetcher: OpenFetcher) -> None:
+    fetcher = open_fetcher()
+    found = all_results([fetcher.submit(server.add(f"/{number}.jpg", hangs_up())) for number in range(1_000)])
+    assert all(isinstance(one, FetchError) for one in found)
+    assert server.count() <= 12
+
+
+def test_a_failure_behind_a_redirect_names_the_host_that_answered(
+    server: ImageServer, open_fetcher: OpenFetcher
+) -> None:
+    with ImageServer() as other:
+        fetcher = open_fetcher()
+        with pytest.raises(FetchError, match="404 Not Found") as caught:
+            fetcher.fetch(server.add("/a.jpg", redirect(other.url("/gone.jpg"))))
+        assert caught.value.host == f"127.0.0.1:{other.port}"
+        assert f"at 127.0.0.1:{other.port}" in list(fetcher.totals.lines())[1]
+
+
+def test_an_absurd_date_to_wait_for_is_no_date() -> None:
+    assert retry_after("Thu, 01 Jan 99999999999 12:01:30 GMT", datetime.now(UTC)) is None
 
 
 def test_missing_images_of_a_host_that_answers_are_no_reason_to_leave_it_alone(

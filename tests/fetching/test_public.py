@@ -121,3 +121,9 @@ def test_a_name_without_an_address_says_so(monkeypatch: pytest.MonkeyPatch, open
     monkeypatch.setattr(public.socket, "getaddrinfo", look_up)
     with pytest.raises(FetchError, match=r"^the name gone.example cannot be looked up \(Name or service not known\)$"):
         open_fetcher().fetch("https://gone.example/a.jpg")
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "2852039166", "[fe80::1]", "[::ffff:169.254.169.254]"])
+def test_link_local_addresses_are_refused_also_in_private_networks(open_fetcher: OpenFetcher, host: str) -> None:
+    with pytest.raises(FetchError, match="is a link-local address"):
+        open_fetcher(fetch_private=True).fetch(f"http://{host}/latest/meta-data/")

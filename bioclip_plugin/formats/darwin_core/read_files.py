@@ -204,7 +204,10 @@ def file_names_of(address: str) -> list[str]:
     >>> file_names_of("https://iiif.example.org/sheet%201/default.jpg"), file_names_of("https://example.org/get?id=71")[-1]
     (['default.jpg', 'sheet 1/default.jpg', 'iiif.example.org/sheet 1/default.jpg'], 'example.org/get@id=71')
     """
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # [ in the wrong place, which is refused where it is fetched
+        return []
     path = unquote(parts.path).strip("/")
     last = path.rsplit("/", 1)[-1]
     names = [last, path, f"{parts.netloc}/{path}"] if last else []

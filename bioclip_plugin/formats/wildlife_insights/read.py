@@ -193,7 +193,7 @@ class _Files:
             return
         location, deployment = row.text("location"), row.text("deploymentid")
         if "://" in location:
-            parts = [part for part in urlsplit(location).path.split("/") if part]
+            parts = [part for part in _path_of(location).split("/") if part]
             yield from ("/".join(parts[start:]) for start in range(len(parts) - 1))
         elif location:
             yield location
@@ -206,6 +206,14 @@ class _Files:
     def _missing(self, row: Cells) -> str:
         shared = next((name for name in _bare_names(row) if self._names.is_shared(_bare(name))), "")
         return f"several images are called {shared}, and none is in a folder of its own" if shared else "it is not here"
+
+
+def _path_of(address: str) -> str:
+    """Return the path of an address; empty for one that cannot be read."""
+    try:
+        return urlsplit(address).path
+    except ValueError:  # [ in the wrong place
+        return ""
 
 
 def _bare_names(row: Cells) -> list[str]:
