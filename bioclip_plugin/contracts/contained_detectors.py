@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+import numbers
+from collections.abc import Iterator, Mapping, Sequence, ValuesView
 from typing import TYPE_CHECKING, Any
 
 from bioclip_plugin.contracts.checking import checked_name, is_json, is_number
@@ -20,6 +22,22 @@ MOST_BOXES = 10_000
 """Limit of the boxes of one image."""
 _LONGEST = 200  # characters of a version, a category
 _LONGEST_IDENTITY = 16_384
+_SHOWN = 40  # characters of a long text, in messages
+_NUMBERS = ("x", "y", "w", "h", "confidence")
+
+
+class UnusableDetection(Detection):
+    """A box that cannot be used, whatever its place: the taker drops and counts it."""
+
+    fault: str
+    """The value that is wrong, and what is needed."""
+
+    @classmethod
+    def with_fault(cls, fault: str, x: float, y: float, w: float, h: float, confidence: float) -> UnusableDetection:
+        """Return a box without a category."""
+        made = cls(x, y, w, h, "", confidence)
+        made.fault = fault
+        return made
 
 
 def contained_detector(detector: Any, owner: Owner) -> ContainedDetector:
@@ -112,13 +130,15 @@ def _plain_identity(given: Any) -> dict[str, Any] | None:
 
 
 def checked_detections(found: Any, count: int, what: str) -> list[list[Detection]]:
-    """Return the boxes of ``count`` images as plain tuples; a number that is not one is NaN, which the taker reports.
+    """Return the boxes of ``count`` images as plain tuples; those that cannot be used are :class:`UnusableDetection`.
 
     Raises:
         Garbage: for anything but a list of boxes per image.
     """
     if not isinstance(found, Sequence) or isinstance(found, (str, bytes)):
-        raise Garbage(f"{what} returned {shown(found)}; a list with the boxes of each image is needed")
+        raise Garbage(
+            f"{what} returned {shown(found)}; a list with the boxes of each image is needed{_in_a_list(found)}"
+        )
     if len(found) != count:
         raise Garbage(
             f"{what} returned boxes for {len(found)} images where {count} were given; one list per image is needed"
@@ -128,7 +148,7 @@ def checked_detections(found: Any, count: int, what: str) -> list[list[Detection
 
 def _boxes(boxes: Any, what: str) -> list[Detection]:
     if not isinstance(boxes, Sequence) or isinstance(boxes, (str, bytes)):
-        raise Garbage(f"{what} gave {shown(boxes)} for an image; a list of Detections is needed")
+        raise Garbage(f"{what} gave {shown(boxes)} for an image; a list of Detections is needed{_in_a_list(boxes)}")
     if len(boxes) > MOST_BOXES:
         raise Garbage(f"{what} gave {len(boxes):,} boxes for an image; up to {MOST_BOXES:,} are taken")
     return [_plain(box, what) for box in boxes]
@@ -137,9 +157,50 @@ def _boxes(boxes: Any, what: str) -> list[Detection]:
 def _plain(box: Any, what: str) -> Detection:
     if not isinstance(box, Detection):
         raise Garbage(f"{what} gave {shown(box)} as a box; a Detection is needed")
-    category = box.category
-    if not isinstance(category, str) or not category.strip() or not category.isprintable() or len(category) > _LONGEST:
-        raise Garbage(f"{what} gave a box of the category {shown(category)}; a word is needed, such as 'animal'")
-    numbers = (float(value) if is_number(value) else float("nan") for value in (*box[:4], box.confidence))
-    x, y, w, h, confidence = numbers
+    category, given = box.category, (*box[:4], box.confidence)
+    x, y, w, h, confidence = map(_plain_number, given)
+    fault = _category_fault(category)
+    if not fault:
+        wrong = (name for name, value in zip(_NUMBERS, given, strict=True) if not _is_plain_or_float(value))
+        name = next(wrong, "")
+        fault = f"{name} is {_beginning(getattr(box, name))}; a number from 0 to 1 is needed" if name else ""
+    if fault:
+        return UnusableDetection.with_fault(fault, x, y, w, h, confidence)
     return Detection(x, y, w, h, str(category).strip(), confidence)
+
+
+def _plain_number(value: Any) -> float:
+    return float(value) if _is_plain_or_float(value) else math.nan
+
+
+def _is_plain_or_float(value: Any) -> bool:
+    """True for numbers; NaN and infinity are numbers, which the taker reports as boxes outside the image."""
+    try:
+        return is_number(value) or (isinstance(value, numbers.Real) and not math.isfinite(value))
+    except OverflowError:  # a whole number beyond the largest float
+        return False
+
+
+def _category_fault(category: Any) -> str:
+    """Return why a category cannot be used; empty if it can."""
+    if not isinstance(category, str) or not category.strip():
+        wrong = "is not a word; give one, such as 'animal'"
+    elif len(category) > _LONGEST:
+        wrong = f"is longer than {_LONGEST} characters; give a word, such as 'animal'"
+    elif not category.isprintable():
+        wrong = "has characters that cannot be printed; leave them out"
+    else:
+        return ""
+    return f"category {_beginning(category)} {wrong}"
+
+
+def _beginning(value: Any) -> str:
+    """Return a value for a message, or the beginning of a long text."""
+    if isinstance(value, str) and len(value) > _SHOWN:
+        return f"{str(value)[:_SHOWN]!r}..."
+    return shown(value)
+
+
+def _in_a_list(given: Any) -> str:
+    """Return the advice for something that has no length, such as a generator; empty for anything else."""
+    return ": wrap it in list(...)" if isinstance(given, (Iterator, ValuesView)) else ""

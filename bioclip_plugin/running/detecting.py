@@ -24,7 +24,7 @@ from bioclip_core.findings import Findings
 from bioclip_core.identity import settings_id
 from bioclip_core.nouns import number_of
 from bioclip_core.process.threads import Job, Workers, WorkersClosed, is_wanted, not_counted
-from bioclip_plugin.contracts.contained_detectors import ContainedDetector, checked_detections
+from bioclip_plugin.contracts.contained_detectors import ContainedDetector, UnusableDetection, checked_detections
 from bioclip_plugin.contracts.containing import reason_of
 from bioclip_plugin.contracts.detector import Detection, Detector, OptionalDetector
 from bioclip_plugin.contracts.manager import BioclipPluginManager
@@ -96,14 +96,15 @@ class ChosenDetector:
         """
         what = f"detect of the detector {self.name}"
         self.is_open = True
-        if isinstance(self.detector, ContainedDetector):
-            return [list(boxes) for boxes in self.detector.detect(images, device)]
         try:
+            if isinstance(self.detector, ContainedDetector):
+                return [list(boxes) for boxes in self.detector.detect(images, device)]
             return checked_detections(self.detector.detect(images, device), len(images), what)
         except BioclipError:
             raise
-        except Exception as error:
-            raise ImageError(f"{what} failed: {reason_of(error)}", stage=DETECT_STAGE) from error
+        except BaseException as error:  # on the detector's thread a KeyboardInterrupt is its own
+            owner = f"{self.detector.owner}: " if isinstance(self.detector, ContainedDetector) else ""
+            raise ImageError(f"{owner}{what} failed: {reason_of(error)}", stage=DETECT_STAGE) from error
 
 
 def choose_detector(given: str, plugins: BioclipPluginManager) -> ChosenDetector:
@@ -326,7 +327,7 @@ class Detecting:
             if len(images) < len(batch):  # another thread has tried them alone
                 return
             boxes = self._chosen.detect(images, device)
-        except BaseException as error:  # on this thread a KeyboardInterrupt is the detector's own
+        except BaseException as error:
             if len(batch) == 1:
                 batch[0].fail(reason_of(error))
                 return
@@ -345,6 +346,9 @@ class Detecting:
         kept: dict[tuple[Any, ...], Detection] = {}
         faults: list[str] = []
         for box in boxes:
+            if isinstance(box, UnusableDetection):
+                faults.append(box.fault)
+                continue
             try:
                 usable = Detection(*box_of(list(box[:4])), box.category, confidence_of(box.confidence))
                 key = (Region(*usable[:4]).box, usable.category.lower())

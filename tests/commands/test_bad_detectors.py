@@ -83,6 +83,10 @@ def always(*boxes: Any) -> Boxes:
     return lambda images: [list(boxes) for _ in images]
 
 
+def interrupted(images: Images) -> Any:
+    raise KeyboardInterrupt
+
+
 def failing(images: Images) -> Any:
     raise RuntimeError("out of memory")
 
@@ -91,18 +95,21 @@ def failing(images: Images) -> Any:
     ("boxes", "reason"),
     [
         (failing, "4 x detect: plugin Bad: detect of the detector bad failed: RuntimeError: out of memory"),
+        (interrupted, "4 x detect: plugin Bad: detect of the detector bad failed: KeyboardInterrupt"),
         (lambda images: None, "4 x detect: plugin Bad: detect of the detector bad returned None"),
         (lambda images: [[LEFT]] * 9, "returned boxes for 9 images"),
         (lambda images: np.zeros((len(images), 1, 6)), "returned ndarray"),
         (always((0.0, 0.0, 0.5, 1.0, "animal", 0.9)), "a Detection is needed"),
         (always({"category": "1", "conf": 0.9, "bbox": [0, 0, 1, 1]}), "a Detection is needed"),
-        (always(Detection(0, 0, 1, 1, 1, 0.9)), "gave a box of the category 1; a word is needed"),  # type: ignore[arg-type]
-        (always(Detection(0, 0, 1, 1, " ", 0.9)), "gave a box of the category ' '; a word is needed"),
+        (always(Detection(0, 0, 1, 1, 1, 0.9)), "none of its boxes can be used: category 1 is not a word"),  # type: ignore[arg-type]
+        (always(Detection(0, 0, 1, 1, " ", 0.9)), "none of its boxes can be used: category ' ' is not a word"),
         (always(*[LEFT] * 10_001), "gave 10,001 boxes for an image; up to 10,000 are taken"),
         (always(Detection(12, 8, 30, 20, "animal", 0.9)), "it leaves the image"),
         (always(Detection(0.8, 0.2, -0.5, 0.5, "animal", 0.9)), "width and height must be above 0"),
         (always(Detection(0.2, 0.2, 0.0, 0.0, "animal", 0.9)), "width and height must be above 0"),
         (always(Detection(NAN, 0.2, 0.5, 0.5, "animal", 0.9)), "must be four numbers"),
+        (always(Detection(0, 0, 1, 1, "animal", "0.9")), "confidence is '0.9'; a number from 0 to 1"),  # type: ignore[arg-type]
+        (lambda images: ([LEFT] for _ in images), "is needed: wrap it in list(...)"),
         (always(Detection(0.2, 0.2, 0.5, 0.5, "animal", 90)), "conf 90.0: must be a number from 0 to 1"),
     ],
 )
@@ -196,3 +203,14 @@ def test_what_a_detector_prints_does_not_come_between_the_lines_of_json(
     assert code == 0
     assert [json.loads(line)["region"] for line in out.splitlines()] == [[0.0, 0.0, 0.5, 1.0]] * 4
     assert "Fusing layers..." in err
+
+
+def test_a_category_that_cannot_be_used_costs_its_box_alone_and_is_counted(
+    classify: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    code, out, err = classify(always(LEFT, LEFT._replace(x=0.4, category="\u200eabc")))
+    assert code == 0
+    assert statuses(tmp_path) == ["done"] * 4
+    said = " ".join((out + err).split())
+    assert "boxes of the detector bad cannot be used" in said
+    assert "characters that cannot be printed" in said

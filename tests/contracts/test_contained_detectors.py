@@ -9,6 +9,7 @@ import pytest
 from plugin_samples import House, gives, house, one_of, raises
 
 from bioclip_core.errors import ModelUnavailable, PluginError
+from bioclip_plugin.contracts.contained_detectors import UnusableDetection
 from bioclip_plugin.plugin_api import Detection
 
 __all__ = ["house"]
@@ -85,22 +86,52 @@ def test_an_error_of_the_contract_keeps_its_type(house: House) -> None:
         ([[BOX], None], "gave None for an image; a list of Detections is needed"),
         ([[BOX], [(0, 0, 1, 1)]], "gave tuple (0, 0, 1, 1) as a box; a Detection is needed"),
         ([[BOX] * 10_001, []], "gave 10,001 boxes for an image; up to 10,000 are taken"),
-        ([[BOX._replace(category=3)], []], "gave a box of the category 3; a word is needed, such as 'animal'"),
-        ([[BOX._replace(category="")], []], "gave a box of the category ''"),
+        (([BOX] for _ in IMAGES), ": wrap it in list(...)"),
+        ({1: [BOX], 2: []}.values(), ": wrap it in list(...)"),
+        ([[BOX], (box for box in [BOX])], ": wrap it in list(...)"),
     ],
 )
 def test_boxes_of_another_form_are_an_error_with_the_name_of_the_plugin(house: House, found: Any, said: str) -> None:
     house.register(register_detectors=one_of(**_members(detect=gives(found))))
     with pytest.raises(PluginError) as caught:
         house.manager.detectors()["keen"].detect(IMAGES, "cpu")
-    assert f"plugin broken: detect of the detector keen {said}" in str(caught.value)
+    assert str(caught.value).startswith("plugin broken: detect of the detector keen ")
+    assert said in str(caught.value)
 
 
 def test_numbers_of_a_detector_become_plain_ones(house: House) -> None:
-    given = Detection(np.float32(0.5), 0, np.float64(0.25), 1, " bird ", "high")  # type: ignore[arg-type]
+    given = Detection(np.float32(0.5), 0, np.float64(0.25), 1, " bird ", float("nan"))
     house.register(register_detectors=one_of(**_members(detect=gives(((given,), ())))))
     [[box], none] = house.manager.detectors()["keen"].detect(IMAGES, "cpu")
     assert none == []
     assert box[:5] == (0.5, 0.0, 0.25, 1.0, "bird")
     assert all(type(value) is float for value in (*box[:4], box.confidence))
     assert np.isnan(box.confidence)  # the taker reports it
+
+
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [
+        ({"category": 3}, "category 3 is not a word; give one, such as 'animal'"),
+        ({"category": None}, "category None is not a word"),
+        ({"category": " "}, "category ' ' is not a word"),
+        ({"category": "\u200eabc"}, "category '\\u200eabc' has characters that cannot be printed; leave them out"),
+        ({"category": "a\nb"}, "category 'a\\nb' has characters that cannot be printed"),
+        ({"category": "x" * 201}, f"category '{'x' * 40}'... is longer than 200 characters; give a word"),
+        ({"confidence": "0.9"}, "confidence is '0.9'; a number from 0 to 1 is needed"),
+        ({"confidence": None}, "confidence is None; a number"),
+        ({"confidence": True}, "confidence is True; a number"),
+        ({"x": "0.1"}, "x is '0.1'; a number"),
+        ({"h": "9" * 100}, f"h is '{'9' * 40}'...; a number"),
+        ({"w": 10**400}, "w is a value of type int; a number"),
+        ({"y": [0.1]}, "y is list [0.1]; a number"),
+    ],
+)
+def test_a_value_that_cannot_be_used_costs_its_box_alone_and_is_shown(
+    house: House, changed: dict[str, Any], fault: str
+) -> None:
+    house.register(register_detectors=one_of(**_members(detect=gives([[BOX, BOX._replace(**changed)], [BOX]]))))
+    (good, bad), other = house.manager.detectors()["keen"].detect(IMAGES, "cpu")
+    assert (good, other) == (BOX, [BOX])
+    assert isinstance(bad, UnusableDetection)
+    assert fault in bad.fault
