@@ -34,7 +34,8 @@ def doctor(ctx: click.Context, /, as_json: bool, **options: Any) -> int:
     bioclip-plugin doctor --store results.db --model bioclip-2
     bioclip-plugin doctor --no-model --json
     """
-    faults = list(look_at_options_file(ctx, ctx.find_root().params.get("config")))
+    given = ctx.find_root().params.get("config")
+    faults = list(look_at_options_file(ctx, given))
     if ctx.get_parameter_source("store") is ParameterSource.DEFAULT_MAP:
         options["store"] = None
     if options["store"] is None:  # a store that is not made yet is no problem
@@ -45,7 +46,8 @@ def doctor(ctx: click.Context, /, as_json: bool, **options: Any) -> int:
         options["fetch"] = next((folder for folder in next(folders, ()) if is_folder(folder)), None)
     own = Check("options_file", "Options file", lambda _options: faults)
     place = next(number for number, check in enumerate(CHECKS) if check.name == "packages")
-    report = examine(filled(DoctorOptions, options), checks=(*CHECKS[:place], own, *CHECKS[place:]))
+    checks = (*CHECKS[:place], own, *CHECKS[place:])
+    report = examine(filled(DoctorOptions, options), checks=checks, addresses=_texts_of_file(given))
     show(report, as_json=as_json)
     return EXIT_DONE if report.is_healthy else EXIT_WITH_FAILURES
 
@@ -72,6 +74,22 @@ def look_at_options_file(ctx: click.Context, given: Path | None) -> Iterator[Fin
             _check(ctx, ConfigFile(config.place, alone), name)
         except BioclipError as error:
             yield _unusable(str(error), may_be_of_plugin=bool(_installed_plugins()))
+
+
+def _texts_of_file(given: Path | None) -> list[str]:
+    """Return all texts of the options file: any may be an address with a password, also under a key that no command has."""
+
+    def texts_of(value: Any) -> Iterator[str]:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, (dict, list)):
+            for one in value.values() if isinstance(value, dict) else value:
+                yield from texts_of(one)
+
+    try:
+        return list(texts_of(dict(ConfigFile.read(given).values)))
+    except BioclipError:  # a problem of the report already, which shows nothing of the file
+        return []
 
 
 def _check(ctx: click.Context, config: ConfigFile, name: str) -> None:

@@ -173,7 +173,7 @@ def read_confirmed(path: Path, sha256: str) -> bytes:
 def _confirmed_as(name: str) -> str:
     """Return the sha256 of the file of this name that was confirmed last; empty if none was."""
     records = [read_cache(file) for file in (folder_of_detectors() / "confirmed").glob("*.json")]
-    ours = [record for record in records if record.get("name") == name]
+    ours = [record for record in records if record.get("name") == name and record.get("sha256")]
     return str(max(ours, key=lambda record: str(record.get("recorded")))["sha256"]) if ours else ""
 
 

@@ -23,6 +23,16 @@ _SHOWN = re.compile(
     r"DYLD_|SLURM_(?:CPUS|MEM|JOB_GPUS)|PG(?:HOST|PORT|DATABASE|USER|PASS|SERVICE|SSL))",
     re.I,
 )
+_PREFIXES_OF_ANYTHING = ("BIOCLIP_", "HF_", "HUGGINGFACE_")
+_HARMLESS = frozenset(
+    {
+        *OWN, "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_ASSETS_CACHE", "HF_XET_CACHE", "HF_DATASETS_CACHE",
+        "HF_HUB_ENABLE_HF_TRANSFER", "HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT", "HF_HUB_DISABLE_XET", "HF_HUB_VERBOSITY",
+        "HF_HUB_DISABLE_SYMLINKS_WARNING", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_SYMLINKS",
+        "HF_DATASETS_OFFLINE", "HF_DEBUG", "HUGGINGFACE_HUB_CACHE", "HUGGINGFACE_HUB_VERBOSITY",
+    }
+)  # fmt: skip
+"""Variables with those prefixes whose values are shown; people keep secrets in variables of such names of their own."""
 _PROXY = re.compile(r"^(?:HTTPS?|ALL)_PROXY$", re.I)
 
 
@@ -60,7 +70,11 @@ def look(_options: DoctorOptions) -> Iterator[Finding]:
 
 def _value(name: str, value: str) -> str:
     """Return a value as it may be shown: of an address of a proxy without user and password, of a secret only that it is set."""
-    if is_secret(name) or name == "PGUSER":
+    if (
+        is_secret(name)
+        or name == "PGUSER"
+        or (name.upper().startswith(_PREFIXES_OF_ANYTHING) and name not in _HARMLESS)
+    ):
         return "set" if value else "empty"
     if _PROXY.match(name):  # also of one without ://, and with blanks in the password
         scheme, separator, rest = value.rpartition("://")

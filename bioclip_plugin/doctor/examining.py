@@ -80,12 +80,15 @@ class _Collected:
         return Result(check.name, check.title, state, dict(self.facts), tuple(self.problems), seconds)
 
 
-def examine(options: DoctorOptions | None = None, *, checks: Sequence[Check] = CHECKS) -> Report:
+def examine(
+    options: DoctorOptions | None = None, *, checks: Sequence[Check] = CHECKS, addresses: Iterable[str] = ()
+) -> Report:
     """Make all checks and return the report, with secrets and user names taken out. Nothing is changed, fetched or sent.
 
     Args:
         options: the options; None: the defaults.
         checks: the checks, in the order of the report.
+        addresses: addresses whose passwords never appear, beside that of the store.
     """
     options = options or DoctorOptions()
     apart = Apart()
@@ -99,7 +102,7 @@ def examine(options: DoctorOptions | None = None, *, checks: Sequence[Check] = C
         apart.close()
     left_out = {check.name: Result(check.name, check.title, "left out") for check in checks}
     return Report(__version__, tuple({**left_out, **found}.values())).mapped(
-        Redactor.of_process(None, options.store or "")
+        Redactor.of_process(None, options.store or "", options.model, *addresses)
     )
 
 

@@ -14,6 +14,7 @@ REPORT_VERSION = 1
 """Version of the JSON form; a key never changes its meaning within a version."""
 
 _PLAIN = re.compile(r"[a-z_]+")
+_NAME = re.compile(r"[A-Za-z]\w{0,15}(?:[.\-_]\w{0,15}){0,9}")
 _FEW, _LONG = 4, 30
 
 State = Literal["done", "failed", "given up", "left out"]
@@ -142,17 +143,19 @@ class Report:
         }  # fmt: skip
 
     def mapped(self, change: Callable[[str], str]) -> Report:
-        """Return the report with every text changed: names of facts, values and problems."""
+        """Return the report with every text of a fact or problem changed; codes, and keys that are plain names, stay."""
 
         def of(value: Any) -> Any:
             if isinstance(value, str):
                 return change(value)
             if isinstance(value, Mapping):
-                return {change(str(key)): of(one) for key, one in value.items()}
+                return {
+                    str(key) if _NAME.fullmatch(str(key)) else change(str(key)): of(one) for key, one in value.items()
+                }
             return [of(one) for one in value] if isinstance(value, (list, tuple)) else value
 
         def of_problem(one: Problem) -> Problem:
-            return Problem(change(one.code), change(one.found), change(one.meaning), change(one.advice), one.grave)
+            return Problem(one.code, change(one.found), change(one.meaning), change(one.advice), one.grave)
 
         results = (
             replace(result, facts=of(result.facts), problems=tuple(map(of_problem, result.problems)))

@@ -90,6 +90,20 @@ def test_an_options_file_that_cannot_be_read_is_a_problem_of_the_report(quick: C
     assert "Problem (options-file.unusable): bioclip.toml is not TOML" in out
 
 
+def test_no_password_of_any_store_of_the_options_file_appears(quick: Callable[..., Said]) -> None:
+    Path("bioclip.toml").write_text(
+        "store = 'postgresql+psycopg://127.0.0.1:1/db?user=me&password=Zq9a,Zq9tail'\n"
+        "nobodys_key = ['postgresql+psycopg://me:Zq9 x/Zq9y@127.0.0.1:1/db']\n"
+        "[classify]\nstore = 'postgresql+psycopg://me:Zq9 pa/Zq9slash@127.0.0.1:1/db'\n"
+        "[runs.list]\nstore = ['postgresql+psycopg://me:Zq9 in/Zq9list@127.0.0.1:1/db']\n"
+    )
+    for more in ((), ("--json",)):
+        code, out, err = quick("doctor", *more)
+        assert code == 3
+        assert "127.0.0.1:1/db" in out
+        assert "Zq9" not in out + err
+
+
 def test_each_faulty_table_of_an_options_file_is_a_problem(quick: Callable[..., Said]) -> None:
     Path("bioclip.toml").write_text(
         "[classify]\nrnk = 'genus'\n[trian]\nsteps = 1\n[embed]\nmodel = 7\n[export]\nforce = true\n"

@@ -169,6 +169,9 @@ def test_a_variable_without_effect_or_with_an_unusable_value_is_named(
         ("PGPASSWORD", "", "empty"),
         ("PGUSER", "marie", "set"),
         ("BIOCLIP_API_KEY", "abc", "set"),
+        ("BIOCLIP_DB_PASS", "Zq9pass", "set"),
+        ("BIOCLIP_DIARY", "Zq9 diary", "set"),
+        ("HF_LOGIN_OF_LAB", "Zq9 login", "set"),
         ("HF_HUB_OFFLINE", "1", "1"),
     ],
 )

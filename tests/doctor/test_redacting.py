@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,6 +41,10 @@ redact = Redactor(["/home/marie", r"C:\Users\Marie Dupont", "/"], ["marie", "roo
         ("a marienkaefer in the alphabet abc", "a marienkaefer in the alphabet abc"),
         ("sha256 " + "a" * 64, "sha256 " + "a" * 64),
         ("/root/x of root", "/root/x of root"),
+        ("postgresql://h/db?user=me&password=Zq9a,Zq9 'b;Zq9c&sslmode=no", "postgresql://h/db?user=me&password=***&sslmode=no"),
+        ("postgresql://me:Zq9 pa/Zq9slash@h/db", "postgresql://***@h/db"),
+        ("postgresql://host:5432/db is down, mail x@y.org", "postgresql://host:5432/db is down, mail x@y.org"),
+        ("password=abc, of the alphabet abc", "password=***, of the alphabet abc"),
     ],
 )  # fmt: skip
 def test_secrets_and_users_are_taken_out_and_everything_else_stays(text: str, shown: str) -> None:
@@ -59,19 +65,44 @@ def test_a_secret_of_the_environment_never_appears(secret: str, form: str) -> No
 
 
 @pytest.mark.parametrize(
-    "name", ["HF_TOKEN", "PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "MY_API_KEY", "GH_TOKEN", "X_PASSPHRASE"]
+    "name",
+    [
+        "HF_TOKEN",
+        "PGPASSWORD",
+        "AWS_SECRET_ACCESS_KEY",
+        "MY_API_KEY",
+        "GH_TOKEN",
+        "X_PASSPHRASE",
+        "DB_PASS",
+        "MYSQL_PWD",
+        "LAB_KEY",
+        "HF_X_PASS_2",
+    ],
 )
 def test_variables_with_secrets_are_known_by_their_names(name: str) -> None:
     assert is_secret(name)
 
 
-@pytest.mark.parametrize("name", ["PGPASSFILE", "HF_HOME", "PATH", "OMP_NUM_THREADS", "KEYBOARD"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PGPASSFILE",
+        "HF_HOME",
+        "PATH",
+        "OMP_NUM_THREADS",
+        "KEYBOARD",
+        "TOKENIZERS_PARALLELISM",
+        "PWD",
+        "OLDPWD",
+        "SSH_ASKPASS",
+    ],
+)
 def test_other_variables_are_no_secrets(name: str) -> None:
     assert not is_secret(name)
 
 
 def test_keys_values_and_problems_of_a_report_are_all_redacted() -> None:
-    problem = Problem("x./home/marie/e", "at /home/marie/a", "by /home/marie/b", "see /home/marie/c")
+    problem = Problem("x.e", "at /home/marie/a", "by /home/marie/b", "see /home/marie/c")
     facts = {"/home/marie/m": {"deep": ["/home/marie/d", 1, None]}}
     report = Report("1", (Result("x", "X", facts=facts, problems=(problem,)),)).mapped(redact)
     assert "marie" not in report.text()
@@ -84,3 +115,43 @@ def test_the_password_of_the_store_never_appears_in_whatever_form() -> None:
         "p%40ss/wo rd or p@ss/wo rd, p%40ss%2Fwo%20rd"
     )
     assert said == "*** or ***, ***"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql+psycopg://127.0.0.1:1/db?user=me&password=Zq9a,Zq9 tail;'x&sslmode=disable",
+        "postgresql+psycopg://me:Zq9a,Zq9 tail;'x@127.0.0.1:1/db",
+        "postgresql+psycopg://127.0.0.1:1/db?password=Zq9a%2CZq9+tail;%27x",
+    ],
+)
+def test_a_password_of_an_address_is_taken_out_whole_in_every_spelling(address: str) -> None:
+    redacted = Redactor.of_process({}, address)
+    password = "Zq9a,Zq9 tail;'x"
+    for text in (address, repr(address), f"the store {address} is down", password, repr(password), f"{password}."):
+        assert "Zq9" not in redacted(text)
+
+
+@pytest.mark.parametrize("secret", ["postgres", "torch", "1234", "true", "abcde", "x"])
+def test_a_secret_that_is_an_ordinary_word_spoils_no_report(secret: str) -> None:
+    redacted = Redactor.of_process({"PGPASSWORD": secret})
+    facts = {"extras": {secret: "no"}, "kind": f"{secret} and {secret}ql+psycopg"}
+    report = Report("1", (Result("x", "X", facts=facts, problems=(Problem(f"x.{secret}", secret),)),)).mapped(redacted)
+    assert report.results[0].facts == facts
+    assert report.problems == [Problem(f"x.{secret}", secret)]
+    assert redacted(f"PGPASSWORD={secret} or postgresql://u:{secret}@host") == "PGPASSWORD=*** or postgresql://***@host"
+
+
+@pytest.mark.parametrize(
+    "part", ["a", "a-", "password", "https://u:", "x@", "?password=", "hf_", "/home/", "'", "://", "= "]
+)
+def test_long_texts_are_redacted_within_a_second(part: str) -> None:
+    began = time.process_time()
+    said = redact(part * (60_000 // len(part)))
+    assert time.process_time() - began < 1
+    assert len(said) < 10_000
+
+
+def test_a_secret_that_a_long_text_is_cut_in_does_not_appear() -> None:
+    text = f"{'x' * 3990} postgresql://u:Zq9{'a' * 500}@host"
+    assert "Zq9" not in redact(text)
