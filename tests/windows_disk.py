@@ -25,7 +25,7 @@ _FORBIDDEN = re.compile(
 )
 _folders: list[str] = []
 refused: list[str] = []
-"""What was refused, in order."""
+"""The refusals, in order."""
 
 
 @contextmanager

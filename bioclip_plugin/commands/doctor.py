@@ -38,7 +38,7 @@ def doctor(ctx: click.Context, /, as_json: bool, **options: Any) -> int:
     faults = list(look_at_options_file(ctx, given))
     if ctx.get_parameter_source("store") is ParameterSource.DEFAULT_MAP:
         options["store"] = None
-    if options["store"] is None:  # a store that is not made yet is no problem
+    if options["store"] is None:  # the default store need not exist yet
         stores = (one.value for one in faults if isinstance(one, Fact) and one.key == "stores")
         options["store"] = next((store for store in next(stores, ()) if "://" in store or is_file(store)), None)
     if options["fetch"] is None:

@@ -202,5 +202,5 @@ def _beginning(value: Any) -> str:
 
 
 def _in_a_list(given: Any) -> str:
-    """Return the advice for something that has no length, such as a generator; empty for anything else."""
+    """Return the advice for a value without a length, such as a generator; an empty text for other values."""
     return ": wrap it in list(...)" if isinstance(given, (Iterator, ValuesView)) else ""

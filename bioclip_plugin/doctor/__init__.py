@@ -1,4 +1,4 @@
-"""What a bug report needs: versions, machine, store, models, plugins and a timed classification, with one line of advice per problem.
+"""The report of ``doctor``: versions, machine, store, models, plugins and a timed classification, with one line of advice per problem.
 
 ``examine()`` returns the :class:`Report`. This room is imported when nothing else can be: its modules import the standard library
 and parts of core that need no other package, and everything else inside a check, where a failure is a line of the report.

@@ -58,7 +58,7 @@ class Step:
     code: str = ""
     """Code of the problem if it does not end."""
     advice: str = ""
-    """What to do if it does not end; empty for the usual advice."""
+    """Advice if it does not end; empty for the usual one."""
 
 
 Finding = Fact | Problem | Step

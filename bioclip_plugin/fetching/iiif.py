@@ -120,7 +120,7 @@ class Info:
 
 
 class Services:
-    """What is known of services: whether they take any size and never enlarge, so that images need no description."""
+    """Services by their base: whether they take any size and never enlarge, so that images need no description."""
 
     def __init__(self) -> None:
         self._is_plain: dict[str, bool] = {}

@@ -25,7 +25,7 @@ _MAX_BYTES = 64_000
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of one address."""
+    """The record of one address."""
 
     address: str
     """The address as it was asked for."""

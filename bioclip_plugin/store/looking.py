@@ -45,7 +45,7 @@ class Fault:
 
 @dataclass(slots=True)
 class Look:
-    """What a look at a store finds."""
+    """The outcome of a look at a store."""
 
     address: str
     """Without a password."""

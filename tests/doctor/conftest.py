@@ -16,6 +16,13 @@ from bioclip_plugin.doctor.examining import CHECKS
 Examine = Callable[..., Report]
 
 
+@pytest.fixture(autouse=True)
+def no_variables_of_the_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take out the variables with which the tests are begun: doctor would speak of them on some machines."""
+    for name in ("BIOCLIP_DATA", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
     """Function that makes one of the checks, by name, in an empty working directory."""

@@ -155,7 +155,6 @@ def test_a_clock_before_the_installation_is_a_problem(monkeypatch: pytest.Monkey
 def test_a_variable_without_effect_or_with_an_unusable_value_is_named(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, code: str, words: str
 ) -> None:
-    monkeypatch.delenv("BIOCLIP_DATA", raising=False)  # of our tests
     monkeypatch.setenv(name, value)
     assert words in problems(environment.look(DoctorOptions()))[code]
 
