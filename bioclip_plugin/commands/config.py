@@ -31,12 +31,18 @@ class ConfigFile:
         """Read the given file, else that of ``BIOCLIP_CONFIG``, else that of the working directory; empty without one.
 
         Raises:
-            UsageError: if the file cannot be read.
+            UsageError: if the file cannot be read, and if one that was named does not exist.
         """
-        place = path or Path(os.environ.get("BIOCLIP_CONFIG", CONFIG_FILE))
-        if path is None and not place.is_file():
+        named = os.environ.get("BIOCLIP_CONFIG")
+        place = path or Path(named or CONFIG_FILE)
+        if path is None and not named and not os.path.lexists(place):
             return cls(place, {})
-        return cls(place, read_toml(place, name="", error=UsageError))
+        try:
+            return cls(place, read_toml(place, name="", error=UsageError))
+        except UsageError as error:
+            raise (
+                UsageError(f"{error}; the variable BIOCLIP_CONFIG names it") if named and path is None else error
+            ) from None
 
     def defaults_for(self, root: click.Group, name: str, command: click.Command, ctx: click.Context) -> dict[str, Any]:
         """Return click's default map for one command of ``root``; the command's own table wins over the values for all.

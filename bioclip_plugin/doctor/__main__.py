@@ -6,17 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from bioclip_core.errors import BioclipError, first_line
+from bioclip_core.errors import BioclipError, UsageError, first_line
 from bioclip_core.options import help_of, options_of
 from bioclip_plugin.doctor.examining import examine, show
 from bioclip_plugin.doctor.options import DoctorOptions
 
-_DONE, _COULD_NOT_RUN, _WITH_PROBLEMS, _INTERRUPTED = (
-    0,
-    1,
-    3,
-    130,
-)  # as commands/context.py has them, which may not be importable
+# As commands/context.py has them, which may not be importable.
+_DONE, _COULD_NOT_RUN, _WRONG_USAGE, _WITH_PROBLEMS, _INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,7 +33,10 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
         return _INTERRUPTED
-    except BioclipError as error:
+    except UsageError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return _WRONG_USAGE
+    except (BioclipError, OSError) as error:  # a full disk behind standard output, too
         sys.stderr.write(f"Error: {error}\n")
         return _COULD_NOT_RUN
     return _DONE if report.is_healthy else _WITH_PROBLEMS

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bioclip_core.errors import UsageError
 from bioclip_core.options import check_options
 
 
@@ -28,6 +29,10 @@ class DoctorOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.store is not None and not self.store.strip():
+            raise UsageError(
+                "store is empty: give a path, or an address such as postgresql+psycopg://USER@HOST/DATABASE"
+            )
 
     def as_json(self) -> dict[str, Any]:
         """Return the options as plain JSON, of which they can be made again."""

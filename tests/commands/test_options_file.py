@@ -112,6 +112,28 @@ def test_another_file_is_named_by_option_or_environment(
     assert (refused.code, "nowhere.toml" in refused.err) == (2, True)
 
 
+@pytest.mark.parametrize("kind", ["missing", "a folder", "a link to nothing"])
+def test_a_file_that_the_environment_names_and_that_cannot_be_read_is_refused(
+    bioclip: Bioclip, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("BIOCLIP_CONFIG", "mine.toml")
+    if kind == "a folder":
+        Path("mine.toml").mkdir()
+    elif kind == "a link to nothing":
+        Path("mine.toml").symlink_to("gone.toml")
+    refused = bioclip("rules", "list")
+    assert refused.code == 2
+    assert refused.err.startswith("Error: mine.toml cannot be read")
+    assert refused.err.endswith("the variable BIOCLIP_CONFIG names it\n")
+    monkeypatch.setenv("BIOCLIP_CONFIG", "")
+    assert bioclip("rules", "list").code == 0
+
+
+def test_a_folder_or_a_broken_link_of_the_usual_name_is_refused(bioclip: Bioclip) -> None:
+    Path("bioclip.toml").symlink_to("gone.toml")
+    assert (bioclip("rules", "list").code, bioclip("rules", "list").err.count("\n")) == (2, 1)
+
+
 class Greeting:
     """Plugin with its own command."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -193,7 +194,7 @@ def test_the_examination_without_a_command_line_has_the_same_options(
     assert main(["--json", "--store", "a.db", "--model", "m", "--no-model", "--patience", "3"]) == 0
     assert (seen[0].store, seen[0].model, seen[0].no_model, seen[0].patience) == ("a.db", "m", True, 3.0)
     assert json.loads(capsys.readouterr().out)["healthy"] is True
-    assert main(["--patience", "-1"]) == 1
+    assert main(["--patience", "-1"]) == main(["--store", ""]) == 2
 
 
 def test_doctor_imports_nothing_but_the_standard_library_until_it_looks() -> None:
@@ -244,3 +245,17 @@ def test_only_a_name_that_a_plugin_may_have_is_not_taken_for_a_fault(
     Path("bioclip.toml").write_text("[classify]\nrnk = 'genus'\n")
     _, out, _ = quick("doctor", "--json")
     assert [(one["code"], one["grave"]) for one in json.loads(out)["problems"]] == [("options-file.unusable", True)]
+
+
+def test_a_full_disk_behind_the_output_is_one_line_without_the_command_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bioclip_plugin.doctor.__main__ import main
+
+    def full(*_given: object, **_named: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("bioclip_plugin.doctor.__main__.examine", lambda _options: None)
+    monkeypatch.setattr("bioclip_plugin.doctor.__main__.show", full)
+    assert main([]) == 1
+    assert capsys.readouterr().err == "Error: [Errno 28] No space left on device\n"
