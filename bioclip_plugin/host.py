@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import fields
-from pathlib import Path
+from typing import Any
 
+from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.fetching.options import FetchOptions
 from bioclip_plugin.items.request import ClassifyRequest
@@ -78,12 +79,25 @@ class Session(session.Session):
             "precision": precision,
             "exact": exact,
         }
-        manners = (
-            {}
-            if fetch_options is None
-            else {one.name: getattr(fetch_options, one.name) for one in fields(FetchOptions)}
-        )
-        web = WebOptions(**manners, fetch=None if fetch is None else Path(fetch))
+        web = _web_options(fetch, fetch_options)
         super().__init__(ClassifyRequest.from_mapping(options), plugins or create_plugin_manager(), web=web)
         if plugins is None:
             self._closing.callback(self.plugins.close)
+
+
+def _web_options(fetch: str | os.PathLike[str] | None, manners: FetchOptions | None) -> WebOptions:
+    """Return the options of images on the web.
+
+    Raises:
+        UsageError: for values of another type.
+    """
+    if manners is None:
+        manners = FetchOptions()
+    elif not isinstance(manners, FetchOptions):
+        shown = repr(manners)
+        raise UsageError(
+            f"fetch_options {shown if len(shown) <= 60 else f'{shown[:60]}…'}: give FetchOptions(…), for example "
+            "FetchOptions(fetch_rate=1)"
+        )
+    folder: Any = fetch  # another type than a path is refused
+    return WebOptions(**{one.name: getattr(manners, one.name) for one in fields(FetchOptions)}, fetch=folder)

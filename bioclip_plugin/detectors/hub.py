@@ -93,6 +93,14 @@ def file_in_folder(folder: Path) -> Path:
     return path
 
 
+def _file_name_of(address: str) -> str:
+    """Return the name of the file at an address; empty for one that cannot be read."""
+    try:
+        return PurePosixPath(urlsplit(address).path).name
+    except ValueError:  # [ in the wrong place
+        return ""
+
+
 def fetch_from(source: str) -> Fetched:
     """Fetch the detector of a published model into the user's cache, and confirm its sha256. A whole copy is kept.
 
@@ -107,7 +115,7 @@ def fetch_from(source: str) -> Fetched:
     hub = _Kaggle(source) if source.startswith(KAGGLE) else _HuggingFace(source)
     info = read_document(hub.file(INFO), Info, name=f"model {source}:", error=ModelError)
     folder = folder_of(source)
-    name = PurePosixPath(urlsplit(info.detector).path).name if _is_address(info.detector) else Path(info.detector).name
+    name = _file_name_of(info.detector) if _is_address(info.detector) else Path(info.detector).name
     if not name or name == _RECORD:
         raise ModelError(f"model {source}: {INFO} names the detector {info.detector!r}, which is not a file")
     try:

@@ -18,7 +18,7 @@ from urllib3.util import make_headers, parse_url
 
 from bioclip_core.errors import DataError
 from bioclip_plugin.fetching.addresses import Address
-from bioclip_plugin.fetching.errors import TryFailed
+from bioclip_plugin.fetching.errors import NotPublic, TryFailed
 from bioclip_plugin.fetching.public import Found, is_link_local, is_public, look_up
 
 _NEXT_AFTER_S = 5.0
@@ -37,6 +37,8 @@ class Line:
         self.ends_at = ends_at
         self.why_cut = ""
         """Reason for which it was cut; empty if it was not."""
+        self.peer = ""
+        """IP address of the host that was asked; empty if a proxy asks it."""
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
 
@@ -108,6 +110,7 @@ class _Cuttable(HTTPConnection):
 
     response_class = _Response
     allows_private = False
+    peer = ""
 
     def _new_conn(self) -> socket.socket:
         if self.proxy is not None:
@@ -133,8 +136,11 @@ class _Cuttable(HTTPConnection):
                 sock.connect((ip, self.port))
                 peer = str(sock.getpeername()[0])
                 if is_link_local(peer) or not (self.allows_private or is_public(peer)):
-                    raise TryFailed(f"the connection to {self.host} leads to {peer}, which is not a public address")
+                    raise NotPublic(f"the connection to {self.host} leads to {peer}, which is", "")
                 sock.settimeout(limit_s)
+                self.peer = peer
+                if (line := getattr(_current, "line", None)) is not None:
+                    line.peer = peer
                 return sock
             except OSError as error:
                 sock.close()
@@ -148,6 +154,8 @@ class _Cuttable(HTTPConnection):
         line: Line | None = getattr(_current, "line", None)
         if self.sock is not None and line is not None and not line.is_held:  # a connection that was kept
             line.hold(self.sock)
+        if line is not None:
+            line.peer = self.peer
         super().request(*given, **named)
 
 
@@ -234,6 +242,22 @@ def proxy_for(address: Address) -> str:
             f"{address.scheme.upper()}_PROXY to one, or NO_PROXY for {address.host}"
         )
     return proxy
+
+
+def is_inside(line: Line, address: Address) -> bool:
+    """Return True if the host that answered is in a private network, which no host of the internet may lead to.
+
+    Args:
+        line: the line of the request.
+        address: its address, which is looked up if a proxy asked for it.
+    """
+    if line.peer:
+        return not is_public(line.peer)
+    try:
+        _check_by_name(address)
+    except TryFailed:
+        return True
+    return False
 
 
 def _check_by_name(address: Address) -> None:

@@ -52,3 +52,17 @@ class TryFailed(Exception):
         super().__init__(reason)
         self.reason, self.status, self.again, self.blames_host = reason, status, again, blames_host
         self.wait_s, self.pauses_host, self.is_answer = wait_s, pauses_host, is_answer
+
+
+class NotPublic(TryFailed):
+    """A host in a private network, which is not asked."""
+
+    def __init__(self, named: str, advice: str) -> None:
+        """Describe the host.
+
+        Args:
+            named: the host with its IP address and a verb.
+            advice: what allows it.
+        """
+        super().__init__(f"{named} not a public address{advice}")
+        self.named = named

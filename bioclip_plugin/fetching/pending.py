@@ -38,6 +38,8 @@ class Pending:
         """The address to ask next: another one after a redirect."""
         self.ready_at = self.begun_at = 0.0
         self.tries = 0
+        self.is_from_outside = False
+        """True if a host of the internet redirected to the present address."""
         self.hops: list[str] = []
         self.known: Record | None = None
         """Record of an image that is still whole, for a conditional request."""
@@ -94,7 +96,7 @@ class Pending:
 
     def begin_again(self) -> None:
         """Go back to the first address: what redirects to a broken host may lead elsewhere the next time."""
-        self.current, self.hops = self.address, []
+        self.current, self.hops, self.is_from_outside = self.address, [], False
 
     def condition(self) -> dict[str, str]:
         """Return the headers that ask for the image only if it has changed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-from bioclip_plugin.fetching.errors import TryFailed
+from bioclip_plugin.fetching.errors import NotPublic, TryFailed
 
 _PRIVATE_4 = tuple(
     ipaddress.IPv4Network(text)
@@ -65,7 +65,7 @@ def look_up(host: str, port: int, *, private: bool) -> list[Found]:
         private: allow addresses that are not public, except for link-local ones.
 
     Raises:
-        TryFailed: if there are none, or one of them is not allowed.
+        TryFailed: if there are none, or one of them is not allowed (:class:`~bioclip_plugin.fetching.errors.NotPublic`).
     """
     try:
         answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -79,9 +79,7 @@ def look_up(host: str, port: int, *, private: bool) -> list[Found]:
     if not private and (hidden := [number for _, number in found if not is_public(number)]):
         number = hidden[0]
         named = f"{host} is" if number == host else f"{host} is {number}, which is"
-        raise TryFailed(
-            f"{named} not a public address; --fetch-private allows addresses of private networks and of this machine"
-        )
+        raise NotPublic(named, "; --fetch-private allows addresses of private networks and of this machine")
     if not found:
         raise TryFailed(f"the name {host} has no IP address", blames_host=True)
     return found

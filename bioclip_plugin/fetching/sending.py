@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from bioclip_plugin.fetching.cache import Draft
+from bioclip_plugin.fetching.errors import NotPublic, TryFailed
 from bioclip_plugin.fetching.exchange import Body, NotChanged, Question, Redirect, ask
 from bioclip_plugin.fetching.hosts import Clock
 from bioclip_plugin.fetching.options import FetchOptions
@@ -25,7 +26,8 @@ class Sender:
         self._agent = _agent(options.fetch_contact)
         self._lock = threading.Lock()
         self._lines: set[Line] = set()
-        self._pools: Connections | None = None
+        self._pools: dict[bool, Connections] = {}
+        """Connections by their permission to end in a private network."""
         self._is_closed = False
 
     def send(self, pending: Pending, draft: Draft) -> Body | Redirect | NotChanged:
@@ -36,13 +38,14 @@ class Sender:
             DiskFault: if the draft cannot be written.
             DataError: for a proxy that cannot be used.
         """
-        from bioclip_plugin.fetching.connections import Connections, Line
+        from bioclip_plugin.fetching.connections import Connections, Line, is_inside
 
+        private = self._options.fetch_private and not pending.is_from_outside
         line = Line(time.monotonic() + self._options.fetch_time_limit)
         with self._lock:
-            if self._pools is None:
-                self._pools = Connections(private=self._options.fetch_private, per_host=self._options.fetch_per_host)
-            pools = self._pools
+            if private not in self._pools:
+                self._pools[private] = Connections(private=private, per_host=self._options.fetch_per_host)
+            pools = self._pools[private]
             self._lines.add(line)
         if self._is_closed:  # by another thread, which may have missed this line
             line.cut("closed")
@@ -50,7 +53,15 @@ class Sender:
             pending.current, self._agent, pending.condition(), pending.unended, pending.address.is_document
         )
         try:
-            return ask(question, pools, line, self._options, draft, now=self._clock.now)
+            outcome = ask(question, pools, line, self._options, draft, now=self._clock.now)
+            if isinstance(outcome, Redirect) and self._options.fetch_private:
+                pending.is_from_outside = not is_inside(line, pending.current)
+            return outcome
+        except NotPublic as refused:
+            if not (pending.is_from_outside and self._options.fetch_private):
+                raise
+            why = "not a public address, and a public host redirects to it, which is refused"
+            raise TryFailed(f"{refused.named} {why}") from None
         finally:
             with self._lock:
                 self._lines.discard(line)
@@ -73,8 +84,8 @@ class Sender:
 
     def close(self) -> None:
         """Close connections that are not in use."""
-        if self._pools is not None:
-            self._pools.close()
+        for pools in self._pools.values():
+            pools.close()
 
 
 def _agent(contact: str) -> str:

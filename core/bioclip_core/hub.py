@@ -114,9 +114,9 @@ def _hub_answers() -> bool:
 
     if getproxies():  # the proxy decides, and it may know hosts that this machine cannot look up
         return True
-    address = urlsplit(ENDPOINT)
     try:
+        address = urlsplit(ENDPOINT)
         with socket.create_connection((address.hostname or "", address.port or 443), timeout=_PROBE_TIMEOUT_S):
             return True
-    except OSError:
+    except (OSError, ValueError):  # ValueError: HF_ENDPOINT is no address
         return False

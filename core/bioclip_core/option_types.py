@@ -108,7 +108,9 @@ def _text(value: Any) -> Any:
 def _path(value: Any) -> Any:
     if isinstance(value, Path):
         return value
-    return Path(value) if isinstance(value, (str, os.PathLike)) else _REFUSED
+    name = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    # An empty text would be the present folder, which nobody means by it.
+    return Path(name) if isinstance(name, str) and name else _REFUSED
 
 
 _PLAIN: Mapping[Any, Callable[[Any], Any]] = {

@@ -235,6 +235,7 @@ def test_an_address_without_tls_or_with_a_wrong_certificate_is_refused(
         ('{"detector": 5}', "detector"),
         ("not json", "info.json"),
         ('{"detector": "https://127.0.0.1/"}', "which is not a file"),
+        ('{"detector": "https://[::1/md.pt"}', "which is not a file"),
         ('{"detector": "../../../secret.pt"}', "secret.pt|not on this machine"),
     ],
 )

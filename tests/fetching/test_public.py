@@ -123,6 +123,38 @@ def test_a_name_without_an_address_says_so(monkeypatch: pytest.MonkeyPatch, open
         open_fetcher().fetch("https://gone.example/a.jpg")
 
 
+def private_second_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let museum.example be public and this machine's other addresses private, as far as the fetcher knows."""
+    answering(monkeypatch, {"museum.example": [["127.0.0.1"]], "inside.example": [["127.0.0.2"]]})
+    real = public.is_public
+    for module in ("public", "connections"):
+        path = f"bioclip_plugin.fetching.{module}.is_public"
+        monkeypatch.setattr(path, lambda number: number == "127.0.0.1" or real(number))
+
+
+@pytest.mark.parametrize("to", ["127.0.0.2", "inside.example", "[::1]", "2130706434"])
+def test_a_public_host_does_not_redirect_into_an_allowed_private_network(
+    monkeypatch: pytest.MonkeyPatch, server: ImageServer, open_fetcher: OpenFetcher, to: str
+) -> None:
+    private_second_machine(monkeypatch)
+    address = server.add("/a.jpg", redirect("/b.jpg"))
+    server.add("/b.jpg", redirect(server.url("/admin", to)))
+    with pytest.raises(FetchError, match=r"not a public address, and a public host redirects to it, which is refused"):
+        open_fetcher(fetch_private=True).fetch(address.replace("127.0.0.1", "museum.example"))
+    assert [request.path for request in server.requests] == ["/a.jpg", "/b.jpg"]
+
+
+def test_a_private_host_redirects_to_private_and_public_ones(
+    monkeypatch: pytest.MonkeyPatch, server: ImageServer, open_fetcher: OpenFetcher
+) -> None:
+    fetcher = open_fetcher(fetch_private=True)
+    inside = server.add("/a.jpg", redirect(server.url("/photos/a.jpg", "localhost")))
+    assert fetcher.fetch(inside).path.read_bytes() == photo("/photos/a.jpg")
+    answering(monkeypatch, {"inside.example": [["127.0.0.1"]]})
+    again = server.add("/c.jpg", redirect(server.url("/photos/b.jpg", "inside.example")))
+    assert fetcher.fetch(again).path.read_bytes() == photo("/photos/b.jpg")
+
+
 @pytest.mark.parametrize("host", ["169.254.169.254", "2852039166", "[fe80::1]", "[::ffff:169.254.169.254]"])
 def test_link_local_addresses_are_refused_also_in_private_networks(open_fetcher: OpenFetcher, host: str) -> None:
     with pytest.raises(FetchError, match="is a link-local address"):

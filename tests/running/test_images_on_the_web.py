@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bioclip_core.errors import SourceError
+from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.findings import Findings
-from bioclip_plugin import MediaItem, Session, create_plugin_manager
+from bioclip_plugin import FetchOptions, MediaItem, Session, create_plugin_manager
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.darwin_core.read import DarwinCoreSource
 from bioclip_plugin.formats.tables.read import TableSource
@@ -88,6 +89,25 @@ def test_a_host_hears_in_one_line_that_an_address_is_not_fetched() -> None:
     assert answer.item.uri == "https://example.org/a%20b.jpg"
     assert answer.failure is not None
     assert (answer.failure.stage, "--fetch FOLDER" in answer.failure.reason) == ("fetch", True)
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({"fetch_options": {"fetch_rate": 1}}, r"give FetchOptions\(…\), for example FetchOptions\(fetch_rate=1\)"),
+        ({"fetch_options": 5}, r"^fetch_options 5: give FetchOptions"),
+        ({"fetch_options": FetchOptions}, "give FetchOptions"),
+        ({"fetch": 5}, "^fetch 5: must be a path, or None$"),
+        ({"fetch": b"images"}, "must be a path"),
+        ({"fetch": True}, "must be a path"),
+        ({"fetch": ""}, "^fetch '': must be a path"),
+    ],
+)
+def test_options_of_fetching_of_another_type_are_refused_with_what_to_give(
+    options: dict[str, Any], advice: str
+) -> None:
+    with pytest.raises(UsageError, match=advice):
+        Session(model="fake", labels=("a red fish",), plugins=create_plugin_manager(installed=False), **options)
 
 
 def test_an_image_that_shows_two_specimens_is_an_item_of_each_and_one_address(tmp_path: Path) -> None:

@@ -98,7 +98,10 @@ def name_of_file_address(address: str) -> str:
     \\server\share\a.jpg
     ('C:/my photos/a.jpg', None)
     """
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # [ in the wrong place: a file of that name is looked for, and there is none
+        return address
     path = unquote(parts.path)
     if parts.netloc and parts.netloc.lower() != "localhost":
         return f"\\\\{parts.netloc}{path}".replace("/", "\\")

@@ -56,6 +56,11 @@ def test_an_address_of_a_file_names_the_same_file_on_every_system(address: str, 
     assert name_of_file_address(address) == name
 
 
+@pytest.mark.parametrize("address", ["file://[::1/a.jpg", "file://a]/b.jpg", "file://a\u2100b/c.jpg"])
+def test_a_malformed_address_of_a_file_is_its_own_name(address: str) -> None:
+    assert name_of_file_address(address) == address
+
+
 @pytest.mark.parametrize(
     "name",
     [r"D:\photos\cam 1\a.JPG", "d:/Photos/cam 1/a.JPG", r"\\?\D:\photos\cam 1\a.JPG", "//?/D:/photos/cam 1/a.JPG"],
