@@ -9,20 +9,20 @@ from typing import Any
 import click
 
 from bioclip_core.device import choose_compute
-from bioclip_core.errors import BioclipError, ModelUnavailable
+from bioclip_core.errors import BioclipError, DataError, ModelUnavailable, UsageError
 from bioclip_core.hub import hub_file
 from bioclip_core.model_config import CONFIG
 from bioclip_core.models import WEIGHTS, FoundModel, ModelEntry, find_model
 from bioclip_core.next_commands import command, next_lines
 from bioclip_core.nouns import size_of
 from bioclip_core.preprocessing import Preprocessing
-from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
+from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_USAGE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.detectors import COLUMNS, detector_facts, detector_named, detector_rows, fetched_detector
 from bioclip_plugin.commands.options import device_option, filled, force_option, options_from, output_option
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines, print_table
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.detectors.hub import file_in_folder
-from bioclip_plugin.detectors.trust import confirm_file
+from bioclip_plugin.detectors.trust import confirm_file, sha256_to_confirm
 from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
 
 
@@ -104,7 +104,7 @@ def fetch(ctx: click.Context, names: tuple[str, ...]) -> int:
     bioclip-plugin models fetch bioclip-2 hf-hub:imageomics/bioclip
     bioclip-plugin models fetch speciesnet
     """
-    console, plugins, failed = console_for(), plugins_of(ctx), 0
+    console, plugins, failed, misused = console_for(), plugins_of(ctx), 0, 0
     for name in names:
         try:
             with log_lines(console):
@@ -113,27 +113,37 @@ def fetch(ctx: click.Context, names: tuple[str, ...]) -> int:
                 print_lines(console, *lines)
         except BioclipError as error:
             failed += 1
+            misused += isinstance(error, UsageError) and not isinstance(error, DataError)
             console_for(to_stderr=True).print(f"Error: {name}: {error}")
-    if failed:
-        return EXIT_COULD_NOT_RUN if failed == len(names) else EXIT_WITH_FAILURES
-    return EXIT_DONE
+    if failed == len(names):
+        return EXIT_USAGE if misused == failed else EXIT_COULD_NOT_RUN
+    return EXIT_WITH_FAILURES if failed else EXIT_DONE
 
 
 @models.command("trust")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
-    "--sha256", default="", help="Its sha256, as the publisher states it.", show_default="shown, not confirmed"
+    "--sha256", default=None, help="Its sha256, as the publisher states it.", show_default="shown, not confirmed"
 )
-def trust(file: Path, sha256: str) -> None:
+def trust(file: Path, sha256: str | None) -> None:
     """Confirm a detector's checkpoint on this machine, so that --detector speciesnet:FILE opens it.
 
     A checkpoint is a pickle, which can run any code when it is opened. Compare its sha256 with that of a source that you
-    trust. The confirmation is kept in this machine's cache, and holds for the content, not for the file's name.
+    trust. Without --sha256 that of the file is shown, and nothing is confirmed. The confirmation is kept in this machine's
+    cache, and holds for the content, not for the file's name.
 
     \b
     bioclip-plugin models trust md_v5a.0.1.pt
     """
     file = file_in_folder(file) if file.is_dir() else file
+    if sha256 is None:
+        found = sha256_to_confirm(file)
+        print_lines(
+            console_for(),
+            f"{file}: sha256 {found}, not confirmed. It is a checkpoint, and opening it can run any code",
+            f"If its publisher names the same sha256, confirm it with: {command('models trust', file, sha256=found)}",
+        )
+        return
     confirmed = confirm_file(file, sha256)
     print_lines(
         console_for(),

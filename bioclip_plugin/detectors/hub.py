@@ -154,7 +154,7 @@ class _HuggingFace:
         self.revision = revision
 
     def file(self, name: str) -> Path:
-        path = hub_file(self._repository, name, revision=self.revision or None, as_given=self._as_given)
+        path = hub_file(self._repository, name, revision=self.revision or None, as_given=self._as_given, instead="")
         self.revision = _snapshot(path, name)
         return path
 

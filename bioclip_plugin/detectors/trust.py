@@ -76,29 +76,37 @@ def confirm_file(path: Path, sha256: str) -> str:
 
     Args:
         path: the file.
-        sha256: the sha256 that its publisher names; empty to be told the file's.
+        sha256: the sha256 that its publisher names.
 
     Raises:
-        UsageError: without ``sha256``, or for text that is not one.
+        UsageError: for text that is not a sha256.
         DataError: for the sha256 of another file.
         ModelUnavailable: for a file that cannot be read, or is not a checkpoint.
     """
     wanted = sha256.strip().lower().removeprefix("sha256:")
-    if wanted and not _SHA256.fullmatch(wanted):
+    if not _SHA256.fullmatch(wanted):
         raise UsageError(f"--sha256 {sha256!r} is not a sha256: 64 digits and letters from a to f are needed")
-    found = sha256_of_checkpoint(path)
-    if not wanted:
-        raise UsageError(
-            f"{path} is a checkpoint, and opening it can run any code. Its sha256 is {found}. If its publisher names the same one, "
-            f"confirm it with: {command('models trust', path, sha256=found)}"
-        )
+    found = sha256_to_confirm(path)
     if wanted != found:
         raise DataError(
             f"{path} has the sha256 {found}, not {wanted} as given: it is another file, or damaged; nothing was confirmed"
         )
-    with path.open("rb") as file:
-        check_beginning(file.read(20), str(path))
     confirm(found, path.name, "confirmed")
+    return found
+
+
+def sha256_to_confirm(path: Path) -> str:
+    """Return the sha256 of a file that can be confirmed; nothing is recorded.
+
+    Raises:
+        ModelUnavailable: for a file that cannot be read, or is not a checkpoint.
+    """
+    found = sha256_of_checkpoint(path)
+    try:
+        with path.open("rb") as file:
+            check_beginning(file.read(20), str(path))
+    except OSError as error:
+        raise ModelUnavailable(f"the checkpoint {path} cannot be read: {error.strerror or error}") from None
     return found
 
 

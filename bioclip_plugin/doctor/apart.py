@@ -22,6 +22,8 @@ from bioclip_plugin.doctor.report import Fact, Finding, Problem, State, Step
 _BEGIN = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from bioclip_plugin.doctor.child import main; main()"
 _MOST_BEGINNINGS = 20
 """Number of processes for one check; each further one leaves out a step that did not end."""
+_CLOSING_S = 1.0
+"""Time for the end of a process and of its pipes."""
 _LAST_WORDS = 400
 """Characters of standard error that are shown of a crashed process."""
 _ENDINGS = {
@@ -100,13 +102,13 @@ class Apart:
         self._running.add(process)
         if self._is_closed:
             _kill(process)
-        lines, words = _lines_of(process), _Words(process.stderr)
+        lines, words = _Lines(process.stdout), _Words(process.stderr)
         step: Step | None = None
         try:
             while True:
                 limit_s = limits_s[1] if step is None or step.is_long else limits_s[0]  # the first: Python begins
                 try:
-                    line = lines.get(timeout=limit_s)
+                    line = lines.queue.get(timeout=limit_s)
                 except Empty:
                     return step, silent(step, limit_s), "given up"
                 if line is None:
@@ -121,6 +123,10 @@ class Apart:
         finally:
             _kill(process)
             self._running.discard(process)
+            for reader in (lines, words):
+                reader.thread.join(
+                    _CLOSING_S
+                )  # it closes its pipe, unless a program that was left behind holds it open
 
 
 def _begun(request: dict[str, Any]) -> subprocess.Popen[bytes]:
@@ -141,37 +147,40 @@ def _begun(request: dict[str, Any]) -> subprocess.Popen[bytes]:
     return process
 
 
-def _lines_of(process: subprocess.Popen[bytes]) -> SimpleQueue[Line]:
-    """Return a queue of the lines that a process writes, and None at their end."""
-    lines: SimpleQueue[Line] = SimpleQueue()
+class _Lines:
+    """The lines that a process writes, in a queue, and None at their end."""
 
-    def read() -> None:
-        assert process.stdout is not None
-        with suppress(OSError, ValueError):
-            for text in process.stdout:
+    def __init__(self, stream: IO[bytes] | None) -> None:
+        assert stream is not None
+        self.queue: SimpleQueue[Line] = SimpleQueue()
+        self._stream = stream
+        self.thread = threading.Thread(target=self._read, name="bioclip-doctor-lines", daemon=True)
+        self.thread.start()
+
+    def _read(self) -> None:
+        with suppress(OSError, ValueError), self._stream as stream:
+            for text in stream:
                 with suppress(ValueError):  # half a line of a process that crashed
-                    lines.put(json.loads(text))
-        lines.put(None)
-
-    threading.Thread(target=read, name="bioclip-doctor-lines", daemon=True).start()
-    return lines
+                    self.queue.put(json.loads(text))
+        self.queue.put(None)
 
 
 class _Words:
     """The end of what a process writes on standard error."""
 
     def __init__(self, stream: IO[bytes] | None) -> None:
+        assert stream is not None
         self._stream, self._kept = stream, b""
-        self._thread = threading.Thread(target=self._read, name="bioclip-doctor-words", daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=self._read, name="bioclip-doctor-words", daemon=True)
+        self.thread.start()
 
     def last(self) -> str:
-        self._thread.join(1)
+        self.thread.join(_CLOSING_S)
         return one_line(self._kept.decode("utf-8", "replace"))[-_LAST_WORDS:]
 
     def _read(self) -> None:
-        with suppress(OSError, ValueError):
-            while self._stream is not None and (read := self._stream.read1(4096)):  # type: ignore[attr-defined]
+        with suppress(OSError, ValueError), self._stream as stream:
+            while read := stream.read1(4096):  # type: ignore[attr-defined]
                 self._kept = (self._kept + read)[-4 * _LAST_WORDS :]
 
 
@@ -232,7 +241,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
             else:
                 os.killpg(process.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(0.5)
+            process.wait(_CLOSING_S)
     with suppress(OSError, ValueError):
         if process.stdin is not None:
             process.stdin.close()

@@ -169,7 +169,7 @@ def _default_folder(model: FoundModel) -> Path:
     published = model.entry.labels
     try:
         embeddings, names = (
-            hub_file(published.repository, name, revision=published.revision, kind="dataset")
+            hub_file(published.repository, name, revision=published.revision, kind="dataset", as_given=model.name)
             for name in (published.embeddings, published.names)
         )
     except ModelUnavailable as error:

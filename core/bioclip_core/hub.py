@@ -36,6 +36,7 @@ def hub_file(
     kind: str = "model",
     fetch: bool = True,
     as_given: str = "",
+    instead: str = "use --model demo",
 ) -> Path:
     """Return one file of a hub repository: the cached copy, else a fetched one.
 
@@ -46,6 +47,7 @@ def hub_file(
         kind: kind of repository, as the hub calls it.
         fetch: allow to use the network. The environment variable ``HF_HUB_OFFLINE`` forbids it too.
         as_given: name that ``models fetch`` takes for it; empty for ``hf-hub:ORG/NAME``.
+        instead: another way where the hub cannot be reached; empty for none.
 
     Raises:
         ModelUnavailable: if the file is not cached and cannot be fetched; the text is one line.
@@ -86,7 +88,7 @@ def hub_file(
             why = type(error).__name__
     raise ModelUnavailable(
         f"the model hub could not be reached for {filename} of {repository} ({why}); check the network, or fetch it elsewhere "
-        f"({fetching}) and copy the hub's cache folder{'' if as_given else ', or use --model demo'}"
+        f"({fetching}) and copy the hub's cache folder{f', or {instead}' if instead else ''}"
     )
 
 

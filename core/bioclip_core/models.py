@@ -117,7 +117,7 @@ def find_model(name: str, entries: Mapping[str, ModelEntry], *, exact: bool = Fa
         )  # fmt: skip
     if source.startswith("hf-hub:"):
         repository, _, revision = source.removeprefix("hf-hub:").partition("@")
-        folder = _hub_folder(repository, revision or (entry.revision if entry else None), fetch=fetch)
+        folder = _hub_folder(name, repository, revision or (entry.revision if entry else None), fetch=fetch)
         return search.in_folder(source, folder, revision=folder.name)
     if source.startswith("local-dir:"):
         return search.in_folder(source, Path(source.removeprefix("local-dir:")).expanduser())
@@ -204,12 +204,12 @@ def _read_config(name: str, path: Path) -> tuple[dict[str, Any], dict[str, Any]]
     return read_config(path, f"model {name!r}:")
 
 
-def _hub_folder(repository: str, revision: str | None, *, fetch: bool) -> Path:
+def _hub_folder(name: str, repository: str, revision: str | None, *, fetch: bool) -> Path:
     """Return the folder of a hub model's snapshot, from the cache if it is there. Its name is the commit."""
-    folder = hub_file(repository, CONFIG, revision=revision, fetch=fetch).parent
+    folder = hub_file(repository, CONFIG, revision=revision, fetch=fetch, as_given=name).parent
     if any((folder / weights).is_file() for weights in WEIGHTS):
         return folder
     # The weights must be of the config's commit, even if the branch has moved on since.
     with suppress(ModelUnavailable):
-        return hub_file(repository, WEIGHTS[0], revision=folder.name, fetch=fetch).parent
-    return hub_file(repository, WEIGHTS[2], revision=folder.name, fetch=fetch).parent
+        return hub_file(repository, WEIGHTS[0], revision=folder.name, fetch=fetch, as_given=name).parent
+    return hub_file(repository, WEIGHTS[2], revision=folder.name, fetch=fetch, as_given=name).parent

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bioclip_core.errors import ModelError, UnknownModel
+from bioclip_core.errors import ModelError, ModelUnavailable, UnknownModel
 from bioclip_core.models import BIOCLIP_PREPROCESSING, ModelEntry, find_model
 
 CONFIG = {"model_cfg": {"embed_dim": 4, "vision_cfg": {"image_size": 96}, "text_cfg": {}},
@@ -182,6 +182,22 @@ def test_offline_and_not_cached_says_so_and_how_to_fetch(tmp_path: Path) -> None
         f"HF_HUB_OFFLINE is set; fetch it once where there is network: bioclip-plugin models fetch hf-hub:{REPOSITORY}"
         in said["text"]
     )
+
+
+@pytest.mark.parametrize("offline", ["0", "1"])
+def test_a_model_of_a_plugin_or_of_ours_is_fetched_under_the_name_that_was_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, offline: str
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("bioclip_core.hub._hub_answers", lambda: False)
+    entries = {"tiny": ModelEntry("tiny", f"hf-hub:{REPOSITORY}")}
+    for name in ("tiny", f"hf-hub:{REPOSITORY}", f"hf-hub:{REPOSITORY}@main"):
+        with pytest.raises(ModelUnavailable) as refused:
+            find_model(name, entries)
+        words = str(refused.value).replace(")", ";").replace(";", " ").split()
+        assert words[words.index("fetch", words.index("models")) + 1] == name
+        assert ("or use --model demo" in str(refused.value)) == (offline == "0")
 
 
 def test_a_cached_model_is_found_without_network_under_its_commit(tmp_path: Path) -> None:

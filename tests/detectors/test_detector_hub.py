@@ -273,11 +273,36 @@ def test_names_that_no_hub_can_have_are_one_line(tmp_path: Path) -> None:
         SpeciesNetDetector(str(tmp_path / "md.pt")).fetch()
 
 
+def test_a_file_that_is_no_checkpoint_is_not_shown_as_one_that_could_be_confirmed(
+    tmp_path: Path, bioclip: Bioclip
+) -> None:
+    page = tmp_path / "page.pt"
+    page.write_bytes(b"<html>")
+    asked = bioclip("models", "trust", str(page))
+    assert (asked.code, asked.out) == (1, "")
+    assert "is not a checkpoint" in asked.err
+    assert bioclip("models", "trust", str(tmp_path / "missing.pt")).code == 1
+
+
+def test_fetching_what_cannot_be_fetched_is_wrong_usage(tmp_path: Path, bioclip: Bioclip) -> None:
+    own = f"speciesnet:{tmp_path / 'md.pt'}"
+    refused = bioclip("models", "fetch", own)
+    assert refused.code == 2
+    assert "is not on a hub; confirm a file with" in refused.err
+    assert bioclip("models", "fetch", own, own).code == 2
+    assert bioclip("models", "fetch", own, "no-such-model").code == 1
+    assert bioclip("models", "fetch", own, "demo").code == 3
+
+
 def test_a_checkpoint_is_confirmed_by_command(checkpoint: Path, bioclip: Bioclip) -> None:
     found = sha256(checkpoint_bytes())
     asked = bioclip("models", "trust", str(checkpoint))
-    assert asked.code == 2
-    assert f"Its sha256 is {found}" in asked.err
+    assert (asked.code, asked.err) == (0, "")
+    assert f"{checkpoint}: sha256 {found}, not confirmed" in asked.out
+    assert f"bioclip-plugin models trust {checkpoint} --sha256 {found}" in asked.out
+    assert "Not ready" in bioclip("models", "info", f"speciesnet:{checkpoint}").out
+    for variable_without_value in ("", " "):
+        assert bioclip("models", "trust", str(checkpoint), "--sha256", variable_without_value).code == 2
     assert bioclip("models", "trust", str(checkpoint), "--sha256", "0" * 64).code == 1
     assert "Not ready" in bioclip("models", "info", f"speciesnet:{checkpoint}").out
     assert bioclip("models", "trust", str(checkpoint), "--sha256", found).code == 0

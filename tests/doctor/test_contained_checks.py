@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -72,6 +73,24 @@ def test_a_step_with_a_key_is_left_out_when_the_check_begins_again(apart: Callab
     assert report.results[0].facts == {"before": 1, "after": 2}
     assert report.results[0].state == "done"
     assert "this build of oldtorch needs instructions, such as AVX2, that this" in report.problems[0].line()
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("code", "patience"),
+    [
+        ("pass", 20),
+        ("os._exit(7)", 20),
+        ("os.kill(os.getpid(), 9)", 20),
+        ("raise OSError", 20),
+        ("time.sleep(600)", 0.1),
+    ],
+)
+def test_processes_and_pipes_of_a_check_are_closed_however_it_ends(
+    apart: Callable[..., Report], code: str, patience: float
+) -> None:
+    apart(code, patience=patience)
+    gc.collect()
 
 
 def test_what_a_check_prints_does_not_disturb_the_report(apart: Callable[..., Report]) -> None:

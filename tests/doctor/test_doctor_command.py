@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.cli import run
 from bioclip_plugin.commands import doctor as command_module
-from bioclip_plugin.doctor import Report, Result, examining
+from bioclip_plugin.doctor import DoctorOptions, Report, Result, examining
 from bioclip_plugin.doctor.examining import CHECKS, Check
 
 OWN = (
@@ -209,6 +210,12 @@ def test_doctor_imports_nothing_but_the_standard_library_until_it_looks() -> Non
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == "['bioclip_core', 'bioclip_plugin']"
+
+
+def test_every_option_is_named_for_programs_too() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "hosts.md").read_text("utf-8")
+    (sentence,) = [line for line in page.splitlines() if line.startswith("`DoctorOptions` has the fields")]
+    assert [one.name for one in fields(DoctorOptions) if f"`{one.name}`" not in sentence.partition(". ")[0]] == []
 
 
 def test_names_of_checks_are_those_of_the_documentation() -> None:
