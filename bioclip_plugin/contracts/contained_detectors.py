@@ -8,6 +8,7 @@ import numbers
 from collections.abc import Iterator, Mapping, Sequence, ValuesView
 from typing import TYPE_CHECKING, Any
 
+from bioclip_core.process.threads import named_if_slow
 from bioclip_plugin.contracts.checking import checked_name, is_json, is_number
 from bioclip_plugin.contracts.containing import Garbage, Owner, shown
 from bioclip_plugin.contracts.detector import Detection
@@ -85,7 +86,8 @@ class ContainedDetector:
             BioclipError: if the detector fails, or gives something that cannot be stored.
         """
         what = f"identity of the detector {self.name}"
-        given = self._owner.call(what, self._detector.identity)
+        with named_if_slow(f"{self._owner}: {what}"):  # it is asked before anything else is shown
+            given = self._owner.call(what, self._detector.identity)
         plain = self._owner.call(what, _plain_identity, given)
         if plain is None:
             raise self._owner.blamed(what, Garbage(f"{what} returned {shown(given)}; a dict of plain JSON is needed"))

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from bioclip_core.errors import BioclipError, PluginError, UsageError
+from bioclip_core.listed_names import did_you_mean, listed
+from bioclip_core.next_commands import command
 from bioclip_plugin.contracts.contained_hooks import KINDS, contain
 from bioclip_plugin.contracts.containing import Owner, RefusedPlugin, reason_of
 from bioclip_plugin.items.media import MediaItem, Unlisted
@@ -238,9 +240,7 @@ class BioclipPluginManager(pluggy.PluginManager):
         detectors = self.detectors()
         name, colon, weights = given.partition(":")
         if name not in detectors:
-            raise UsageError(
-                f"detector {name!r} is not known: use one of {', '.join(sorted(detectors)) or 'those of a plugin'}"
-            )
+            raise UsageError(self._unknown_detector(name, detectors))
         detector = detectors[name]
         if not colon:
             return detector
@@ -251,6 +251,30 @@ class BioclipPluginManager(pluggy.PluginManager):
         if not weights:
             raise UsageError(f"detector {given!r} names no weights behind the colon; give --detector {name}")
         return detector.with_weights(weights)
+
+    def _unknown_detector(self, name: str, detectors: Mapping[str, Detector]) -> str:
+        """Return the message: the detectors that there are, the nearest one, and the plugins that were skipped."""
+        from bioclip_plugin.contracts.detector import OptionalDetector
+
+        def with_needs(known: str) -> str:
+            detector = detectors[known]
+            missing = detector.missing() if isinstance(detector, OptionalDetector) else ""
+            return f"{known} (needs {missing})" if missing else known
+
+        there_are = listed(sorted(detectors), with_needs, command("plugins"))
+        text = (
+            f"detector {name!r} is not known; there are {there_are or 'none: a plugin adds them (register_detectors)'}"
+        )
+        return f"{text}{did_you_mean(name, detectors)}{self._skipped()}"
+
+    def _skipped(self) -> str:
+        """Return the end of a message about a name that is not known: the plugins that were skipped and may have it."""
+        names = list(dict.fromkeys(failure.name for failure in self.failures))
+        if not names:
+            return ""
+        if len(names) == 1:
+            return f"; the plugin {names[0]} was skipped, which may have it: {self.failures[-1].reason}"
+        return f"; plugins were skipped, one of which may have it: {listed(names)} (see: {command('plugins')})"
 
     def add_commands(self, cli: Any) -> None:
         """Add the commands of all plugins to a group."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from bioclip_core.errors import UsageError
+from bioclip_core.listed_names import did_you_mean, listed
 from bioclip_core.next_commands import command
 from bioclip_core.options import check_options
 from bioclip_plugin.contracts.rule import Rule, setting_name
@@ -52,7 +53,8 @@ def _parsed(text: str, known: Mapping[str, type[Rule]], file: Callable[[Path], P
     name = name.strip()
     if name not in known:
         raise UsageError(
-            f"rule {name!r} is not known; there are {', '.join(sorted(known))} (see: {command('rules list')})"
+            f"rule {name!r} is not known; there are {listed(sorted(known))} (see: {command('rules list')})"
+            f"{did_you_mean(name, known)}"
         )
     kind = known[name].settings_type
     declared, hints = {setting_name(entry): entry for entry in fields(kind)}, get_type_hints(kind)

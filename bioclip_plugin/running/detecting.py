@@ -114,18 +114,11 @@ def choose_detector(given: str, plugins: BioclipPluginManager) -> ChosenDetector
         UsageError: for an unknown name, with the names that there are, and for one whose packages are missing.
         BioclipError: if the detector cannot be used as it is installed.
     """
-    known, name = plugins.detectors(), given.partition(":")[0]
-    missing = {one.name: how for one in known.values() if isinstance(one, OptionalDetector) and (how := one.missing())}
-    if name not in known:
-        names = ", ".join(f"{one} (needs {missing[one]})" if one in missing else one for one in known)
-        raise UsageError(
-            f"detector {name!r} is not known; there are {names}"
-            if known
-            else f"detector {name!r} is not known; there are none: a plugin adds them (register_detectors)"
-        )
-    if name in missing:
-        raise UsageError(f"detector {name!r} needs packages that are not installed: {missing[name]}")
-    return ChosenDetector(plugins.detector(given))
+    name = given.partition(":")[0]
+    detector = plugins.detector(name)
+    if isinstance(detector, OptionalDetector) and (missing := detector.missing()):
+        raise UsageError(f"detector {name!r} needs packages that are not installed: {missing}")
+    return ChosenDetector(detector if given == name else plugins.detector(given))
 
 
 @dataclass(frozen=True, slots=True)

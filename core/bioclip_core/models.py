@@ -15,6 +15,7 @@ from bioclip_core.errors import ModelError, ModelUnavailable, UnknownModel
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.hub import hub_file
 from bioclip_core.identity import LFS_REMEDY, file_sha256, is_lfs_pointer, settings_id
+from bioclip_core.listed_names import did_you_mean, listed
 from bioclip_core.model_config import CONFIG, read_config
 from bioclip_core.preprocessing import OPENAI_MEAN, OPENAI_STD, Preprocessing, preprocessing_of
 
@@ -136,9 +137,10 @@ def find_model(name: str, entries: Mapping[str, ModelEntry], *, exact: bool = Fa
             f"model {name!r}: {CONFIG} is not beside the file, so its architecture is unknown; write ARCHITECTURE={path}, "
             "for example ViT-B-16=weights.safetensors"
         )
-    known = "".join(f"{entry_name}, " for entry_name in sorted(entries))
+    known = f"{listed(sorted(entries))}, " if entries else ""
     raise UnknownModel(
         f"model {name!r} is not known: use one of {known}hf-hub:ORG/NAME, local-dir:FOLDER, or the path of a weight file"
+        f"{did_you_mean(name, entries)}"
     )
 
 

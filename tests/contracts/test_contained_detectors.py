@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from plugin_samples import House, gives, house, one_of, raises
 
 from bioclip_core.errors import ModelUnavailable, PluginError
+from bioclip_core.process import threads
 from bioclip_plugin.contracts.contained_detectors import UnusableDetection
 from bioclip_plugin.plugin_api import Detection
 
@@ -135,3 +137,19 @@ def test_a_value_that_cannot_be_used_costs_its_box_alone_and_is_shown(
     assert (good, other) == (BOX, [BOX])
     assert isinstance(bad, UnusableDetection)
     assert fault in bad.fault
+
+
+def test_an_identity_that_takes_long_is_named_once_while_it_does(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(threads, "SLOW_S", 0.05)
+    named = threading.Event()
+    caplog.handler.addFilter(lambda record: named.set() or True)  # type: ignore[func-returns-value]
+
+    def identity(_self: Any = None) -> dict[str, str]:
+        assert named.wait(10), "nothing was logged meanwhile"
+        return {"weights": "none"}
+
+    house.register(register_detectors=one_of(**_members(identity=identity)))
+    house.manager.detectors()["keen"].identity()
+    assert caplog.messages == ["plugin broken: identity of the detector keen takes longer than 0 s"]

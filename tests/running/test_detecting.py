@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.images import decoded
-from bioclip_plugin import Answer, ClassifyRequest, MediaItem, Region, Session, create_plugin_manager
+from bioclip_plugin import Answer, ClassifyRequest, MediaItem, Region, Session, create_plugin_manager, hookimpl
 from bioclip_plugin.plugin_api import BioclipPluginManager, Detection, ListingOptions
 from bioclip_plugin.running import pipeline
 from bioclip_plugin.testing import FakeModel
@@ -194,6 +195,29 @@ def test_an_unknown_detector_is_refused_with_the_names_that_there_are(plugins: B
         opened(plugins, detector="x")
     with pytest.raises(UsageError, match=r"there are .*x \(needs pip install it\)"):
         opened(plugins, detector="spoter")
+
+
+def test_an_unknown_detector_is_refused_in_the_same_words_everywhere_with_the_nearest_name(
+    plugins: BioclipPluginManager,
+) -> None:
+    class Zoo:
+        @hookimpl
+        def register_detectors(self, register: Callable[[Any], None]) -> None:
+            for number in range(95):
+                register(Spotter(f"lynx{number:02}"))
+
+    plugins.register(Zoo(), "zoo")
+    plugins.leave_out("megadetector", "ImportError: no torch")
+    with pytest.raises(UsageError) as in_session:
+        opened(plugins, detector="Spoter:w.pt")
+    with pytest.raises(UsageError) as in_manager:
+        plugins.detector("Spoter:w.pt")
+    said = str(in_session.value)
+    assert said == str(in_manager.value)
+    assert said.startswith("detector 'Spoter' is not known; there are ")
+    assert " more (see: bioclip-plugin plugins); did you mean spotter?; " in said
+    assert len(said) < 400
+    assert said.endswith("; the plugin megadetector was skipped, which may have it: ImportError: no torch")
 
 
 def test_one_bad_image_does_not_cost_its_batch(

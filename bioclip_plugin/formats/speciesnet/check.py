@@ -16,6 +16,7 @@ from typing import Any
 from bioclip_core.cells import degrees_of
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_plugin.contracts.problem import Problem, Severity
+from bioclip_plugin.formats.shared.counted_warnings import counted_warnings
 from bioclip_plugin.formats.shared.detections import Duplicates, is_number
 from bioclip_plugin.formats.shared.streamed_json import kind_of, members
 from bioclip_plugin.formats.speciesnet.read import (
@@ -37,7 +38,11 @@ _Found = tuple[str, str, Any, Severity]  # part of the record, message, value, s
 
 
 def check_speciesnet(path: Path) -> Iterator[Problem]:
-    """Yield the problems of a predictions file of SpeciesNet 5.x."""
+    """Yield the problems of a predictions file of SpeciesNet 5.x; a warning about many detections is given once."""
+    return counted_warnings(_problems(path))
+
+
+def _problems(path: Path) -> Iterator[Problem]:
     name = path.name
     try:
         found = survey(path)

@@ -319,6 +319,18 @@ def _work(queue: SimpleQueue[Job[Any] | None], unfinished: set[Job[Any]]) -> Non
         del job
 
 
+@contextmanager
+def named_if_slow(what: str) -> Iterator[None]:
+    """Name work of this thread on the log, once, if it takes long; it begins as the names of submitted work do."""
+    timer = threading.Timer(SLOW_S, log.warning, ("%s takes longer than %.0f s", what, SLOW_S))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def _watch(unfinished: set[Job[Any]], end: SimpleQueue[None]) -> None:
     """Name each job on the log once it has taken long."""
     wait_s = SLOW_S

@@ -167,6 +167,20 @@ def test_a_fault_that_only_some_readers_notice_is_a_warning() -> None:
     assert (problem.record, problem.severity) == ("predictions[0] a.jpg model_version", "warning")
 
 
+def test_a_warning_about_many_boxes_is_one_line_with_their_count_and_the_first() -> None:
+    boxes = [detection(str(4 + n % 2), label="fish", conf=0.9) for n in range(3000)]
+    found = problems(
+        results(prediction("a.jpg", *boxes, detection("1", 0.5, label="x")), prediction("b.jpg", boxes[0]))
+    )
+    error, warning = found
+    assert (error.record, error.severity) == ("predictions[0] a.jpg detections[3000].label", "error")
+    assert str(warning).endswith(
+        "predictions[0] a.jpg detections[0].category: SpeciesNet has '0' to '3' only; it ignores others: 3,001 times "
+        "(given: '4')"
+    )
+    assert warning.severity == "warning"
+
+
 def test_a_duplicate_file_is_found() -> None:
     problem = only_problem(results(prediction("cam/a.jpg"), prediction("b.jpg"), prediction("cam\\a.jpg")))
     assert problem.record == "predictions[2] cam\\a.jpg filepath"
