@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,12 @@ _CLOSING_S = 1.0
 """Time for the end of a process and of its pipes."""
 _LAST_WORDS = 400
 """Characters of standard error that are shown of a crashed process."""
+_MOST_WORDS = 16_000
+_OF_TRACEBACK = re.compile(
+    r"\s|Traceback \(|Exception in thread |(?:Current t|T)hread 0x|Stack \(most recent|Extension modules:|"
+    r"(?:During handling|The above exception) .*:$|Exception ignored in: |$"
+)
+"""Lines of a traceback, except its last one."""
 _ENDINGS = {
     "SIGILL": "illegal instruction", "SIGSEGV": "access to memory that is not its own", "SIGABRT": "abort",
     "SIGBUS": "bus error", "SIGKILL": "killed by the system", "SIGFPE": "arithmetic error",
@@ -116,7 +123,7 @@ class Apart:
                 if "end" in line:
                     return step, None, "done"
                 if "error" in line:
-                    return None, Problem(**line["error"]), "failed"
+                    return step, Problem(**line["error"]), "failed"
                 found = _finding(line)
                 step = found if isinstance(found, Step) else step
                 take(found)
@@ -170,18 +177,24 @@ class _Words:
 
     def __init__(self, stream: IO[bytes] | None) -> None:
         assert stream is not None
-        self._stream, self._kept = stream, b""
+        self._stream, self._kept, self._is_cut = stream, b"", False
         self.thread = threading.Thread(target=self._read, name="bioclip-doctor-words", daemon=True)
         self.thread.start()
 
     def last(self) -> str:
+        """Return the end of it without the lines of tracebacks; the last line of one says what happened."""
         self.thread.join(_CLOSING_S)
-        return one_line(self._kept.decode("utf-8", "replace"))[-_LAST_WORDS:]
+        lines = self._kept.decode("utf-8", "replace").splitlines()
+        if self._is_cut:
+            del lines[:1]
+        return one_line(" ".join(line for line in lines if not _OF_TRACEBACK.match(line)))[-_LAST_WORDS:]
 
     def _read(self) -> None:
         with suppress(OSError, ValueError), self._stream as stream:
             while read := stream.read1(4096):  # type: ignore[attr-defined]
-                self._kept = (self._kept + read)[-4 * _LAST_WORDS :]
+                self._kept += read
+                self._is_cut = self._is_cut or len(self._kept) > _MOST_WORDS
+                self._kept = self._kept[-_MOST_WORDS:]
 
 
 def _finding(line: dict[str, Any]) -> Finding:

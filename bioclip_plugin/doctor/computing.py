@@ -12,17 +12,18 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bioclip_core.errors import BioclipError, ModelUnavailable
+from bioclip_core.errors import BioclipError, ModelUnavailable, NoTextTower, UnknownModel, first_line
 from bioclip_core.next_commands import command
 from bioclip_core.nouns import size_of
 from bioclip_core.process.quiet import quiet
 from bioclip_plugin.doctor.machine import usable_cores
-from bioclip_plugin.doctor.model_files import is_offline
 from bioclip_plugin.doctor.options import DoctorOptions
 from bioclip_plugin.doctor.packages import imported
+from bioclip_plugin.doctor.plugin_loading import load_installed
 from bioclip_plugin.doctor.report import Fact, Finding, Problem, Step
 
 if TYPE_CHECKING:
+    from bioclip_plugin.contracts.manager import BioclipPluginManager
     from bioclip_plugin.running.session import Session
 
 _NEEDED = ("torch", "torchvision", "open_clip_torch")
@@ -50,13 +51,20 @@ def look(options: DoctorOptions, without: frozenset[str] = frozenset()) -> Itera
         yield Step("asking torch for its devices", "device", True, "computing.device")
         yield from _torch()
     if "classification" not in broken:
-        yield Step(
-            f"the timed classification with the model {options.model}",
-            "classification",
-            True,
-            "computing.classification",
-        )
-        yield from _timed(options)
+        yield from _timed_with_plugins(options, without)
+
+
+def _timed_with_plugins(options: DoctorOptions, without: frozenset[str]) -> Iterator[Finding]:
+    """Yield the speed of a classification; plugins are loaded only for a model that may be theirs."""
+    from bioclip_plugin.plugins import create_plugin_manager
+
+    manager = create_plugin_manager(installed=False)
+    if options.model not in manager.models() and not options.model.startswith(("hf-hub:", "local-dir:")):
+        yield from load_installed(manager, without)
+    yield Step(
+        f"the timed classification with the model {options.model}", "classification", True, "computing.classification"
+    )
+    yield from _timed(options, manager)
 
 
 def _distribution(name: str) -> Distribution | None:
@@ -139,12 +147,11 @@ def _gpu_problems(torch: Any) -> Iterator[Problem]:
             )  # fmt: skip
 
 
-def _timed(options: DoctorOptions) -> Iterator[Finding]:
-    offline = is_offline()
+def _timed(options: DoctorOptions, manager: BioclipPluginManager) -> Iterator[Finding]:
     os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is fetched
     began_at = time.monotonic()
     try:
-        with _session(options.model) as session:
+        with _session(options.model, manager) as session:
             photographs = _photographs()
             _classified(session, photographs, 1)
             yield Fact("first_answer_s", time.monotonic() - began_at)
@@ -159,11 +166,17 @@ def _timed(options: DoctorOptions) -> Iterator[Finding]:
     except ModelUnavailable:
         yield Problem(
             "computing.model-missing", f"the model {options.model} is not on this machine", "it could not be timed",
-            f"fetch it, with network: {command('models fetch', options.model)}", grave=offline,
+            f"fetch it, with network: {command('models fetch', options.model)}", grave=False,
         )  # fmt: skip
         return
+    except UnknownModel:
+        yield Fact("left_out", f"the timed classification: no model is called {options.model}")
+        return
+    except NoTextTower:
+        yield Fact("left_out", f"the timed classification: {options.model} has no text tower and no label set here")
+        return
     except Exception as error:
-        text = str(error) if isinstance(error, BioclipError) else f"{type(error).__name__}: {error}"
+        text = str(error) if isinstance(error, BioclipError) else f"{type(error).__name__}: {first_line(error)}"
         yield Problem(
             "computing.classification", f"the timed classification with the model {options.model} failed: {text}",
             "classify would fail too", f"see whether this does: {command('demo')}",
@@ -175,13 +188,11 @@ def _timed(options: DoctorOptions) -> Iterator[Finding]:
     yield Fact("images_per_s", round(count / seconds, 1))
 
 
-def _session(model: str) -> Session:
+def _session(model: str, manager: BioclipPluginManager) -> Session:
     from bioclip_core.models import find_model
     from bioclip_plugin.host import Session
-    from bioclip_plugin.plugins import create_plugin_manager
     from bioclip_plugin.running.label_choice import label_folder_here
 
-    manager = create_plugin_manager(installed=False)
     found = find_model(model, manager.models(), fetch=False)
     # Any words do for the time; a label set that would have to be fetched does not.
     labels = ("animal", "plant") if label_folder_here(found) is None else None

@@ -34,8 +34,10 @@ def detectors(found: Mapping[str, Detector], options: DoctorOptions, without: fr
                 states[name] = f"needs packages: {install}"
                 continue
             version = detector.version  # before anything is hashed
-            if not options.no_model:
-                detector.identity()
+            if options.no_model:
+                states[name] = version
+                continue
+            detector.identity()
             states[name] = f"there, {version}"
         except ModelUnavailable as error:
             states[name] = f"not fetched: {error}"

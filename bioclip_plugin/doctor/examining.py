@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -101,9 +101,18 @@ def examine(
     finally:
         apart.close()
     left_out = {check.name: Result(check.name, check.title, "left out") for check in checks}
-    return Report(__version__, tuple({**left_out, **found}.values())).mapped(
+    return Report(__version__, tuple(_each_plugin_once({**left_out, **found}.values()))).mapped(
         Redactor.of_process(None, options.store or "", options.model, *addresses)
     )
+
+
+def _each_plugin_once(results: Iterable[Result]) -> Iterator[Result]:
+    """Leave out the faults of plugins that an earlier check found: several load them."""
+    seen: set[str] = set()
+    for result in results:
+        kept = tuple(one for one in result.problems if one.code not in seen)
+        seen |= {one.code for one in kept if one.code.startswith("plugins.")}
+        yield replace(result, problems=kept)
 
 
 def _made(checks: Sequence[Check], options: DoctorOptions, apart: Apart) -> Iterator[tuple[str, Result]]:

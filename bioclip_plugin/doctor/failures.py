@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from bioclip_core.errors import BioclipError, first_line
+from bioclip_core.errors import BioclipError, one_line
 from bioclip_core.next_commands import command
 from bioclip_plugin.doctor.report import Problem, Step
 
+_LONGEST = 300
 
-def failed(name: str, error: BaseException) -> Problem:
-    """Return the problem of a check that raised an error."""
+
+def failed(name: str, error: BaseException, step: Step | None = None) -> Problem:
+    """Return the problem of a check that raised an error, or of its step if that has a name of its own."""
     kind = "" if isinstance(error, BioclipError) else f"{type(error).__name__}: "
-    text = first_line(error) if isinstance(error, Exception) else str(error)
+    text = one_line((str(error).strip().splitlines() or [""])[0])[:_LONGEST]
     is_import = isinstance(error, ImportError)
+    if step is not None and step.key:
+        ends_all = isinstance(error, (KeyboardInterrupt, SystemExit))
+        return Problem(
+            step.code if ".crash." in step.code else f"{name}.failed",
+            f"{step.what} failed: {kind}{text}".rstrip(": "),
+            "every command that uses it ends there" if ends_all else "commands that use it fail too",
+            step.advice or ("install what is missing, or the package again" if is_import else ""),
+        )
     return Problem(
         f"{name}.failed",
         f"the check {name} failed: {kind}{text}".rstrip(": "),

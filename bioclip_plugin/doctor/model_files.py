@@ -13,6 +13,7 @@ from bioclip_core.next_commands import command
 from bioclip_core.nouns import number_of, size_of
 from bioclip_plugin.doctor.disks import hub_cache
 from bioclip_plugin.doctor.options import DoctorOptions
+from bioclip_plugin.doctor.plugin_loading import load_installed
 from bioclip_plugin.doctor.report import Fact, Finding, Problem, Step
 
 if TYPE_CHECKING:
@@ -23,16 +24,35 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def look(options: DoctorOptions, without: frozenset[str] = frozenset()) -> Iterator[Finding]:
     """Yield the state of each known model, and of the asked one."""
-    from bioclip_plugin.items.request import DEFAULT_MODEL
     from bioclip_plugin.plugins import create_plugin_manager
 
     yield Fact("cache", str(user_cache()))
     yield Fact("hub_cache", str(hub_cache()))
-    offline = is_offline()
-    yield Fact("hub_offline", offline)
-    entries = create_plugin_manager(installed=False).models()
-    states: dict[str, str] = {}
-    for name in dict.fromkeys([*entries, options.model]):
+    yield Fact("hub_offline", is_offline())
+    manager, states = create_plugin_manager(installed=False), dict[str, str]()
+    own = manager.models()
+    yield from _looked_at(list(own), own, options, without, states)
+    yield from load_installed(manager, without)  # after the models of ours, which a plugin may break
+    yield Step("asking the plugins for their models")
+    entries = manager.models()
+    yield from _looked_at([*entries, options.model], entries, options, without, states)
+    yield Fact("models", states)
+    yield from _half_fetched()
+
+
+def _looked_at(
+    names: list[str],
+    entries: dict[str, ModelEntry],
+    options: DoctorOptions,
+    without: frozenset[str],
+    states: dict[str, str],
+) -> Iterator[Finding]:
+    """Yield what is wrong with models that were not looked at yet, and the states of all so far."""
+    from bioclip_plugin.items.request import DEFAULT_MODEL
+
+    for name in dict.fromkeys(names):
+        if name in states:
+            continue
         if name in without:
             states[name] = "cannot be read"
             continue
@@ -41,11 +61,10 @@ def look(options: DoctorOptions, without: frozenset[str] = frozenset()) -> Itera
         for problem in _faults(name, entries, options):
             states[name] = problem.code.split(".")[1].replace("-", " ")
             is_wanted = name in (DEFAULT_MODEL, options.model)
-            if problem.code.startswith("models.not-fetched") and not (offline and is_wanted):
+            if problem.code.startswith("models.not-fetched") and not (is_offline() and is_wanted):
                 continue
             yield problem
         yield Fact("models", dict(states))
-    yield from _half_fetched()
 
 
 def _faults(name: str, entries: dict[str, ModelEntry], options: DoctorOptions) -> Iterator[Problem]:
@@ -53,10 +72,7 @@ def _faults(name: str, entries: dict[str, ModelEntry], options: DoctorOptions) -
 
     fetch = command("models fetch", name)
     try:
-        if options.no_model:
-            _find_files(name, entries)
-            return
-        found = find_model(name, entries, fetch=False)
+        found = find_model(name, entries, fetch=False, read_weights=not options.no_model)
     except ModelUnavailable:
         if (part := _part_of(name, entries)) is not None:
             yield Problem(
@@ -84,8 +100,9 @@ def _faults(name: str, entries: dict[str, ModelEntry], options: DoctorOptions) -
             f"if it is of a hub, fetch it again: {fetch}",
         )
         return
-    yield from _other_bytes(name, found, fetch)
-    yield from _wrong_labels(name, found)
+    if not options.no_model:
+        yield from _other_bytes(name, found, fetch)
+        yield from _wrong_labels(name, found)
 
 
 def _part_of(name: str, entries: dict[str, ModelEntry]) -> str | None:
@@ -94,22 +111,6 @@ def _part_of(name: str, entries: dict[str, ModelEntry]) -> str | None:
     repository = source.removeprefix("hf-hub:").partition("@")[0]
     folder = hub_cache() / f"models--{repository.replace('/', '--')}"
     return str(folder) if source.startswith("hf-hub:") and any(folder.glob("snapshots/*/*")) else None
-
-
-def _find_files(name: str, entries: dict[str, ModelEntry]) -> None:
-    """Look for the files of a model without reading its weights.
-
-    Raises:
-        ModelUnavailable: for one of a hub that is not here.
-    """
-    from bioclip_core.hub import hub_file
-    from bioclip_core.model_config import CONFIG
-
-    entry = entries.get(name)
-    source = entry.source if entry else name
-    if source.startswith("hf-hub:"):
-        repository, _, revision = source.removeprefix("hf-hub:").partition("@")
-        hub_file(repository, CONFIG, revision=revision or (entry.revision if entry else None), fetch=False)
 
 
 def _other_bytes(name: str, found: FoundModel, fetch: str) -> Iterator[Problem]:

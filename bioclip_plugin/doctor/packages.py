@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import Distribution, distributions
@@ -70,12 +70,41 @@ def look(_options: DoctorOptions, without: frozenset[str] = frozenset()) -> Iter
     )
     yield from _doubled(found)
     yield from _half_installed()
-    yield from _imported([*_FIRST, *(requirement.name for requirement in needed or ())], found, without)
+    unreadable = list(_unreadable_entry_points())
+    yield from unreadable
+    yield from _imported([*_FIRST, *(requirement.name for requirement in needed or ())], found, without, unreadable)
 
 
-def _imported(names: list[str], found: dict[str, list[Distribution]], without: frozenset[str]) -> Iterator[Finding]:
-    """Import the light packages, and yield what is wrong with each; one that is broken by another one is a note."""
-    broken: dict[str, Problem] = {}
+def _unreadable_entry_points() -> Iterator[Problem]:
+    """Yield packages whose entry points cannot be read: whoever looks through those of all packages fails."""
+    for distribution in distributions():
+        try:
+            tuple(distribution.entry_points)
+        except Exception as error:
+            place = Path(str(getattr(distribution, "_path", "an unknown place")))
+            name = place.name.partition("-")[0].replace("_", "-") or "it"
+            with suppress(Exception):
+                name = distribution.metadata["Name"] or name
+            yield Problem(
+                f"packages.entry-points.{canonical(name)}",
+                f"the entry points of {name} in {place} cannot be read: {_why(error)}",
+                "packages that look for plugins of their own in all others, such as alembic, cannot be imported",
+                f"{_INSTALL} {name}, or remove that folder",
+            )
+
+
+def _imported(
+    names: list[str], found: dict[str, list[Distribution]], without: frozenset[str], before: Iterable[Problem]
+) -> Iterator[Finding]:
+    """Import the light packages, and yield what is wrong with each; one that is broken by another one is a note.
+
+    Args:
+        names: of the packages.
+        found: the installed distributions.
+        without: packages that are left out.
+        before: what is wrong already and may be the cause.
+    """
+    broken = {one.found.partition(" in ")[0]: one for one in before}
     for name in names:
         key = canonical(name)
         if not found.get(key) or key in HEAVY or key in without:
@@ -93,8 +122,8 @@ def _imported(names: list[str], found: dict[str, list[Distribution]], without: f
 def _is_cause(name: str, first: Problem, other: Problem) -> bool:
     """Return True if a package cannot be imported because of one before it: it is named, or the error is the same."""
     words = set(re.findall(r"[\w-]+", other.found))
-    why, its_why = first.found.partition(": ")[2], other.found.partition(": ")[2]
-    return bool(words & {name, _module_of(name)}) or (why == its_why and bool(why))
+    its_why = other.found.partition(": ")[2]
+    return bool(words & {name, _module_of(name)}) or (bool(its_why) and first.found.endswith(f": {its_why}"))
 
 
 def imported(name: str, distribution: Distribution | None = None) -> Iterator[Finding]:
@@ -125,8 +154,7 @@ def _broken(name: str, module_name: str, error: BaseException) -> Problem:
     if module_name in PACKAGES and isinstance(error, Exception):
         found, _, advice = explained_import(error).partition("; ")
         return Problem(code, found, "no command that opens a model works", advice)
-    lines = str(error).strip().splitlines()
-    why = f"{type(error).__name__}: {one_line(lines[0])}" if lines else type(error).__name__
+    why = _why(error)
     meaning, advice = "it is broken, or does not fit the other packages", f"{_INSTALL} {name}"
     if isinstance(error, ModuleNotFoundError) and error.name == module_name:
         meaning = "its files are gone, although pip lists it"
@@ -135,6 +163,11 @@ def _broken(name: str, module_name: str, error: BaseException) -> Problem:
     elif "numpy" in why and any(sign in why for sign in _OTHER_NUMPY):
         meaning, advice = "it was built for another numpy", f"install both again: pip install --upgrade {name} numpy"
     return Problem(code, f"{name} cannot be imported: {why}", meaning, advice)
+
+
+def _why(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {one_line(lines[0])}" if lines else type(error).__name__
 
 
 def _problems(requirement: Requirement, version: str | None) -> Iterator[Problem]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING
 
 from bioclip_core.errors import BioclipError
 from bioclip_plugin.doctor.detector_files import detectors
 from bioclip_plugin.doctor.options import DoctorOptions
+from bioclip_plugin.doctor.plugin_loading import load_installed
 from bioclip_plugin.doctor.report import Fact, Finding, Problem, Step
 
 if TYPE_CHECKING:
@@ -18,14 +18,12 @@ if TYPE_CHECKING:
 def look(options: DoctorOptions, without: frozenset[str] = frozenset()) -> Iterator[Finding]:
     """Yield the plugins with their hooks and names, and the faults of those that are left out."""
     from bioclip_plugin.contracts.commands import PluginCommand
-    from bioclip_plugin.plugins import create_plugin_manager, installed_plugins, load_plugin
+    from bioclip_plugin.plugins import create_plugin_manager
 
     manager: BioclipPluginManager = create_plugin_manager(installed=False)
     built_in = {row["name"] for row in manager.described()}
-    for point, distribution in installed_plugins(manager):
-        if point.name not in without:
-            yield _step(point, distribution)
-            load_plugin(manager, point, distribution)
+    yield from load_installed(manager, without)
+    yield Step("asking the plugins for what they register")
     for kind, names in names_of(manager).items():
         yield Fact(kind, names)
     group = _commands(manager)
@@ -76,13 +74,6 @@ def problem_of(failure: LoadFailure) -> Problem:
         "its models, sources, formats, rules and commands are missing",
         "upgrade or uninstall it, or report it to its authors",
     )
-
-
-def _step(point: EntryPoint, distribution: str) -> Step:
-    what = f"loading the plugin {point.name} ({distribution})"
-    name = distribution.partition(" ")[0]
-    advice = f"upgrade it, or uninstall it: pip uninstall {name}"
-    return Step(what, point.name, code=f"plugins.crash.{point.name}", advice=advice)
 
 
 def _commands(manager: BioclipPluginManager) -> dict[str, object]:

@@ -36,7 +36,7 @@ class Fault:
     """Something that is wrong with a store."""
 
     code: str
-    """One of ``read-only``, ``locked``, ``damaged``, ``old``, ``newer``, ``empty``, ``log``."""
+    """One of ``read-only``, ``locked``, ``damaged``, ``unreadable``, ``old``, ``newer``, ``empty``, ``no-rights``."""
     found: str
     meaning: str
     advice: str
@@ -148,8 +148,11 @@ def _version_faults(found: Look) -> Iterator[Fault]:
     if found.version is None:
         yield Fault("empty", f"the database {found.address} holds no store of ours", "",
                     "check the address; the next classify command makes the tables", is_grave=False)  # fmt: skip
-    elif found.version not in versions.known_versions():
+    elif versions.is_newer(found.version):
         yield Fault("newer", tables, "a newer bioclip-plugin wrote it", "upgrade bioclip-plugin, or use another store")
+    elif found.version not in versions.known_versions():
+        yield Fault("unreadable", tables, "no bioclip-plugin has tables of this version, so the store is damaged",
+                    "restore it from a copy, or use another store")  # fmt: skip
     else:
         is_file = found.kind == "SQLite"
         yield Fault(

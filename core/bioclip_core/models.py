@@ -92,7 +92,14 @@ class FoundModel:
         return {"weights_sha256": self.weights_sha256, "source": self.source, "revision": self.revision}
 
 
-def find_model(name: str, entries: Mapping[str, ModelEntry], *, exact: bool = False, fetch: bool = True) -> FoundModel:
+def find_model(
+    name: str,
+    entries: Mapping[str, ModelEntry],
+    *,
+    exact: bool = False,
+    fetch: bool = True,
+    read_weights: bool = True,
+) -> FoundModel:
     """Find a model by a registered name or by what open_clip loads; fetch it once if it is on the hub.
 
     Args:
@@ -101,6 +108,8 @@ def find_model(name: str, entries: Mapping[str, ModelEntry], *, exact: bool = Fa
         entries: the registry, by name.
         exact: decode images fully instead of at a fraction.
         fetch: allow to use the network.
+        read_weights: read the weights for their sha256, and look up ARCHITECTURE. Without it the model is only known to be
+            there: its sha256 is empty, and it cannot be opened.
 
     Raises:
         UnknownModel: if nothing of that name exists.
@@ -109,7 +118,7 @@ def find_model(name: str, entries: Mapping[str, ModelEntry], *, exact: bool = Fa
     """
     entry = entries.get(name)
     source = entry.source if entry else name
-    search = _Search(name, entry, {"decode": "full"} if exact else {})
+    search = _Search(name, entry, {"decode": "full"} if exact else {}, file_sha256 if read_weights else lambda _: "")
     if entry and entry.open_encoder:
         return FoundModel(
             name, source, entry.revision or "", settings_id({"source": source}),
@@ -129,6 +138,8 @@ def find_model(name: str, entries: Mapping[str, ModelEntry], *, exact: bool = Fa
     if path.is_dir():
         return search.in_folder(f"local-dir:{path}", path)
     if path.is_file() and path.suffix in _WEIGHT_SUFFIXES:
+        if architecture and not read_weights:  # open_clip, which knows the architectures, imports torch
+            return FoundModel(name, str(path), "", "", search.contract(224), weights=path, entry=entry)
         if architecture:
             return search.of_architecture(architecture, path)
         if (path.parent / CONFIG).is_file():
@@ -151,6 +162,7 @@ class _Search:
     name: str
     entry: ModelEntry | None
     options: Mapping[str, Any]
+    sha256_of: Callable[[Path], str]
 
     def contract(self, size: Any, folder: Mapping[str, Any] | None = None) -> Preprocessing:
         return preprocessing_of(
@@ -172,7 +184,7 @@ class _Search:
         except ModelError as error:
             raise ModelError(f"model {self.name!r}: {folder / CONFIG}: {error}") from None
         return FoundModel(
-            self.name, source, revision, file_sha256(weights), contract, model_cfg, folder, weights, entry=self.entry
+            self.name, source, revision, self.sha256_of(weights), contract, model_cfg, folder, weights, entry=self.entry
         )
 
     def of_architecture(self, architecture: str, path: Path) -> FoundModel:
@@ -185,7 +197,7 @@ class _Search:
                 f"{', '.join([m for m in list_models() if m.startswith('ViT')][:8])}"
             )
         return FoundModel(
-            self.name, str(path), "", file_sha256(path), self.contract(config["vision_cfg"].get("image_size", 224)), config,
+            self.name, str(path), "", self.sha256_of(path), self.contract(config["vision_cfg"].get("image_size", 224)), config,
             weights=path, architecture=architecture, entry=self.entry,
         )  # fmt: skip
 

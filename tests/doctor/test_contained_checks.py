@@ -55,6 +55,7 @@ def apart(package: Callable[..., Path]) -> Callable[..., Report]:
         ),
         ("os._exit(7)", "ended its process with the code 7"),
         ("sys.exit(7)", "the check fake failed: SystemExit: 7"),
+        ("raise KeyboardInterrupt('a\\nb')", "the check fake failed: KeyboardInterrupt: a"),
         ("raise ImportError('no module\\nx')", "the check fake failed: ImportError: no module"),
         ("raise OSError(5, 'Input/output error')", "Input/output error"),
     ],
@@ -91,6 +92,34 @@ def test_processes_and_pipes_of_a_check_are_closed_however_it_ends(
 ) -> None:
     apart(code, patience=patience)
     gc.collect()
+
+
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "SystemExit(3)", "RuntimeError('x')"])
+def test_a_step_with_a_key_that_raises_anything_is_named_and_left_out(apart: Callable[..., Report], error: str) -> None:
+    report = apart(f"raise {error}", key="oldtorch")
+    assert report.results[0].facts == {"before": 1, "after": 2}
+    (problem,) = report.problems
+    assert problem.code == "fake.failed"
+    assert problem.found.startswith(f"reading the disk failed: {error.partition('(')[0]}")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import traceback, threading; threading.Thread(target=lambda: 1 / 0).start(); time.sleep(0.1); os._exit(4)",
+        "import faulthandler; faulthandler.enable(all_threads=True); os.kill(os.getpid(), signal.SIGABRT)",
+        "sys.stderr.write('Traceback (most recent call last):\\n' + '  File \"x.py\", line 3, in f\\n' * 300 + 'E: why\\n'); "
+        "sys.stderr.flush(); os._exit(4)",
+    ],
+)
+def test_no_piece_of_a_traceback_is_in_the_line_of_a_problem(apart: Callable[..., Report], code: str) -> None:
+    (problem,) = apart(code).problems
+    for piece in ("Traceback", "most recent call", "File ", ", line ", " in f"):
+        assert piece not in problem.line()
+    assert "ended" in problem.line()
+    assert any(
+        word in problem.line() for word in ("ZeroDivisionError: division by zero", "Fatal Python error", "E: why")
+    )
 
 
 def test_what_a_check_prints_does_not_disturb_the_report(apart: Callable[..., Report]) -> None:
@@ -204,7 +233,8 @@ def test_ctrl_c_ends_the_examination_and_its_processes(package: Callable[..., Pa
     running.send_signal(signal.SIGINT)
     assert running.wait(30) == 130
     assert running.stderr is not None
-    assert running.stderr.read() == "Interrupted.\n"
+    with running.stderr as said:
+        assert said.read() == "Interrupted.\n"
     until = time.monotonic() + 10
     while _runs(int(pid.read_text())) and time.monotonic() < until:
         time.sleep(0.05)

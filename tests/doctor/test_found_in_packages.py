@@ -132,6 +132,30 @@ def test_what_an_interrupted_pip_left_is_a_note(package: Package, needs: Callabl
     assert "~orch-2.6.dist-info" in note.line()
 
 
+@pytest.mark.parametrize(
+    "content", [b"[x]\nno equals sign\n", b"[x]\n\xff\xfe = a:b\n"]
+)  # fmt: skip
+def test_entry_points_that_cannot_be_read_are_those_of_their_own_package(
+    package: Package, needs: Callable[..., None], content: bytes
+) -> None:
+    """alembic and others look through the entry points of all packages when they are imported."""
+    looks = "from importlib.metadata import entry_points\nentry_points(group='fakelib.plugins')"
+    (package("fakelib", looks, "3.0") / "bad_one-1.0.dist-info").mkdir()
+    info = package("otherlib", looks, "3.0") / "bad_one-1.0.dist-info"
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-one\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_bytes(content)
+    needs("fakelib>=2", "otherlib>=2")
+    found = [one for one in look() if isinstance(one, Problem)]
+    (grave,) = [one for one in found if one.grave]
+    assert grave.code == "packages.entry-points.bad-one"
+    assert str(info) in grave.found
+    assert "pip install --force-reinstall --no-deps bad-one" in grave.advice
+    notes = [one for one in found if not one.grave]
+    assert [one.code for one in notes] == ["packages.broken.fakelib", "packages.broken.otherlib"]
+    assert all("because of" in one.line() and "bad-one" in one.line() for one in notes)
+    assert not any("reinstall" in one.line() for one in notes)
+
+
 def test_metadata_that_cannot_be_read_do_not_end_the_check(package: Package, needs: Callable[..., None]) -> None:
     site = package("fakelib", "", "3.0")
     (site / "otherlib-1.0.dist-info").mkdir()

@@ -95,6 +95,83 @@ def test_a_plugin_that_crashes_or_hangs_is_named_and_the_others_are_looked_at(
     assert list(report.results[0].facts["plugins"]) == ["other"]
 
 
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise KeyboardInterrupt", "loading the plugin colours (bioclip_colours 2.1) failed: KeyboardInterrupt; every command"),
+        (PLUGIN.format("register_models(self, register): raise KeyboardInterrupt('x\\ny')"), "failed: KeyboardInterrupt: x; "),
+        ("import sys\nsys.modules.clear()", "of sys.modules, such as "),
+        ("import sys\nsys.modules['json'] = None", "of sys.modules, such as json; "),
+        ("import sys\nsys.modules['bioclip_core.errors'] = sys", "such as bioclip_core.errors; "),
+    ],
+)  # fmt: skip
+def test_a_plugin_that_would_end_or_break_every_command_is_named_and_the_others_are_looked_at(
+    package: Package, look: Examine, code: str, words: str
+) -> None:
+    package("bioclip_colours", code, "2.1", "colours")
+    package("bioclip_other", "from bioclip_plugin.testing import FakeModel\nplugin = FakeModel('own')", "1.0", "other")
+    report = look("plugins")
+    assert codes(report) == ["plugins.crash.colours"]
+    assert words in report.problems[0].line()
+    assert "uninstall it: pip uninstall bioclip_colours" in report.problems[0].advice
+    assert list(report.results[0].facts["plugins"]) == ["other"]
+
+
+@pytest.mark.parametrize("hook", ["identity(self): raise KeyboardInterrupt", "identity(self): sys.exit(3)"])
+def test_a_detector_that_would_end_every_command_is_named(package: Package, look: Examine, hook: str) -> None:
+    code = PLUGIN.format(
+        "register_detectors(self, register): register(D())\nimport sys\nclass D:\n    name, version, side = 'own', '1', 640\n"
+        f"    def {hook}\n    def detect(self, images, device): ..."
+    )
+    package("bioclip_colours", code.replace("plugin = P()", "") + "\nplugin = P()", "2.1", "colours")
+    (problem,) = look("plugins").problems
+    assert "detector own" in problem.line() or "plugin colours" in problem.line()
+    assert "Traceback" not in problem.line()
+
+
+def test_a_fake_plugin_that_replaces_a_module_of_others_is_no_problem(package: Package, look: Examine) -> None:
+    """A known way to another SQLite."""
+    code = (
+        "import sqlite3, sys\nfrom bioclip_plugin.testing import FakeModel\nsys.modules['sqlite3'] = FakeModel('x')\n"
+    )
+    package("bioclip_colours", code + "plugin = FakeModel('own')", "2.1", "colours")
+    assert look("plugins").is_healthy
+
+
+# Models of plugins
+
+
+@pytest.mark.parametrize("text_tower", [True, False])
+def test_a_healthy_model_of_a_plugin_is_there_and_timed(
+    package: Package, look: Examine, monkeypatch: pytest.MonkeyPatch, text_tower: bool
+) -> None:
+    model = f"FakeModel('own', text_tower={text_tower})"
+    package("bioclip_colours", f"from bioclip_plugin.testing import FakeModel\nplugin = {model}", "2.1", "colours")
+    report = look("models", model="own")
+    assert codes(report) == []
+    assert report.results[0].facts["models"]["own"] == "there"
+    monkeypatch.setattr(computing, "_WANTED_S", 0.05)
+    found = list(computing._timed_with_plugins(DoctorOptions(model="own"), frozenset()))
+    assert problems(found) == {}
+    shown = {one.key: one.value for one in found if isinstance(one, Fact)}
+    assert shown["model"] == "own" if text_tower else "no text tower" in shown["left_out"]
+
+
+def test_a_model_of_nobody_is_one_problem(look: Examine) -> None:
+    report = look("models", model="nobodys")
+    assert codes(report) == ["models.unusable.nobodys"]
+    found = list(computing._timed_with_plugins(DoctorOptions(model="nobodys"), frozenset()))
+    assert problems(found) == {}
+    assert any(isinstance(one, Fact) and "nobodys" in str(one.value) for one in found)
+
+
+def test_a_plugin_that_crashes_is_one_problem_although_several_checks_load_it(package: Package, look: Examine) -> None:
+    package("bioclip_colours", "import os\nos._exit(3)", "2.1", "colours")
+    report = look("plugins", "models")
+    assert codes(report) == ["plugins.crash.colours"]
+    assert report.results[1].facts["models"]["demo"] == "there"
+
+
 # Detectors and fetched images
 
 
@@ -129,6 +206,15 @@ def test_the_state_of_a_detector_is_shown(detector: Detector, state: str, expect
     found = list(detector_files.detectors({"own": detector}, DoctorOptions(), frozenset()))
     assert found[-1] == Fact("detectors", {"own": state})
     assert list(problems(found)) == expected
+
+
+def test_without_torch_a_detector_has_the_state_that_its_version_says() -> None:
+    detector, missing = Detector(), Detector()
+    missing.version = "not fetched"
+    found = list(
+        detector_files.detectors({"own": detector, "other": missing}, DoctorOptions(no_model=True), frozenset())
+    )
+    assert found[-1] == Fact("detectors", {"own": "1.0", "other": "not fetched"})
 
 
 def test_a_detector_of_a_plugin_that_fails_is_named(package: Package) -> None:
@@ -235,6 +321,21 @@ def test_a_model_that_is_not_there_is_a_problem_only_without_network(
     assert ("models.not-fetched.tiny" in problems(found)) is bool(offline)
 
 
+@pytest.mark.parametrize("no_model", [False, True])
+def test_a_model_is_not_called_there_without_its_files_whether_they_are_read_or_not(
+    hub: Path, tmp_path: Path, no_model: bool
+) -> None:
+    for name, code in (
+        (f"local-dir:{tmp_path / 'none'}", "unusable"), ("nobodys", "unusable"), (str(tmp_path / "x.bin"), "unusable"),
+        (f"local-dir:{hub.parent}", "unusable"), (f"ViT-B-16={tmp_path / 'x.bin'}", "unusable"),
+    ):  # fmt: skip
+        found = list(model_files.look(DoctorOptions(model=name, no_model=no_model)))
+        assert list(problems(found)) == [f"models.{code}.{name}"]
+    (hub / "open_clip_model.safetensors").unlink()
+    found = look_at_models(no_model=no_model)
+    assert [one.value for one in found if isinstance(one, Fact) and one.key == "models"][-1] == {"tiny": "half fetched"}
+
+
 def test_a_download_that_did_not_end_is_a_note_with_the_command_that_goes_on(hub: Path) -> None:
     (hub / "open_clip_model.safetensors").resolve().unlink()
     (hub / "open_clip_model.safetensors").unlink()
@@ -242,7 +343,7 @@ def test_a_download_that_did_not_end_is_a_note_with_the_command_that_goes_on(hub
     found = look_at_models()
     assert "models fetch hf-hub:org/tiny" in problems(found)["models.half-fetched"]
     assert "only a part of the model tiny is on this machine" in problems(found)["models.half-fetched.tiny"]
-    assert [one.value for one in found if isinstance(one, Fact) and one.key == "models"] == [{"tiny": "half fetched"}]
+    assert [one.value for one in found if isinstance(one, Fact) and one.key == "models"][-1] == {"tiny": "half fetched"}
 
 
 def test_a_label_set_of_another_model_and_a_damaged_one_are_found(hub: Path) -> None:
@@ -343,11 +444,13 @@ def test_a_torch_that_crashes_or_cannot_be_imported_is_one_problem(
 def test_the_timed_classification_says_why_it_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(computing, "_photographs", lambda: [b"no image"])
-    found = problems(computing._timed(DoctorOptions()))
+    found = problems(computing._timed_with_plugins(DoctorOptions(), frozenset()))
     assert "an image that was just drawn cannot be read" in found["computing.classification"]
 
 
 def test_a_model_that_is_not_here_is_not_fetched_to_be_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "")
-    found = problems(computing._timed(DoctorOptions(model="hf-hub:no-such-org/no-such-model")))
+    found = problems(
+        computing._timed_with_plugins(DoctorOptions(model="hf-hub:no-such-org/no-such-model"), frozenset())
+    )
     assert "models fetch hf-hub:no-such-org/no-such-model" in found["computing.model-missing"]

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from doctor_samples import codes
 
+from bioclip_core.errors import StoreError
 from bioclip_plugin.doctor import DoctorOptions, Report, stores
 from bioclip_plugin.store import Store, looking
 from bioclip_plugin.store.database import versions
@@ -142,6 +143,37 @@ def test_tables_of_another_version_are_found(store: Path, version: str, code: st
     one.close()
     (fault,) = look_at(str(store)).faults
     assert (fault.code, fault.is_grave) == (code, code == "newer")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        f"DELETE FROM {VERSION_TABLE}", f"UPDATE {VERSION_TABLE} SET version_num = ''",
+        f"UPDATE {VERSION_TABLE} SET version_num = '  '", f"DROP TABLE {VERSION_TABLE}",
+    ],
+)  # fmt: skip
+def test_tables_without_a_version_are_not_called_newer(store: Path, change: str) -> None:
+    one = sqlite3.connect(store)
+    one.execute(change)
+    one.commit()
+    one.close()
+    (fault,) = look_at(str(store)).faults
+    assert (fault.code, fault.is_grave) == ("unreadable", True)
+    assert "has tables of ours but does not say of which version" in fault.found
+    assert fault.advice.startswith("restore it from a copy")
+    with pytest.raises(StoreError, match="does not say of which version"):
+        Store.open(store)
+
+
+@pytest.mark.parametrize("version", ["abc", "0000", "-1", "1", "000x"])
+def test_tables_of_a_version_that_cannot_be_a_newer_one_are_not_called_so(store: Path, version: str) -> None:
+    one = sqlite3.connect(store)
+    one.execute(f"UPDATE {VERSION_TABLE} SET version_num = ?", (version,))
+    one.commit()
+    one.close()
+    (fault,) = look_at(str(store)).faults
+    assert fault.code == "unreadable"
+    assert f"has the tables {version}" in fault.found
 
 
 @pytest.mark.parametrize(

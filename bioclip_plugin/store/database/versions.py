@@ -52,7 +52,12 @@ def _stated(connection: Connection) -> str | None:
     if not connection.dialect.has_table(connection, VERSION_TABLE):
         return None
     version = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
-    return None if version is None else str(version)
+    return str(version).strip() or None if version is not None else None
+
+
+def is_newer(version: str) -> bool:
+    """True for the version of a later bioclip-plugin; False for one that is known, and for a text that none would write."""
+    return len(version) == len(HEAD) and version.isascii() and version.isdigit() and version > HEAD
 
 
 def is_older(connection: Connection) -> bool:
