@@ -16,6 +16,7 @@ from rich.console import Console
 from bioclip_core.errors import BioclipError, StoreError, UsageError
 from bioclip_core.findings import Findings
 from bioclip_core.next_commands import PROGRAM, command, free_name, next_lines, shell_line
+from bioclip_core.nouns import number_of
 from bioclip_plugin.commands.boxes import box_lines
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import DEFAULT_STORE, filled, options_from
@@ -253,10 +254,13 @@ class _Classification:
         return EXIT_WITH_FAILURES if summary.failed else EXIT_DONE
 
     def _failures(self, count: int) -> list[str]:
-        reasons = islice(self.store.failure_counts(self.run).items(), _SHOWN_REASONS)
+        counted = self.store.failure_counts(self.run)
+        reasons = list(islice(counted.items(), _SHOWN_REASONS))
+        others = count - sum(of_reason for _, of_reason in reasons)
         return [
             "Failures, retried by the same command:",
             *(f"  {of_reason} x {stage}: {reason}" for (stage, reason), of_reason in reasons),
+            *([f"  {others} x for {number_of(len(counted) - len(reasons), 'other reason')}"] if others > 0 else ()),
             *(f"  {printable(one.item.uri)}" for one in islice(self.store.failures(self.run), _SHOWN_IMAGES)),
             f"  and {count - _SHOWN_IMAGES} more; export lists them all" if count > _SHOWN_IMAGES else "",
         ]

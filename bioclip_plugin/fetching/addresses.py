@@ -67,6 +67,11 @@ class Address:
             joined = urljoin(self.text, location.strip())
         except ValueError as error:
             raise AddressError(f"redirected to an address that cannot be read ({error})") from None
+        if host := _host_behind_password(joined):
+            raise AddressError(
+                f"redirected to an address with a user name or password in it ({host}), which is refused; tell the host, or download "
+                "the image"
+            )
         try:
             following = read_address(joined)
         except AddressError as error:
@@ -98,6 +103,12 @@ def shown(text: str) -> str:
     """Return an address as it may be printed and stored: without user name and password, and not too long."""
     text = _PASSWORD.sub("", text.strip())
     return text if len(text) <= 300 else f"{text[:200]}…{text[-60:]}"
+
+
+def _host_behind_password(text: str) -> str:
+    """Return the host of an address with a user name or password in it; empty for other addresses."""
+    found = _PASSWORD.search(text.partition("?")[0])
+    return re.split(r"[/?#]", text[found.end() :])[0][:100] if found else ""
 
 
 def read_address(text: str) -> Address:

@@ -119,7 +119,8 @@ class Cache:
             self._open()
         except OSError as error:
             raise DataError(
-                f"the folder {folder} for fetched images cannot be used: {reason_of(error, folder)}"
+                f"the folder {folder} for fetched images cannot be used ({reason_of(error, folder)}): give a folder on a disk that "
+                "can be written"
             ) from error
 
     def _open(self) -> None:

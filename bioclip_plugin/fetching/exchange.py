@@ -219,7 +219,8 @@ def _kind(start: bytes, question: Question, encoding: str) -> Kind:
         if question.is_document:
             return document_kind(start)
         return image_kind(start, question.address.target.partition("?")[0])
-    except TryFailed:
+    except TryFailed as refused:
+        refused.status = 200
         if encoding not in _ENCODINGS:
             raise TryFailed(f"it came compressed ({encoding[:20]}), which was not asked for") from None
         raise

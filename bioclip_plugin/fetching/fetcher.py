@@ -20,7 +20,7 @@ from bioclip_plugin.fetching.cache import DiskFault
 from bioclip_plugin.fetching.claims import Claims
 from bioclip_plugin.fetching.errors import AddressError, FetchError, FolderError, TryFailed
 from bioclip_plugin.fetching.holdings import Holdings
-from bioclip_plugin.fetching.hosts import Clock, Host, Turns, backoff_s
+from bioclip_plugin.fetching.hosts import Clock, Host, Turns, backoff_s, length_of
 from bioclip_plugin.fetching.options import FetchOptions
 from bioclip_plugin.fetching.pending import Fetched, Pending
 from bioclip_plugin.fetching.sending import Sender
@@ -277,6 +277,8 @@ class Fetcher:
             self._end(pending, WorkersClosed("the fetcher was closed"))
         elif not failed.again or pending.tries >= self.options.fetch_tries or self._turns.why_given_up(host.name):
             tried = f" (tried {pending.tries} times)" if failed.again and pending.tries > 1 else ""
+            if failed.wait_s is not None and failed.wait_s > self.options.fetch_longest_wait:
+                tried += f" (asks to wait {length_of(failed.wait_s)}, longer than --fetch-longest-wait)"
             self._end(pending, FetchError(f"{failed.reason}{tried}", status=failed.status, host=host.name))
         else:
             pending.begin_again()

@@ -20,6 +20,7 @@ from bioclip_plugin.fetching.options import FetchOptions
 GIVEN_UP_S = 600.0
 """Seconds for which a host is left alone after too many failures in a row."""
 _FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 1.0, 60.0
+_YEAR_S = 365 * 86_400.0
 _HOSTS_REMEMBERED = 2_000
 ANSWERS_PER_FAILURE = 10
 """Answers without an image (403, 500, a page) that count like one failure without an answer."""
@@ -204,7 +205,7 @@ class Turns(Generic[W]):
         asked_s = failed.wait_s or 0.0
         wait_s = max(asked_s, backoff_s(host.pauses)) if failed.pauses_host else asked_s
         if asked_s > self._options.fetch_longest_wait:
-            self._leave(host, now + asked_s, f"asks to wait {duration(asked_s)} ({failed.reason})")
+            self._leave(host, now + asked_s, f"asks to wait {length_of(asked_s)} ({failed.reason})")
         elif count := self._too_many(host):
             times = "once" if count == 1 else f"{count} times in a row"
             self._leave(host, now + GIVEN_UP_S, f"failed {times} ({failed.reason}; --fetch-host-failures)")
@@ -227,7 +228,7 @@ class Turns(Generic[W]):
 
     def _leave(self, host: Host[W], until: float, why: str) -> None:
         host.given_up_until = max(host.given_up_until, until)
-        left = duration(host.given_up_until - self._clock.seconds())
+        left = length_of(host.given_up_until - self._clock.seconds())
         host.why_given_up = f"host {host.name} {why} and is left alone for {left}; the same command tries again"
         self._give_all_up(host)
 
@@ -267,6 +268,15 @@ class Turns(Generic[W]):
             self._waiting.clear()
             self._changed.notify_all()
         yield from left
+
+
+def length_of(seconds: float) -> str:
+    """Return a wait that a host asks for in words.
+
+    >>> length_of(86_400), length_of(1e9)
+    ('24 h 0 min', 'more than a year')
+    """
+    return duration(seconds) if seconds < _YEAR_S else "more than a year"
 
 
 def backoff_s(tries: int) -> float:

@@ -26,8 +26,8 @@ SIZES = (512, 1024, 2048, 4096)
 """Sides that are asked for. Few, so that different models mostly use the same image."""
 _ASPECT = 2
 """Ratio of an image's sides up to which the first size suffices, where its size is not known."""
-_REFUSALS = frozenset((400, 403, 404, 405, 406, 410, 415, 422, 500, 501))
-"""Statuses with which servers refuse a size or have no description."""
+_REFUSALS = frozenset((200, 400, 403, 404, 405, 406, 410, 415, 422, 500, 501))
+"""Statuses with which servers refuse a size or have no description; 200 with something that is not an image or a description."""
 _INFO_BYTES = 4_000_000
 _IMAGE = re.compile(
     r"(?P<base>https?://.+)/full/(?:full|max)/0/(?P<last>(?:default|native|colou?r|gr[ae]y|bitonal)\.(?:jpe?g|png|tiff?|webp|jp2))",
@@ -172,7 +172,7 @@ def steps_of(address: str, need: Need | None, services: Services, is_cached: Cal
     if need is not None and service.written and services.is_plain(service):
         return (yield from _undescribed(service, need))
     got = yield Request(f"{service.base}/info.json", is_document=True, is_last=not service.written)
-    if isinstance(got, FetchError) and got.status not in (200, *_REFUSALS):
+    if isinstance(got, FetchError) and got.status not in _REFUSALS:
         raise got  # the host does not answer, and is not asked for more
     info = _info(got)
     if info is None and not service.written:
@@ -189,7 +189,7 @@ def _plain(address: str) -> Steps:
     """Ask for an address; if it is refused, without the escapes of HTML that some exports leave in it."""
     meant = address.replace("&amp;", "&")
     got = yield Request(address, is_last=meant == address)
-    if isinstance(got, FetchError) and meant != address and got.status in (200, *_REFUSALS):
+    if isinstance(got, FetchError) and meant != address and got.status in _REFUSALS:
         return Outcome(_image((yield Request(meant))), meant)
     return Outcome(_image(got), address)
 

@@ -55,7 +55,7 @@ def retry_after(text: str | None, now: datetime) -> float | None:
     """Return the seconds that a host asks to wait, from a number of seconds or a date; None if it states neither."""
     text = (text or "").strip()
     if text.isascii() and text.isdigit():
-        return float(text[:9])
+        return min(float(text[:300]), 999_999_999.0)
     try:
         moment = email.utils.parsedate_to_datetime(text)
     except (TypeError, ValueError, OverflowError):

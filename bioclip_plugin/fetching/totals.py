@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
 
+from bioclip_core.next_commands import PROGRAM, shell_line
 from bioclip_core.progress import duration
 
 _REASONS_KEPT = 1_000
@@ -25,6 +27,8 @@ class Totals:
         """Seconds that hosts asked to wait."""
         self._reasons: Counter[tuple[str, str]] = Counter()
         self._firsts: dict[tuple[str, str], str] = {}
+        self._several: set[tuple[str, str]] = set()
+        """Those whose reasons are not all equal."""
         self._lock = threading.Lock()
 
     def got(self, size: int, *, from_cache: bool) -> None:
@@ -44,11 +48,12 @@ class Totals:
             self.failures += 1
             if key not in self._reasons and len(self._reasons) >= _REASONS_KEPT:
                 key, reason = ("", "other"), "other reasons"
-            self._firsts.setdefault(key, reason)
+            if self._firsts.setdefault(key, reason) != reason:
+                self._several.add(key)
             self._reasons[key] += 1
 
-    def lines(self) -> Iterator[str]:
-        """Yield the totals in words, the most frequent reasons of failures first."""
+    def lines(self, folder: str | os.PathLike[str] = "FOLDER") -> Iterator[str]:
+        """Yield the totals in words, the most frequent reasons of failures first; the folder is named in a command that lists all."""
         with self._lock:
             reasons = self._reasons.most_common(20)
             shown = sum(count for _, count in reasons)
@@ -60,10 +65,11 @@ class Totals:
             for key, count in reasons:
                 first = self._firsts[key]
                 at = f" at {key[0]}" if key[0] and key[0] not in first else ""
-                like = " (and the like)" if count > 1 and first != key[1] else ""
+                like = " (and the like)" if key in self._several else ""
                 yield f"  {count:,} failed{at}: {first}{like}"
             if shown < self.failures:
-                yield f"  {self.failures - shown:,} failed for other reasons"
+                listing = shell_line([PROGRAM, "fetch", "manifest", os.fspath(folder), "--failed"])
+                yield f"  {self.failures - shown:,} failed for other reasons; the addresses with their reasons: {listing}"
 
 
 def _size(count: int) -> str:

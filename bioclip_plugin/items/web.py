@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from bioclip_core.files.moved import replacement_of
+from bioclip_plugin.fetching.schemes import refusal_of
 from bioclip_plugin.items.media import MediaItem, Unlisted
 
 FETCH_STAGE = "fetch"
@@ -25,8 +27,6 @@ WITH_PASSWORD = (
     "the address has a user name or password in it, which would be written into results: remove it from the table"
 )
 """Reason for which such an address is neither fetched nor kept."""
-_OTHER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-_LOCAL_SCHEMES = frozenset({"file", "memory"})
 
 
 def is_web_address(text: str) -> bool:
@@ -47,25 +47,20 @@ def addresses_in(text: str) -> list[str]:
     return [part for part in _BETWEEN.split(text.strip()) if part]
 
 
-def other_scheme(text: str) -> str:
-    """Return the scheme of an address that is neither a file's nor fetched, such as ``gs``; empty without one.
+def file_needed(address: str) -> str:
+    """Return the sentence about an address where only a file can be used: what it is, and the way to a file.
 
-    >>> other_scheme("gs://bucket/a.jpg"), other_scheme("https://example.org/a.jpg"), other_scheme("C:/a.jpg")
-    ('gs', '', '')
+    >>> file_needed("https://example.org/x/a.jpg?b=/c").partition(": ")[2]
+    'download it, and replace its beginning, such as --replace-prefix https://example.org/x=FOLDER'
     """
-    found = _OTHER.match(text)
-    scheme = found[1].lower() if found and not is_web_address(text) else ""
-    return "" if scheme in _LOCAL_SCHEMES else scheme
-
-
-def not_fetched(address: str) -> str:
-    """Return the advice on an address that is not fetched, as a clause of a message.
-
-    >>> not_fetched("https://example.org/a.jpg"), not_fetched("s3://bucket/a.jpg")
-    ('classify --fetch FOLDER fetches it', 'addresses that begin with s3:// are not fetched')
-    """
-    scheme = other_scheme(address)
-    return f"addresses that begin with {scheme}:// are not fetched" if scheme else "classify --fetch FOLDER fetches it"
+    if refusal := refusal_of(address):
+        return refusal
+    place = address_of(address).partition("?")[0]
+    advice = replacement_of(place if place.count("/") > 2 else f"{place}/")
+    return (
+        f"{without_password(address)} is on the web, and a file is needed (only classify and embed fetch, with --fetch FOLDER): "
+        f"download it, and {advice}"
+    )
 
 
 def is_remote(item: MediaItem) -> bool:

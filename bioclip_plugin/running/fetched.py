@@ -129,7 +129,7 @@ class Fetching:
         """
         yield from self._own_findings.lines()
         if self._fetcher is not None:
-            yield from self._fetcher.totals.lines()
+            yield from self._fetcher.totals.lines(self._fetcher.folder)
 
     def close(self) -> None:
         """Close the fetcher: what waits fails, and connections are cut."""

@@ -18,6 +18,7 @@ from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.present import exists
 from bioclip_core.files.regular import NOT_A_FILE, is_special
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source, TemporaryFolders
+from bioclip_plugin.fetching.schemes import refusal_of
 from bioclip_plugin.formats.shared.paths import moved_name, unused_prefixes
 from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
@@ -189,6 +190,8 @@ def source_of(address: str, sources: Sequence[Source]) -> Source:
     for source in sources:
         if source.takes(address):
             return source
+    if (refusal := refusal_of(address)) and not exists(path_of(address)):
+        raise SourceError(refusal)
     shown = uri_of(address) or "(an empty address)"
     names = ", ".join(source.name for source in sources)
     if not exists(Path(address)) and not exists(path_of(address)):

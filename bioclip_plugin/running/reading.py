@@ -24,6 +24,7 @@ from bioclip_core.images.unexpected import unexpected
 from bioclip_core.process.threads import GivenUp, WorkersClosed
 from bioclip_plugin.contracts.containing import owner_of, reason_of
 from bioclip_plugin.contracts.detector import Detection
+from bioclip_plugin.fetching.schemes import refusal_of
 from bioclip_plugin.items.answers import DETECT_STAGE, Failure
 from bioclip_plugin.items.media import BOX_UNIT, MediaItem, Region, Unlisted, path_of
 from bioclip_plugin.items.strange_times import StrangeTimes
@@ -251,4 +252,6 @@ def bytes_of(item: MediaItem) -> bytes:
         found = member(item.uri)
         if found is not None and found.path is not None:
             return read_bytes(found.path, found.span)
+    if not exists(path) and (refusal := refusal_of(item.uri)):
+        raise ImageError(refusal, stage="read")
     return read_bytes(path, item.span)

@@ -162,18 +162,23 @@ _PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|(?<!\S)[^\s/\\]*+[/\\]\S*|\d[\d.,
 def failure_counts(connection: Connection, run: Run) -> dict[tuple[str, str], int]:
     """Return the number of failed items by stage and reason, most frequent first.
 
-    Reasons that differ only in names, numbers and quoted values are counted under the first of them.
+    Reasons that differ only in names, numbers and quoted values are counted under the first of them, with "(and the like)" behind it.
     """
     table = schema.failures.c
     count = func.count()
     query = select(table.stage, table.reason, count).where(table.run == run.id).group_by(table.stage, table.reason)
     first: dict[tuple[str, str], str] = {}
     counts = Counter[tuple[str, str]]()
+    several: set[tuple[str, str]] = set()
     for stage, reason, number in connection.execute(query.order_by(count.desc(), table.stage, table.reason)):
         kind = stage, _PARTICULARS.sub("…", reason)
-        first.setdefault(kind, reason)
+        if first.setdefault(kind, reason) != reason:
+            several.add(kind)
         counts[kind] += number
-    return {(stage, first[stage, kind]): number for (stage, kind), number in counts.most_common()}
+    return {
+        (kind[0], first[kind] + (" (and the like)" if kind in several else "")): number
+        for kind, number in counts.most_common()
+    }
 
 
 def page_of_media(connection: Connection, address: str | None, after: int) -> tuple[list[MediaItem], int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -53,11 +54,23 @@ def table(path: Path, *rows: str) -> str:
     return str(path)
 
 
-def test_a_catalog_says_what_to_do_with_addresses(bioclip: Bioclip) -> None:
-    Path("t.csv").write_text("image,scientificName\nhttps://example.org/a.jpg,Quercus robur\n")
-    outcome = bioclip("catalog", "build", "t.csv", "--output", "c.parquet")
+def test_a_catalog_says_what_to_do_with_addresses_and_is_built_from_the_files_in_the_folder_that_it_asks_for(
+    bioclip: Bioclip,
+) -> None:
+    lines = [f"https://example.org/x/{n}%20b.png?v=1,Quercus {n}" for n in ("robur", "alba")]
+    Path("t.csv").write_text("\n".join(["image,scientificName", *lines]))
+    build = ("catalog", "build", "t.csv", "--output", "c.parquet", "--group-by", "image")
+    outcome = bioclip(*build)
     assert outcome.code == 1
-    assert "classify --fetch FOLDER fetches it, or download it into" in outcome.out + outcome.err
+    said = re.search(r"download it, and .*(--replace-prefix) (\S+=)FOLDER", outcome.out + outcome.err)
+    assert said is not None, outcome.out + outcome.err
+    for folder, name in (("as_written", "{}%20b.png?v=1"), ("as_downloaded", "{} b.png?v=1")):
+        Path(folder).mkdir()
+        for shade, plant in enumerate(("robur", "alba")):
+            Image.new("RGB", (20, 20), (9, shade * 99, 9)).save(Path(folder, name.format(plant)), "PNG")
+        outcome = bioclip(*build, "--force", said[1], f"{said[2]}{folder}")
+        assert outcome.code == 0, outcome.out + outcome.err
+        assert "2 rows" in outcome.out + outcome.err
 
 
 def test_without_a_folder_addresses_fail_with_a_count_and_the_first_example(bioclip: Bioclip, labels: str) -> None:

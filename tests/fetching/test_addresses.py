@@ -110,3 +110,12 @@ def test_a_redirect_may_be_relative() -> None:
     assert at.following("../other image.jpg").text == "https://museum.example/other%20image.jpg"
     assert at.following("//cdn.example/a").text == "https://cdn.example/a"
     assert at.following("?z=2").text == "https://museum.example/x/y.jpg?z=2"
+
+
+def test_a_password_in_a_redirect_is_the_hosts_fault_and_not_the_tables() -> None:
+    with pytest.raises(AddressError) as raised:
+        read_address("https://example.org/a.jpg").following("https://me:secret@other.example/a.jpg")
+    assert str(raised.value) == (
+        "redirected to an address with a user name or password in it (other.example), which is refused; "
+        "tell the host, or download the image"
+    )

@@ -258,3 +258,11 @@ def test_a_claim_of_a_machine_that_is_gone_is_taken_over(
 
     (tmp_path / "cache" / "working" / f"{read_address(address).key}.claim").write_text(owner)
     assert fetcher.fetch(address).status == 200
+
+
+def test_a_folder_that_cannot_be_made_is_refused_with_what_to_give(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        DataError, match=r"^the folder .+/file/new for fetched images cannot be used \(.+\): give a folder on a disk"
+    ):
+        cache.Cache(tmp_path / "file" / "new")

@@ -410,6 +410,20 @@ def test_sizes_follow_the_description(
     assert [request.path for request in server.requests] == ["/iiif/2/a/info.json", f"/iiif/2/a/{asked}"]
 
 
+@pytest.mark.parametrize("has_description", [True, False])
+def test_a_page_in_the_place_of_a_size_leads_to_the_address_as_it_is_written(
+    manager: BioclipPluginManager, server: ImageServer, tmp_path: Path, has_description: bool
+) -> None:
+    if has_description:
+        server.add("/iiif/2/a/info.json", document(described(3000, 2000)))
+    server.add("/iiif/2/a/full/!512,512/0/default.jpg", html())
+    written = server.add("/iiif/2/a/full/max/0/default.jpg", picture("red", size=(300, 200)))
+    with session(manager, tmp_path) as s:
+        answer = s.classify(written)
+    assert answer.failure is None
+    assert answer.item.metadata["fetched_as"] == written
+
+
 def test_a_refused_size_is_asked_for_as_the_description_offers_it_and_else_as_written(
     manager: BioclipPluginManager, server: ImageServer, tmp_path: Path
 ) -> None:

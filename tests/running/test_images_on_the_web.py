@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.findings import Findings
 from bioclip_plugin import FetchOptions, MediaItem, Session, create_plugin_manager
 from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.fetching.schemes import scheme_of
 from bioclip_plugin.formats.darwin_core.read import DarwinCoreSource
+from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.items.media import Place, Unlisted
-from bioclip_plugin.items.web import address_of, addresses_in, host_of, is_web_address, other_scheme, shared_uri
-from bioclip_plugin.running.listing import Listing
+from bioclip_plugin.items.web import address_of, addresses_in, host_of, is_web_address, shared_uri
+from bioclip_plugin.running.listing import Listing, source_of
 from bioclip_plugin.sources.files import StandardInputSource
 from bioclip_plugin.testing import FakeModel
 
@@ -68,17 +72,69 @@ def test_a_cell_of_several_addresses_is_split_only_in_front_of_an_address(tmp_pa
         ], separator
 
 
-def test_addresses_that_are_neither_http_nor_https_are_refused_with_their_scheme(tmp_path: Path) -> None:
-    for scheme in ("gs", "s3", "ftp", "data+x"):
-        (entry,) = listed(table(tmp_path / "t.csv", f"{scheme}://bucket/a.jpg,1,BE"))
-        assert isinstance(entry, Unlisted)
-        assert f"addresses that begin with {scheme}:// are not fetched" in entry.reason
+OTHERS = [
+    ("gs://bucket/a.jpg", "is in a cloud store, and gs: addresses are not fetched: copy its file"),
+    ("S3://bucket/a.jpg", "is in a cloud store, and s3: addresses are not fetched: copy its file"),
+    ("ftp://host/a.jpg", "is on a file server, and ftp: addresses are not fetched: copy its file"),
+    ("data+x://bucket/a.jpg", r"is an address of another kind, and data\+x: addresses are not fetched: copy its file"),
+    (
+        "blob:https://example.org/1-2",
+        "is an address inside a browser, .* give the https:// address of the image, or save it",
+    ),
+    (
+        "data:image/png;base64," + "A" * 5000,
+        "^(row 1: )?data:.{,94}… is an image written as text, .* save it as a file",
+    ),
+    ("https:///a.jpg", "has no host: an address on the web is https://HOST/PATH$"),
+]
 
 
-def test_a_source_alone_refuses_an_address_with_the_option_that_fetches_it(tmp_path: Path) -> None:
-    (entry,) = TableSource().items(table(tmp_path / "t.csv", "https://example.org/a.jpg,1,BE"))
+@pytest.mark.parametrize(("address", "reason"), OTHERS)
+def test_an_address_that_is_neither_http_nor_https_is_refused_with_what_it_is_and_what_to_give(
+    tmp_path: Path, address: str, reason: str
+) -> None:
+    (entry,) = listed(table(tmp_path / "t.csv", f'"{address}",1,BE'))
     assert isinstance(entry, Unlisted)
-    assert "classify --fetch FOLDER fetches it, or download it into" in entry.reason
+    assert re.search(reason, entry.reason), entry.reason
+    with pytest.raises(UsageError, match=reason.replace("^(row 1: )?", "")) as raised:
+        located(address, tmp_path, ListingOptions(lists_addresses=True))
+    assert "--fetch" not in str(raised.value) + entry.reason
+    with pytest.raises(SourceError, match=reason.replace("(row 1: )?", "")):
+        source_of(address, create_plugin_manager(installed=False).sources())
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [*OTHERS, ("file:///nowhere/a.jpg", "is the address of a file, .* give its path"), ("http://", "no host")],
+)
+def test_a_host_hears_what_an_address_is_that_is_not_fetched(address: str, reason: str) -> None:
+    manager = create_plugin_manager(installed=False)
+    manager.register(FakeModel())
+    with Session(model="fake", labels=("a red fish", "a blue fish"), plugins=manager) as session:
+        for given in (address, MediaItem(address)) if "data:" not in address else (address,):
+            answer = session.classify(given)
+            assert answer.failure is not None
+            assert re.search(reason, answer.failure.reason), answer.failure.reason
+
+
+def test_a_file_whose_name_looks_like_an_address_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s3:/bucket").mkdir(parents=True)
+    Image.new("RGB", (20, 20), "red").save("s3:/bucket/a.png")
+    manager = create_plugin_manager(installed=False)
+    manager.register(FakeModel())
+    with Session(model="fake", labels=("a red fish", "a blue fish"), plugins=manager) as session:
+        assert session.classify("s3://bucket/a.png").failure is None
+    assert source_of("s3://bucket/a.png", manager.sources()).name == "file"
+
+
+def test_a_source_alone_refuses_an_address_with_the_way_to_a_file(tmp_path: Path) -> None:
+    (entry,) = TableSource().items(table(tmp_path / "t.csv", "https://example.org/x/a.jpg?s=/1,1,BE"))
+    assert isinstance(entry, Unlisted)
+    assert entry.reason == (
+        "row 1: https://example.org/x/a.jpg?s=/1 is on the web, and a file is needed (only classify and embed fetch, with --fetch "
+        "FOLDER): download it, and replace its beginning, such as --replace-prefix https://example.org/x=FOLDER"
+    )
 
 
 def test_a_host_hears_in_one_line_that_an_address_is_not_fetched() -> None:
@@ -110,13 +166,11 @@ def test_options_of_fetching_of_another_type_are_refused_with_what_to_give(
         Session(model="fake", labels=("a red fish",), plugins=create_plugin_manager(installed=False), **options)
 
 
-def test_an_image_that_shows_two_specimens_is_an_item_of_each_and_one_address(tmp_path: Path) -> None:
-    folder = tmp_path / "dwca"
+def archive(folder: Path, *media: str) -> Path:
+    """Write a Darwin Core archive of two specimens, with rows of media."""
     folder.mkdir()
     (folder / "o.csv").write_text("id,country\ns1,BE\ns2,FR\n")
-    (folder / "m.csv").write_text(
-        "coreid,identifier\n" + "".join(f"{s},https://example.org/a.jpg\n" for s in ("s1", "s2", "s2", "s1"))
-    )
+    (folder / "m.csv").write_text("".join(f"{line}\n" for line in ("coreid,identifier", *media)))
     dwc = "http://rs.tdwg.org/dwc/terms"
     (folder / "meta.xml").write_text(
         f"<archive xmlns='http://rs.tdwg.org/dwc/text/'><core rowType='{dwc}/Occurrence' fieldsTerminatedBy=',' ignoreHeaderLines='1'>"
@@ -124,6 +178,52 @@ def test_an_image_that_shows_two_specimens_is_an_item_of_each_and_one_address(tm
         "<extension rowType='http://rs.gbif.org/terms/1.0/Multimedia' fieldsTerminatedBy=',' ignoreHeaderLines='1'><files><location>m.csv"
         "</location></files><coreid index='0'/><field index='1' term='http://purl.org/dc/terms/identifier'/></extension></archive>"
     )  # fmt: skip
+    return folder
+
+
+@pytest.mark.parametrize("lists_addresses", [True, False])
+def test_every_reader_takes_the_file_in_the_folder_that_replaces_the_beginning_of_an_address(
+    tmp_path: Path, lists_addresses: bool
+) -> None:
+    address, file = "https://example.org/x/a%20b.png", tmp_path / "here" / "a b.png"
+    file.parent.mkdir()
+    Image.new("RGB", (20, 20), "red").save(file)
+    package = tmp_path / "package"
+    package.mkdir()
+    tables = {
+        "deployments": "deploymentID,latitude,longitude,deploymentStart,deploymentEnd\n"
+        "d1,50.5,4.5,2024-01-01T00:00:00Z,2024-02-01T00:00:00Z\n",
+        "media": f"mediaID,deploymentID,timestamp,filePath,filePublic,fileMediatype\nm1,d1,2024-01-02T00:00:00Z,{address},true,image/png\n",
+        "observations": "observationID,deploymentID,mediaID,eventID,eventStart,eventEnd,observationLevel,observationType\n",
+    }  # fmt: skip
+    for name, text in tables.items():
+        (package / f"{name}.csv").write_text(text)
+    described = [{"name": name, "path": f"{name}.csv", "profile": "tabular-data-resource"} for name in tables]
+    (package / "datapackage.json").write_text(json.dumps({
+        "name": "p", "id": "p", "resources": described,
+        "profile": "https://raw.githubusercontent.com/tdwg/camtrap-dp/1.0.1/camtrap-dp-profile.json",
+    }))  # fmt: skip
+    images = tmp_path / "images.csv"
+    images.write_text(
+        "project_id,deployment_id,image_id,filename,location,timestamp,common_name,genus,species\n"
+        f"1,d1,i1,c.png,{address},2024-01-02 00:00:00,Red Fox,Vulpes,vulpes\n"
+    )
+    about = {"info": {"format_version": "1.3"}, "detection_categories": {"1": "animal"}}
+    boxes = {"images": [{"file": address, "detections": []}], **about}
+    (tmp_path / "md.json").write_text(json.dumps(boxes))
+    options = ListingOptions(
+        lists_addresses=lists_addresses, replace_prefix=(f"https://example.org/x={file.parent}",), allow_outside=True
+    )
+    inputs = (
+        table(tmp_path / "t.csv", f"{address},1,BE"), archive(tmp_path / "dwca", f"s1,{address}"), package, images, tmp_path / "md.json",
+    )  # fmt: skip
+    for one in map(str, inputs):
+        source = source_of(one, create_plugin_manager(installed=False).sources())
+        assert [getattr(entry, "path", entry) for entry in source.items(one, options)] == [file], source.name
+
+
+def test_an_image_that_shows_two_specimens_is_an_item_of_each_and_one_address(tmp_path: Path) -> None:
+    folder = archive(tmp_path / "dwca", *(f"{s},https://example.org/a.jpg" for s in ("s1", "s2", "s2", "s1")))
     findings = Findings()
     entries = list(DarwinCoreSource().items(str(folder), ListingOptions(lists_addresses=True, findings=findings)))
     items = [entry for entry in entries if isinstance(entry, MediaItem)]
@@ -154,7 +254,7 @@ ADDRESSES = st.builds(
 @given(st.lists(ADDRESSES, min_size=1, max_size=4), st.sampled_from(["|", " | ", ";", ", ", " "]))
 def test_addresses_in_a_cell_come_back_as_they_were_written(addresses: list[str], separator: str) -> None:
     assert addresses_in(separator.join(addresses)) == addresses
-    assert all(is_web_address(address) and not other_scheme(address) for address in addresses)
+    assert all(is_web_address(address) and not scheme_of(address) for address in addresses)
 
 
 @settings(max_examples=60, deadline=None)

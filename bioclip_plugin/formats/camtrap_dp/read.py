@@ -39,8 +39,8 @@ CREATE TABLE files (uri TEXT PRIMARY KEY, media TEXT) WITHOUT ROWID;
 _TIME = {"captured_at": ("timestamp",)}
 _PLACE = {"latitude": ("latitude",), "longitude": ("longitude",)}
 _ON_THE_WEB = (
-    "the file is on the web, which is not fetched (classify --fetch FOLDER fetches it), and neither the package nor its folder media "
-    "has a file of its name (fileName)"
+    "the file is on the web, which is not fetched here (only classify and embed fetch, with --fetch FOLDER), and neither the package nor "
+    "its folder media has a file of its name (fileName): download it, and give --replace-prefix https://HOST/PATH=FOLDER"
 )
 """The same text for all of them, so that a summary counts them; the uri says which file it is."""
 

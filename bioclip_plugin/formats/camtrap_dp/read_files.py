@@ -12,7 +12,7 @@ from bioclip_core.files.present import exists, is_file
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.camtrap_dp.package import CamtrapPackage
 from bioclip_plugin.formats.camtrap_dp.schema import BOX, TABLES
-from bioclip_plugin.formats.shared.paths import located
+from bioclip_plugin.formats.shared.paths import is_moved, located
 from bioclip_plugin.items.licences import PACKAGE_LICENCE
 from bioclip_plugin.items.media import Region, Unlisted, uri_of
 from bioclip_plugin.items.web import is_web_address
@@ -64,7 +64,7 @@ class MediaFiles:
             UsageError: for a path that may not be followed.
         """
         given, name = values.get("filePath", ""), values.get("fileName", "")
-        if not is_web_address(given):
+        if not is_web_address(given) or is_moved(given, self._package.folder, self._options):
             return self._local(given)
         if name and "/" not in name and "\\" not in name:
             for beside in (f"media/{name}", name):
@@ -78,7 +78,11 @@ class MediaFiles:
 
     def _local(self, name: str) -> MediaFile:
         uri, path = located(name, self._package.folder, self._options)
-        if self._package.archive is not None and not self._options.base_folder:
+        if (
+            self._package.archive is not None
+            and path.is_relative_to(self._package.folder)
+            and not self._options.base_folder
+        ):
             member = path.relative_to(self._package.folder).as_posix()
             if self._package.has_member(member):
                 return MediaFile(uri_of(f"{self._package.address}/{self._package.inside}{member}"), member=member)

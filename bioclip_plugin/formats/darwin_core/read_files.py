@@ -26,9 +26,9 @@ from bioclip_core.files.present import is_file, is_folder
 from bioclip_core.files.regular import open_regular
 from bioclip_core.tables.quotes import Records
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.shared.paths import located
+from bioclip_plugin.formats.shared.paths import is_moved, located
 from bioclip_plugin.items.media import uri_of
-from bioclip_plugin.items.web import is_web_address, not_fetched
+from bioclip_plugin.items.web import file_needed, is_web_address
 
 _LOOKED_AT = 1 << 16  # bytes of a file; of a tar file this many bytes of headers, which have 512 each
 _PASSED_OVER = 64 << 20  # a larger member may have to be decompressed to reach the next header
@@ -65,7 +65,7 @@ class ArchiveFiles:
         missing: tuple[str, Path] | None = None
         address = ""
         for name in names:
-            if "://" in name:
+            if "://" in name and not is_moved(name, self._bases[0], self._options):
                 own = [written for written in file_names_of(name) if not is_shared(written)]
                 found = dict(filter(None, map(self._existing, own)))
                 if len(found) > 1:
@@ -110,12 +110,10 @@ class ArchiveFiles:
 
     def _on_the_web(self, name: str, own: Sequence[str]) -> str:
         base = self._bases[0]
-        start = f"the image {name} is on the web, and nothing is fetched: {not_fetched(name)}; or "
+        needed = file_needed(name)
         if not own:
-            return (
-                f"{start}give files with names of their own, since no file name tells it from the images of other rows"
-            )
-        return f"{start}download it to {base / own[0]}, or name its folder with --base-folder" + (
+            return f"{needed}; no other file name tells it from the images of other rows"
+        return f"{needed}, or download it to {base / own[0]}, or name its folder with --base-folder" + (
             f"; the name {last} alone is that of several images" if (last := file_names_of(name)[0]) not in own else ""
         )
 

@@ -8,19 +8,21 @@ import time
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import unquote
 
 from bioclip_core.errors import UsageError
 from bioclip_core.files.drives import without_long_mark
 from bioclip_core.files.moved import MovedNames, replacement_of
 from bioclip_core.files.near_names import same_name
+from bioclip_core.files.present import exists
 from bioclip_core.process import system
 from bioclip_core.tables.options import PathOptions
 from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.fetching.schemes import scheme_of
 from bioclip_plugin.items.media import uri_of
-from bioclip_plugin.items.web import is_web_address, not_fetched
+from bioclip_plugin.items.web import file_needed, is_web_address
 
 _DRIVE = re.compile(r"[A-Za-z]:")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # at least two letters: one is a drive
 _REMEMBERED_S = 10  # a folder may become a link while a host runs on
 
 
@@ -52,10 +54,8 @@ def located(name: str, base: Path, options: ListingOptions) -> tuple[str, Path]:
         raise UsageError(f"file name {name!r} is empty or contains a NUL; give a path inside {folder}")
     if options.lists_addresses and is_web_address(name):
         return name, Path(name)
-    if _SCHEME.match(name):
-        raise UsageError(
-            f"file {name!r} is an address on the web: {not_fetched(name)}, or download it into {folder}, and give its path there"
-        )
+    if is_web_address(name) or scheme_of(name):
+        raise UsageError(file_needed(name))
     try:
         os.fsencode(name)
     except UnicodeEncodeError:
@@ -99,8 +99,16 @@ def moved_name(name: str, base: Path, options: ListingOptions) -> tuple[str, Pat
     if found is None:
         return None
     old, folder, rest = found
+    if is_web_address(name) and not exists(Path(folder, rest)) and exists(Path(folder, unquote(rest))):
+        rest = unquote(rest)  # as programs that download write it
     options.findings.add(_replaced(old), f"{name} is read as {Path(folder, rest)}")
     return rest, Path(folder)
+
+
+def is_moved(name: str, base: Path, options: ListingOptions) -> bool:
+    """Return True for a name whose beginning ``options.replace_prefix`` replaces."""
+    given = options.replace_prefix
+    return bool(given) and _moved_names(given, base, os.getcwd()).of(name) is not None  # noqa: PTH109
 
 
 def _replaced(old: str) -> str:

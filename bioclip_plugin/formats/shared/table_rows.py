@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from bioclip_core.cells import column_name, json_value, number_of
 from bioclip_core.errors import UsageError
@@ -16,12 +15,13 @@ from bioclip_core.files.moved import is_from_windows
 from bioclip_core.files.near_names import same_name
 from bioclip_core.files.present import exists
 from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.fetching.schemes import scheme_of
 from bioclip_plugin.formats.shared.exported import FIRST_IMAGE, has_events, is_exported
 from bioclip_plugin.formats.shared.paths import moved_name
 from bioclip_plugin.formats.shared.stated_values import FIELD_COLUMNS, Fields, StatedValues, fields_in
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri_of
 from bioclip_plugin.items.metadata import CAMERA_NAMES
-from bioclip_plugin.items.web import is_web_address, not_fetched
+from bioclip_plugin.items.web import file_needed, is_web_address
 
 IMAGE_COLUMNS = ("image", "path", "file", "filepath", "uri")
 BOX_COLUMNS = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
@@ -126,7 +126,7 @@ def items_of(
     if found:
         first = rows[0]
         uri, path = location_of(first, folder, options) if location is None else location
-        if path is None and first.data is None and (reason := _out_of_reach(uri, folder, options)):
+        if path is None and first.data is None and (reason := _out_of_reach(uri, options)):
             yield skipped_row(table, first, reason)
             return
         used = (first.columns.image, *first.columns.box)
@@ -143,11 +143,11 @@ def items_of(
         )
 
 
-def _out_of_reach(uri: str, folder: Path, options: ListingOptions) -> str:
+def _out_of_reach(uri: str, options: ListingOptions) -> str:
     """Return the reason why an address is not listed; empty if it is."""
     if options.lists_addresses and is_web_address(uri):
         return ""
-    return f"the image {uri} is on the web: {not_fetched(uri)}, or download it into {folder}, and give its path there"
+    return file_needed(uri)
 
 
 def skipped_row(table: str, row: Row, reason: str) -> Unlisted:
@@ -196,12 +196,10 @@ def located_cell(cell: str, folder: Path, options: ListingOptions) -> tuple[str,
 
 def _scheme_of(cell: str) -> str:
     """Return the scheme of an address; empty for the name of a file."""
-    if is_web_address(cell) or "://" not in cell:
-        return "https" if is_web_address(cell) else ""
-    try:
-        return urlsplit(cell).scheme
-    except ValueError:  # [ in the wrong place
-        return ""
+    if is_web_address(cell):
+        return "https"
+    scheme = scheme_of(cell)
+    return scheme if "://" in cell or scheme in ("blob", "data") else ""
 
 
 def location_of(row: Row, folder: Path, options: ListingOptions) -> tuple[str, Path | None]:

@@ -26,7 +26,7 @@ from bioclip_plugin.formats.shared.image_tables import (
     NotThere,
     headings_of,
 )
-from bioclip_plugin.formats.shared.paths import located
+from bioclip_plugin.formats.shared.paths import is_moved, located
 from bioclip_plugin.formats.shared.stated_values import StatedValues
 from bioclip_plugin.formats.wildlife_insights.layout import (
     COLUMNS,
@@ -41,7 +41,7 @@ from bioclip_plugin.formats.wildlife_insights.layout import (
 )
 from bioclip_plugin.items.media import MediaItem, Place, Unlisted, path_of, uri_of
 from bioclip_plugin.items.verdicts import ReviewVerdict
-from bioclip_plugin.items.web import is_web_address, not_fetched
+from bioclip_plugin.items.web import is_web_address
 from bioclip_plugin.store.records import ReviewTarget, StatedReview
 
 _MEANING = Meaning(
@@ -176,8 +176,8 @@ class _Files:
         address = row.text("location") if "://" in row.text("location") else "it"
         if self._table.options.lists_addresses and is_web_address(address):
             return address, Path(address)
-        advice = f"{not_fetched(address)}; or " if is_web_address(address) else ""
-        raise NotThere(f"{self._missing(row)}; nothing is fetched: {advice}download {address} to {first[0]}", *first)
+        only = " here (only classify and embed fetch, with --fetch FOLDER)" if is_web_address(address) else ""
+        raise NotThere(f"{self._missing(row)}; nothing is fetched{only}: download {address} to {first[0]}", *first)
 
     def _existing(self, names: Sequence[str]) -> list[str]:
         """Return the names of files that exist exactly so; the others cost more, and few are needed."""
@@ -192,7 +192,9 @@ class _Files:
             yield chosen
             return
         location, deployment = row.text("location"), row.text("deploymentid")
-        if "://" in location:
+        if "://" in location and is_moved(location, self._table.base, self._table.options):
+            yield location
+        elif "://" in location:
             parts = [part for part in _path_of(location).split("/") if part]
             yield from ("/".join(parts[start:]) for start in range(len(parts) - 1))
         elif location:

@@ -132,7 +132,7 @@ def test_images_on_the_web_are_items_if_their_files_are_beside_the_archive_and_a
     assert [item.uri for item in items] == ["dwca/a b.jpg", "elsewhere/c.jpg", "elsewhere/media.example.org/deep/d.jpg"]
     (problem,) = problems
     assert problem.uri == "dwca#multimedia.txt:5"
-    assert "https://media.example.org/e.jpg is on the web, and nothing is fetched" in problem.reason
+    assert "https://media.example.org/e.jpg is on the web, and a file is needed" in problem.reason
     assert "download it to elsewhere/e.jpg" in problem.reason
 
 
