@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import Distribution, distributions
@@ -70,13 +70,13 @@ def look(_options: DoctorOptions, without: frozenset[str] = frozenset()) -> Iter
     )
     yield from _doubled(found)
     yield from _half_installed()
-    unreadable = list(_unreadable_entry_points())
-    yield from unreadable
-    yield from _imported([*_FIRST, *(requirement.name for requirement in needed or ())], found, without, unreadable)
+    yield from _unreadable_entry_points().values()
+    yield from _imported([*_FIRST, *(requirement.name for requirement in needed or ())], found, without)
 
 
-def _unreadable_entry_points() -> Iterator[Problem]:
-    """Yield packages whose entry points cannot be read: whoever looks through those of all packages fails."""
+def _unreadable_entry_points() -> dict[str, Problem]:
+    """Return packages whose entry points cannot be read: whoever looks through those of all packages fails."""
+    found: dict[str, Problem] = {}
     for distribution in distributions():
         try:
             tuple(distribution.entry_points)
@@ -85,26 +85,18 @@ def _unreadable_entry_points() -> Iterator[Problem]:
             name = place.name.partition("-")[0].replace("_", "-") or "it"
             with suppress(Exception):
                 name = distribution.metadata["Name"] or name
-            yield Problem(
+            found[name] = Problem(
                 f"packages.entry-points.{canonical(name)}",
                 f"the entry points of {name} in {place} cannot be read: {_why(error)}",
-                "packages that look for plugins of their own in all others, such as alembic, cannot be imported",
+                "packages that look for plugins of their own in all others, such as alembic and torch, cannot be imported",
                 f"{_INSTALL} {name}, or remove that folder",
             )
+    return found
 
 
-def _imported(
-    names: list[str], found: dict[str, list[Distribution]], without: frozenset[str], before: Iterable[Problem]
-) -> Iterator[Finding]:
-    """Import the light packages, and yield what is wrong with each; one that is broken by another one is a note.
-
-    Args:
-        names: of the packages.
-        found: the installed distributions.
-        without: packages that are left out.
-        before: what is wrong already and may be the cause.
-    """
-    broken = {one.found.partition(" in ")[0]: one for one in before}
+def _imported(names: list[str], found: dict[str, list[Distribution]], without: frozenset[str]) -> Iterator[Finding]:
+    """Import the light packages, and yield what is wrong with each; one that is broken by another one is a note."""
+    broken: dict[str, Problem] = {}
     for name in names:
         key = canonical(name)
         if not found.get(key) or key in HEAVY or key in without:
@@ -115,15 +107,23 @@ def _imported(
                 cause = next((cause for cause, first in broken.items() if _is_cause(cause, first, one)), None)
                 broken[name] = one
                 if cause is not None:
-                    one = Problem(one.code, f"{name} cannot be imported", f"because of {cause}", grave=False)
+                    one = _because_of(name, one, cause)
             yield one
 
 
 def _is_cause(name: str, first: Problem, other: Problem) -> bool:
     """Return True if a package cannot be imported because of one before it: it is named, or the error is the same."""
     words = set(re.findall(r"[\w-]+", other.found))
-    its_why = other.found.partition(": ")[2]
-    return bool(words & {name, _module_of(name)}) or (bool(its_why) and first.found.endswith(f": {its_why}"))
+    return bool(words & {name, _module_of(name)}) or _has_same_error(first, other)
+
+
+def _has_same_error(first: Problem, other: Problem) -> bool:
+    why = other.found.partition(": ")[2]
+    return bool(why) and first.found.endswith(f": {why}")
+
+
+def _because_of(name: str, broken: Problem, cause: str) -> Problem:
+    return Problem(broken.code, f"{name} cannot be imported", f"because of {cause}", grave=False)
 
 
 def imported(name: str, distribution: Distribution | None = None) -> Iterator[Finding]:
@@ -132,7 +132,9 @@ def imported(name: str, distribution: Distribution | None = None) -> Iterator[Fi
     try:
         module = import_module(module_name)
     except BaseException as error:
-        yield _broken(name, module_name, error)
+        broken = _broken(name, module_name, error)
+        cause = next((other for other, one in _unreadable_entry_points().items() if _has_same_error(one, broken)), None)
+        yield broken if cause is None else _because_of(name, broken, f"the entry points of {cause}")
         return
     place = getattr(module, "__file__", None)
     folder = str(distribution.locate_file("")) if distribution is not None else None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bioclip_plugin.doctor import DoctorOptions, Problem, packages
+from bioclip_plugin.doctor import DoctorOptions, Problem, Report, packages
 from bioclip_plugin.doctor.report import Fact, Finding
 from bioclip_plugin.doctor.requirements import Requirement, _read
 
@@ -28,7 +28,7 @@ def needs(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return call
 
 
-def look() -> list[Finding]:
+def look_at_packages() -> list[Finding]:
     return list(packages.look(DoctorOptions()))
 
 
@@ -62,18 +62,18 @@ def test_versions_are_compared_as_numbers(bounds: str, version: str, is_met: boo
 def test_an_old_version_is_found_with_the_command_that_mends_it(package: Package, needs: Callable[..., None]) -> None:
     package("fakelib", "", "1.0")
     needs("fakelib>=2.6")
-    assert "pip install 'fakelib>=2.6'" in problems(look())["packages.version.fakelib"]
+    assert "pip install 'fakelib>=2.6'" in problems(look_at_packages())["packages.version.fakelib"]
 
 
 def test_an_old_version_of_an_extra_names_the_extra(package: Package, needs: Callable[..., None]) -> None:
     package("fakelib", "", "1.0")
     needs("fakelib>=2; extra == 'video'")
-    assert "bioclip-plugin[video] needs >=2" in problems(look())["packages.version.fakelib"]
+    assert "bioclip-plugin[video] needs >=2" in problems(look_at_packages())["packages.version.fakelib"]
 
 
 def test_a_missing_package_is_a_problem_and_a_missing_extra_is_not(needs: Callable[..., None]) -> None:
     needs("no-such-lib>=1", "no-other-lib>=1; extra == 'video'")
-    found = look()
+    found = look_at_packages()
     assert list(problems(found)) == ["packages.missing.no-such-lib"]
     assert Fact("extras", {"video": "no-other-lib is missing; for videos"}) in found
 
@@ -97,13 +97,13 @@ def test_a_package_that_cannot_be_imported_is_named_with_the_reason(
 ) -> None:
     package("fakelib", code, "3.0")
     needs("fakelib>=2")
-    assert words in problems(look())["packages.broken.fakelib"]
+    assert words in problems(look_at_packages())["packages.broken.fakelib"]
 
 
 def test_a_package_whose_files_are_gone_is_found(package: Package, needs: Callable[..., None]) -> None:
     (package("fakelib", "", "3.0") / "fakelib.py").unlink()
     needs("fakelib>=2")
-    assert "its files are gone, although pip lists it" in problems(look())["packages.broken.fakelib"]
+    assert "its files are gone, although pip lists it" in problems(look_at_packages())["packages.broken.fakelib"]
 
 
 def test_a_file_of_the_user_in_place_of_a_package_is_found(
@@ -114,20 +114,20 @@ def test_a_file_of_the_user_in_place_of_a_package_is_found(
     (tmp_path / "mine" / "fakelib.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path / "mine")
     needs("fakelib>=2")
-    assert f"is imported from {tmp_path / 'mine'}" in problems(look())["packages.shadowed.fakelib"]
+    assert f"is imported from {tmp_path / 'mine'}" in problems(look_at_packages())["packages.shadowed.fakelib"]
 
 
 def test_two_versions_in_one_folder_are_an_interrupted_upgrade(package: Package, needs: Callable[..., None]) -> None:
     package("fakelib", "", "3.0")
     package("fakelib", "", "4.0")
     needs("fakelib>=2")
-    assert "recorded as 3.0 and as 4.0" in problems(look())["packages.doubled.fakelib"]
+    assert "recorded as 3.0 and as 4.0" in problems(look_at_packages())["packages.doubled.fakelib"]
 
 
 def test_what_an_interrupted_pip_left_is_a_note(package: Package, needs: Callable[..., None]) -> None:
     (package("fakelib", "", "3.0") / "~orch-2.6.dist-info").mkdir()
     needs("fakelib>=2")
-    (note,) = [one for one in look() if isinstance(one, Problem) and one.code == "packages.half-installed"]
+    (note,) = [one for one in look_at_packages() if isinstance(one, Problem) and one.code == "packages.half-installed"]
     assert not note.grave
     assert "~orch-2.6.dist-info" in note.line()
 
@@ -145,7 +145,7 @@ def test_entry_points_that_cannot_be_read_are_those_of_their_own_package(
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-one\nVersion: 1.0\n")
     (info / "entry_points.txt").write_bytes(content)
     needs("fakelib>=2", "otherlib>=2")
-    found = [one for one in look() if isinstance(one, Problem)]
+    found = [one for one in look_at_packages() if isinstance(one, Problem)]
     (grave,) = [one for one in found if one.grave]
     assert grave.code == "packages.entry-points.bad-one"
     assert str(info) in grave.found
@@ -156,14 +156,27 @@ def test_entry_points_that_cannot_be_read_are_those_of_their_own_package(
     assert not any("reinstall" in one.line() for one in notes)
 
 
+def test_torch_is_not_blamed_for_entry_points_that_cannot_be_read_either(
+    package: Package, look: Callable[..., Report]
+) -> None:
+    site = package("torch", "from importlib.metadata import entry_points\nentry_points(group='torch.backends')", "9.0")
+    (site / "bad_one-1.0.dist-info").mkdir()
+    (site / "bad_one-1.0.dist-info" / "entry_points.txt").write_text("[x]\nno equals sign\n")
+    report = look("computing", patience=5)
+    (note,) = report.notes
+    assert report.problems == []
+    assert note.line() == "torch cannot be imported; because of the entry points of bad-one"
+    assert report.results[0].facts == {"left_out": "everything that needs torch"}
+
+
 def test_metadata_that_cannot_be_read_do_not_end_the_check(package: Package, needs: Callable[..., None]) -> None:
     site = package("fakelib", "", "3.0")
     (site / "otherlib-1.0.dist-info").mkdir()
     (site / "otherlib-1.0.dist-info" / "METADATA").write_bytes(b"\xff\xfe\x00broken")
     needs("fakelib>=2")
-    assert problems(look()) == {}
+    assert problems(look_at_packages()) == {}
 
 
 def test_a_source_tree_that_is_not_installed_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "requirements", lambda: None)
-    assert "packages.not-installed" in problems(look())
+    assert "packages.not-installed" in problems(look_at_packages())
