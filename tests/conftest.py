@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for the whole test session, addresses of new stores on either database, and a browser without network."""
+"""Servers of PostgreSQL (one for the whole test session) and of images, addresses of new stores on either database, and a browser."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool
 
 if TYPE_CHECKING:
+    from image_server import ImageServer
     from playwright.sync_api import Browser
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -49,6 +50,23 @@ def precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """The default precision of the process, each in turn, whatever the processor multiplies natively."""
     monkeypatch.setenv("BIOCLIP_PRECISION", request.param)
     return str(request.param)
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away the variables that name proxies."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def server(no_proxies: None) -> Iterator[ImageServer]:
+    """Server of images on this machine that misbehaves on request."""
+    from image_server import ImageServer
+
+    with ImageServer() as server:
+        yield server
 
 
 class Server:

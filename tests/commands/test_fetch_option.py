@@ -8,11 +8,11 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command_samples import Bioclip
+from darwin_samples import archive
 from image_server import ImageServer, image, status
 from PIL import Image
 
@@ -32,16 +32,13 @@ FETCH = (
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageServer]:
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    with ImageServer() as server:
-        for colour in ("red", "green", "blue"):
-            stream = io.BytesIO()
-            Image.new("RGB", (20, 10), {"green": "lime"}.get(colour, colour)).save(stream, "PNG")
-            server.add(f"/{colour}.png", stream.getvalue())
-        yield server
+def server(server: ImageServer) -> ImageServer:
+    """The server with a red, a green and a blue image."""
+    for colour in ("red", "green", "blue"):
+        stream = io.BytesIO()
+        Image.new("RGB", (20, 10), {"green": "lime"}.get(colour, colour)).save(stream, "PNG")
+        server.add(f"/{colour}.png", stream.getvalue())
+    return server
 
 
 def rows_of(path: str) -> list[dict[str, str]]:
@@ -209,19 +206,8 @@ def test_a_tiff_of_several_pages_is_classified_by_its_first_and_counted(
 def test_files_that_come_beside_an_archive_later_take_the_place_of_addresses_that_were_never_asked_for(
     bioclip: Bioclip, labels: str, photos: Path
 ) -> None:
-    folder = Path("dwca")
-    folder.mkdir()
-    (folder / "o.csv").write_text("id,country\ns1,BE\n")
-    (folder / "m.csv").write_text(
-        "coreid,identifier\ns1,https://example.org/red.png\ns1,https://example.org/blue.png\n"
-    )
-    dwc = "http://rs.tdwg.org/dwc/terms"
-    (folder / "meta.xml").write_text(
-        f"<archive xmlns='http://rs.tdwg.org/dwc/text/'><core rowType='{dwc}/Occurrence' fieldsTerminatedBy=',' ignoreHeaderLines='1'>"
-        f"<files><location>o.csv</location></files><id index='0'/><field index='1' term='{dwc}/country'/></core>"
-        "<extension rowType='http://rs.gbif.org/terms/1.0/Multimedia' fieldsTerminatedBy=',' ignoreHeaderLines='1'><files><location>m.csv"
-        "</location></files><coreid index='0'/><field index='1' term='http://purl.org/dc/terms/identifier'/></extension></archive>"
-    )  # fmt: skip
+    media = [{"coreid": "s1", "identifier": f"https://example.org/{colour}.png"} for colour in ("red", "blue")]
+    folder = archive(Path("dwca"), media, [{"id": "s1", "country": "BE"}])
     classify = ("classify", "dwca", "--model", "fake", "--labels", labels, "--store", "r.db")
     assert bioclip(*classify).code == 3
     for name in ("red.png", "blue.png"):

@@ -1,4 +1,4 @@
-"""A server, and a fetcher that does not wait."""
+"""A fetcher that does not wait."""
 
 from __future__ import annotations
 
@@ -8,23 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from image_server import FastClock, ImageServer, OpenFetcher
+from image_server import FastClock, OpenFetcher
 
 from bioclip_plugin.fetching.fetcher import Fetcher
 from bioclip_plugin.fetching.options import FetchOptions
 
 
 @pytest.fixture(autouse=True)
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture
-def server() -> Iterator[ImageServer]:
-    with ImageServer() as server:
-        yield server
+def never_a_proxy(no_proxies: None) -> None:
+    """No variable of the machine names a proxy."""
 
 
 @pytest.fixture

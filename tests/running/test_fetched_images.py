@@ -34,19 +34,6 @@ def picture(colour: str, shade: int = 0, size: tuple[int, int] = (20, 10)) -> by
     return stream.getvalue()
 
 
-@pytest.fixture(autouse=True)
-def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture
-def server() -> Iterator[ImageServer]:
-    with ImageServer() as server:
-        yield server
-
-
 @pytest.fixture
 def manager() -> BioclipPluginManager:
     manager = create_plugin_manager(installed=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from darwin_samples import archive
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -166,21 +167,6 @@ def test_options_of_fetching_of_another_type_are_refused_with_what_to_give(
         Session(model="fake", labels=("a red fish",), plugins=create_plugin_manager(installed=False), **options)
 
 
-def archive(folder: Path, *media: str) -> Path:
-    """Write a Darwin Core archive of two specimens, with rows of media."""
-    folder.mkdir()
-    (folder / "o.csv").write_text("id,country\ns1,BE\ns2,FR\n")
-    (folder / "m.csv").write_text("".join(f"{line}\n" for line in ("coreid,identifier", *media)))
-    dwc = "http://rs.tdwg.org/dwc/terms"
-    (folder / "meta.xml").write_text(
-        f"<archive xmlns='http://rs.tdwg.org/dwc/text/'><core rowType='{dwc}/Occurrence' fieldsTerminatedBy=',' ignoreHeaderLines='1'>"
-        f"<files><location>o.csv</location></files><id index='0'/><field index='1' term='{dwc}/country'/></core>"
-        "<extension rowType='http://rs.gbif.org/terms/1.0/Multimedia' fieldsTerminatedBy=',' ignoreHeaderLines='1'><files><location>m.csv"
-        "</location></files><coreid index='0'/><field index='1' term='http://purl.org/dc/terms/identifier'/></extension></archive>"
-    )  # fmt: skip
-    return folder
-
-
 @pytest.mark.parametrize("lists_addresses", [True, False])
 def test_every_reader_takes_the_file_in_the_folder_that_replaces_the_beginning_of_an_address(
     tmp_path: Path, lists_addresses: bool
@@ -214,8 +200,9 @@ def test_every_reader_takes_the_file_in_the_folder_that_replaces_the_beginning_o
     options = ListingOptions(
         lists_addresses=lists_addresses, replace_prefix=(f"https://example.org/x={file.parent}",), allow_outside=True
     )
+    rows = [{"coreid": "s1", "identifier": address}]
     inputs = (
-        table(tmp_path / "t.csv", f"{address},1,BE"), archive(tmp_path / "dwca", f"s1,{address}"), package, images, tmp_path / "md.json",
+        table(tmp_path / "t.csv", f"{address},1,BE"), archive(tmp_path / "dwca", rows), package, images, tmp_path / "md.json",
     )  # fmt: skip
     for one in map(str, inputs):
         source = source_of(one, create_plugin_manager(installed=False).sources())
@@ -223,7 +210,8 @@ def test_every_reader_takes_the_file_in_the_folder_that_replaces_the_beginning_o
 
 
 def test_an_image_that_shows_two_specimens_is_an_item_of_each_and_one_address(tmp_path: Path) -> None:
-    folder = archive(tmp_path / "dwca", *(f"{s},https://example.org/a.jpg" for s in ("s1", "s2", "s2", "s1")))
+    media = [{"coreid": specimen, "identifier": "https://example.org/a.jpg"} for specimen in ("s1", "s2", "s2", "s1")]
+    folder = archive(tmp_path / "dwca", media, [{"id": "s1", "country": "BE"}, {"id": "s2", "country": "FR"}])
     findings = Findings()
     entries = list(DarwinCoreSource().items(str(folder), ListingOptions(lists_addresses=True, findings=findings)))
     items = [entry for entry in entries if isinstance(entry, MediaItem)]
