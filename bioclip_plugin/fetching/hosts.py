@@ -19,7 +19,7 @@ from bioclip_plugin.fetching.options import FetchOptions
 
 GIVEN_UP_S = 600.0
 """Seconds for which a host is left alone after too many failures in a row."""
-_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 1.0, 60.0
+FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 1.0, 60.0
 _YEAR_S = 365 * 86_400.0
 _HOSTS_REMEMBERED = 2_000
 ANSWERS_PER_FAILURE = 10
@@ -281,4 +281,4 @@ def length_of(seconds: float) -> str:
 
 def backoff_s(tries: int) -> float:
     """Return the seconds before another try: doubled each time, and different each time, so that clients do not come back together."""
-    return min(_FIRST_BACKOFF_S * 2.0 ** min(tries, 20), _LONGEST_BACKOFF_S) * random.uniform(0.5, 1.5)
+    return min(FIRST_BACKOFF_S * 2.0 ** min(tries, 20), _LONGEST_BACKOFF_S) * random.uniform(0.5, 1.5)

@@ -32,6 +32,7 @@ from image_server import (
 from PIL import Image
 
 from bioclip_plugin.cli import run
+from bioclip_plugin.fetching import hosts
 from bioclip_plugin.plugins import create_plugin_manager
 from bioclip_plugin.store import Store
 from bioclip_plugin.testing import FakeModel
@@ -62,7 +63,7 @@ class Museum:
                 [image(data, kind="text/html")],
             ]  # fmt: skip
             *before, last = kinds[number % len(kinds)]
-            if number in (20, 150):  # each costs a second, and halves the rate
+            if number in (20, 150):  # each makes the host wait, and halves the rate
                 before = [status(429 if number == 20 else 503, "Retry-After: 0"), *before]
             path = f"/img/{number}.png"
             server.add(path, *before, self._counted(number, last))
@@ -109,6 +110,7 @@ def classify(folder: Path) -> None:
     output = os.open(folder / "output.txt", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    hosts.FIRST_BACKOFF_S = 0.05
     manager = create_plugin_manager(installed=False)
     manager.register(FakeModel(logit_scale=10.0))
     options = ["--model", "fake", "--labels", folder / "labels.txt", "--store", folder / "r.db", "--batch-size", 8,
