@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,16 @@ def test_a_command_without_a_usable_torch_blames_neither_an_image_nor_its_output
         "Error: torch cannot be imported: libcudart.so.13: cannot open shared object file; this is the CUDA"
     )
     assert not (tmp_path / "features.parquet").exists()
+
+
+def test_metadata_of_another_package_that_cannot_be_read_are_not_taken_for_a_broken_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch looks through the entry points of all packages."""
+    (tmp_path / "bad_one-1.0.dist-info").mkdir()
+    (tmp_path / "bad_one-1.0.dist-info" / "entry_points.txt").write_bytes(b"[x]\n\xff\xfe = a:b\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InstallationError) as refusal, importing_torch():
+        entry_points(group="torch.backends")
+    assert "the metadata of another package cannot be read, which the command doctor names" in str(refusal.value)
+    assert "install torch" not in str(refusal.value)

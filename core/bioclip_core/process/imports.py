@@ -72,6 +72,8 @@ def explained_import(error: Exception) -> str:
     """Return one line for an error that came from importing torch or what is built on it."""
     said = first_line(error)
     advice = next((advice for pattern, advice in _ADVICE if re.search(pattern, said)), _OTHERWISE)
+    if _is_about_metadata(error):
+        advice = "the metadata of another package cannot be read, which the command doctor names"
     found = {name: _version(name) for name in PACKAGES}
     failed = _failed_package(error)
     return f"{failed} cannot be imported: {said}; {advice.format(**found, python=sys.prefix)}"
@@ -81,12 +83,25 @@ def _failed_package(error: Exception) -> str:
     """Return the innermost of the packages that the error came through."""
     if isinstance(error, ImportError) and error.name in PACKAGES:
         return str(error.name)
-    names = []
-    trace = error.__traceback__
-    while trace is not None:
-        names.append(str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0])
-        trace = trace.tb_next
+    names = [module.partition(".")[0] for module, _ in _passed(error)]
     return next((name for name in reversed(names) if name in PACKAGES), PACKAGES[0])
+
+
+def _is_about_metadata(error: Exception) -> bool:
+    """Return True if an error arose while entry points were looked through, and not while one was loaded."""
+    passed = _passed(error)
+    first = next((n for n, (module, _) in enumerate(passed) if module.startswith("importlib.metadata")), None)
+    is_loading = ("importlib", "import_module") in passed[first:]
+    return first is not None and not is_loading and not isinstance(error, PackageNotFoundError)
+
+
+def _passed(error: Exception) -> list[tuple[str, str]]:
+    """Return module and function of each frame that an error came through, the innermost one last."""
+    found, trace = [], error.__traceback__
+    while trace is not None:
+        found.append((str(trace.tb_frame.f_globals.get("__name__", "")), trace.tb_frame.f_code.co_name))
+        trace = trace.tb_next
+    return found
 
 
 def _version(package: str) -> str:
