@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from bioclip_core.files.moved import replacement_of
-from bioclip_plugin.fetching.schemes import refusal_of
+from bioclip_plugin.fetching.schemes import refusal_of, scheme_of
 from bioclip_plugin.items.media import MediaItem, Unlisted
 
 FETCH_STAGE = "fetch"
@@ -22,7 +22,7 @@ ON_THE_WEB = "images are on the web, and are fetched only with --fetch FOLDER"
 
 _WEB = re.compile(r"\s*https?://[^/\s?#]", re.IGNORECASE)
 _BETWEEN = re.compile(r"(?:\s*[|;,]\s*|\s+)(?=https?://[^/\s?#])", re.IGNORECASE)
-_PASSWORD = re.compile(r"(https?://)[^/?#\s]*@", re.IGNORECASE)
+_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]+://)[^/?#\s]*@", re.IGNORECASE)
 WITH_PASSWORD = (
     "the address has a user name or password in it, which would be written into results: remove it from the table"
 )
@@ -112,7 +112,7 @@ def without_password(text: str) -> str:
 def kept_secret(entry: MediaItem | Unlisted) -> MediaItem | Unlisted:
     """Return an entry, or one that cannot be listed in place of an item whose address has a password in it."""
     uri = without_password(entry.uri)
-    if uri == entry.uri or not is_web_address(entry.uri):
+    if uri == entry.uri or not (is_web_address(entry.uri) or scheme_of(entry.uri)):
         return entry
     known = entry.item if isinstance(entry, Unlisted) else entry
     metadata = {

@@ -38,7 +38,7 @@ def item_of_image(image: Any) -> MediaItem | Unlisted:
     if isinstance(image, str) and is_web_address(image):
         return kept_secret(MediaItem(uri=image))
     if isinstance(image, (str, os.PathLike)):
-        return item_of(image)
+        return kept_secret(item_of(image))
     if isinstance(image, (bytes, bytearray, memoryview)):
         return MediaItem(uri=_new_name(), data=bytes(image))
     if isinstance(image, Mapping) and {"bytes", "path"} & set(image):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from bioclip_plugin.items.media import MediaItem, Unlisted
 from bioclip_plugin.plugins import create_plugin_manager
 from bioclip_plugin.running.given import item_of_image
 from bioclip_plugin.running.listing import Listing
+from bioclip_plugin.sources.files import StandardInputSource
 
 SECRET = "https://me:secret@museum.example/a.jpg"
 
@@ -31,10 +33,19 @@ def test_a_table_s_address_with_a_password_cannot_be_listed_and_its_row_is_kept_
     assert taken.uri == "https://museum.example/x@y.jpg"
 
 
-def test_a_host_s_address_with_a_password_is_a_failure_without_it() -> None:
-    given = item_of_image(SECRET)
+@pytest.mark.parametrize("address", [SECRET, "ftp://me:secret@museum.example/a.jpg", "s3://key:secret@bucket/a.jpg"])
+def test_a_host_s_address_with_a_password_is_a_failure_without_it(address: str) -> None:
+    given = item_of_image(address)
     assert isinstance(given, Unlisted)
     assert "secret" not in repr(given)
+
+
+def test_a_list_s_address_of_another_scheme_with_a_password_is_refused_without_it() -> None:
+    source = StandardInputSource(io.BytesIO(b"ftp://me:secret@museum.example/a.jpg\n"))
+    with Listing(["-"], [source], ListingOptions()) as listing:
+        (refused,) = listing
+    assert isinstance(refused, Unlisted)
+    assert "secret" not in repr(refused)
 
 
 def test_an_address_with_a_password_is_refused_as_an_input() -> None:
