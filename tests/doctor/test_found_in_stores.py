@@ -145,6 +145,30 @@ def test_tables_of_another_version_are_found(store: Path, version: str, code: st
     assert (fault.code, fault.is_grave) == (code, code == "newer")
 
 
+@pytest.mark.parametrize("content", [b"[x]\n\xff\xfe = a:b\n", b"[x]\nno equals sign\n"])
+def test_a_package_that_breaks_alembic_is_not_taken_for_damage_of_the_store(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad_one-1.0.dist-info").mkdir()
+    (tmp_path / "bad_one-1.0.dist-info" / "entry_points.txt").write_bytes(content)
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from bioclip_plugin.store import Store\nfrom bioclip_core.errors import InstallationError\n"
+        "try:\n    Store.open('new.db')\nexcept InstallationError as error:\n    print(error)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.startswith("alembic, which makes the tables of stores, cannot be imported: ")
+    assert done.stdout.endswith("the metadata of another package cannot be read, which the command doctor names\n")
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, text
 
-from bioclip_core.errors import StoreError
+from bioclip_core.errors import InstallationError, StoreError, first_line, raise_if_of_host
 from bioclip_core.next_commands import command
+from bioclip_core.process.imports import METADATA_ADVICE, is_about_metadata
 from bioclip_core.process.quiet import quiet
 from bioclip_plugin.store.database.address import shown
 from bioclip_plugin.store.database.connection import Database
@@ -129,7 +132,7 @@ def _migrate(connection: Connection) -> None:
 
 def migrate(connection: Connection, revision: str) -> None:
     """Run the migrations up to ``revision`` inside the connection's transaction."""
-    with quiet():
+    with _importing_alembic():
         from alembic.config import Config
         from alembic.runtime.environment import EnvironmentContext
 
@@ -143,8 +146,30 @@ def migrate(connection: Connection, revision: str) -> None:
         scripts.run_env()
 
 
-def _scripts() -> ScriptDirectory:
+@contextmanager
+def _importing_alembic() -> Iterator[None]:
+    """Import alembic quietly.
+
+    Raises:
+        InstallationError: if it is missing or damaged: no fault of the store.
+    """
     with quiet():
+        try:
+            yield
+        except Exception as error:
+            raise_if_of_host(error)
+            advice = (
+                METADATA_ADVICE
+                if is_about_metadata(error)
+                else "install it again: pip install --force-reinstall alembic"
+            )
+            raise InstallationError(
+                f"alembic, which makes the tables of stores, cannot be imported: {first_line(error)}; {advice}"
+            ) from error
+
+
+def _scripts() -> ScriptDirectory:
+    with _importing_alembic():
         from alembic.script import ScriptDirectory
 
     return ScriptDirectory(Path(__file__).parent / "migrations")

@@ -50,6 +50,7 @@ _ADVICE = (
     ),
 )  # fmt: skip
 """Patterns in the text of an error, and what mends the installation."""
+METADATA_ADVICE = "the metadata of another package cannot be read, which the command doctor names"
 _OTHERWISE = "install torch and torchvision again with one command from one index"
 
 
@@ -72,8 +73,8 @@ def explained_import(error: Exception) -> str:
     """Return one line for an error that came from importing torch or what is built on it."""
     said = first_line(error)
     advice = next((advice for pattern, advice in _ADVICE if re.search(pattern, said)), _OTHERWISE)
-    if _is_about_metadata(error):
-        advice = "the metadata of another package cannot be read, which the command doctor names"
+    if is_about_metadata(error):
+        advice = METADATA_ADVICE
     found = {name: _version(name) for name in PACKAGES}
     failed = _failed_package(error)
     return f"{failed} cannot be imported: {said}; {advice.format(**found, python=sys.prefix)}"
@@ -87,7 +88,7 @@ def _failed_package(error: Exception) -> str:
     return next((name for name in reversed(names) if name in PACKAGES), PACKAGES[0])
 
 
-def _is_about_metadata(error: Exception) -> bool:
+def is_about_metadata(error: Exception) -> bool:
     """Return True if an error arose while entry points were looked through, and not while one was loaded."""
     passed = _passed(error)
     first = next((n for n, (module, _) in enumerate(passed) if module.startswith("importlib.metadata")), None)
