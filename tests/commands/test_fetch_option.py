@@ -54,9 +54,9 @@ def table(path: Path, *rows: str) -> str:
 def test_a_catalog_says_what_to_do_with_addresses_and_is_built_from_the_files_in_the_folder_that_it_asks_for(
     bioclip: Bioclip,
 ) -> None:
-    lines = [f"https://example.org/x/{n}%20b.png?v=1,Quercus {n}" for n in ("robur", "alba")]
-    Path("t.csv").write_text("\n".join(["image,scientificName", *lines]))
-    build = ("catalog", "build", "t.csv", "--output", "c.parquet", "--group-by", "image")
+    lines = [f"https://example.org/x/{n}%20b.png?v=1,Quercus {n},{n}" for n in ("robur", "alba")]
+    Path("t.csv").write_text("\n".join(["image,scientificName,plant", *lines]))
+    build = ("catalog", "build", "t.csv", "--output", "c.parquet", "--group-by", "plant")
     outcome = bioclip(*build)
     assert outcome.code == 1
     said = re.search(r"download it, and .*(--replace-prefix) (\S+=)FOLDER", outcome.out + outcome.err)

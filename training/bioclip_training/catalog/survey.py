@@ -176,6 +176,8 @@ def _group_columns(own: _Seen, options: BuildOptions) -> tuple[str, ...]:
 
 
 def _check_groups(seen: Mapping[str, _Seen], chosen: Mapping[str, tuple[str, ...]], options: BuildOptions) -> None:
+    if not any(own.labelled for own in seen.values()):
+        return  # no row can be used, and building says why
     if options.group_by is not None:
         if not any(chosen.values()):
             columns = sorted({column for own in seen.values() for column in own.written.values()})
