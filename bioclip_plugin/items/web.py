@@ -39,10 +39,12 @@ def is_web_address(text: str) -> bool:
 
 
 def addresses_in(text: str) -> list[str]:
-    """Return the addresses in a text that begins with one: a separator counts only in front of the next address.
+    """Return the parts of a text of addresses, or of names and addresses: a separator counts only in front of an address.
 
     >>> addresses_in("https://example.org/a,b.jpg; https://example.org/c.jpg")
     ['https://example.org/a,b.jpg', 'https://example.org/c.jpg']
+    >>> addresses_in("a, b.jpg, https://example.org/c.jpg")
+    ['a, b.jpg', 'https://example.org/c.jpg']
     """
     return [part for part in _BETWEEN.split(text.strip()) if part]
 

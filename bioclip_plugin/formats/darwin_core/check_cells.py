@@ -10,7 +10,7 @@ from datetime import datetime
 from bioclip_core.cells import degrees_of, plain_number_of
 from bioclip_core.taxonomy import RANKS
 from bioclip_plugin.contracts.problem import Severity
-from bioclip_plugin.formats.darwin_core.terms import FRACTIONS
+from bioclip_plugin.formats.darwin_core.terms import FRACTIONS, associated_media
 
 Cells = Mapping[str, str]
 Finding = tuple[str, str, Severity]
@@ -52,9 +52,9 @@ def of_occurrence(values: Cells) -> Iterator[Finding]:
     code = values.get("countryCode", "")
     if code and not re.fullmatch("[A-Z]{2}", code):
         yield "countryCode must be two capital letters (ISO 3166-1)", code, "error"
-    for name in values.get("associatedMedia", "").split("|"):
-        if _leaves(name.strip()):
-            yield f"associatedMedia {_LEAVES}", name.strip(), "error"
+    for name in associated_media(values):
+        if _leaves(name):
+            yield f"associatedMedia {_LEAVES}", name, "error"
     basis = values.get("basisOfRecord", "")
     if basis and basis_of(basis) is None:
         yield f"basisOfRecord is not one of {', '.join(sorted(_BASES))}", basis, "warning"

@@ -26,6 +26,7 @@ from bioclip_plugin.formats.darwin_core.read_files import (
 from bioclip_plugin.formats.darwin_core.terms import (
     IDENTIFICATION,
     OCCURRENCES,
+    associated_media,
     is_ours,
     region_of,
     weight_of,
@@ -33,7 +34,7 @@ from bioclip_plugin.formats.darwin_core.terms import (
 from bioclip_plugin.formats.shared.stated_values import StatedValues, fields_in
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri_of
 from bioclip_plugin.items.time_zones import in_zone
-from bioclip_plugin.items.web import addresses_in, is_web_address, shared_uri
+from bioclip_plugin.items.web import shared_uri
 
 _NO_PICTURES = ("sound", "text", "dataset", "software")
 _NO_PICTURE_FORMATS = ("audio/", "text/")
@@ -47,12 +48,16 @@ _MEDIA_TYPES = (
 _SHARED = (
     "images on the web show several specimens; each specimen has an answer of its own, under the address with its id"
 )
+_NOT_IN_TABLE = (
+    "images in associatedMedia are not among the rows of their specimen in the table of media, which are used alone"
+)
 _TABLES = """
 CREATE TABLE core (id TEXT PRIMARY KEY, place TEXT, row TEXT);
 CREATE TABLE region (number INTEGER PRIMARY KEY, parent TEXT, place TEXT, box TEXT, used INTEGER DEFAULT 0);
 CREATE INDEX region_parent ON region (parent);
 CREATE TABLE named (core TEXT PRIMARY KEY, weight TEXT, row TEXT);
 CREATE TABLE web (name TEXT PRIMARY KEY, address TEXT, shared INTEGER DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE media (core TEXT, name TEXT, PRIMARY KEY (core, name)) WITHOUT ROWID;
 CREATE TABLE shown (uri TEXT PRIMARY KEY, core TEXT) WITHOUT ROWID;
 """
 
@@ -88,9 +93,10 @@ class _Listing:
         self._fields = {name: fields[name] for name in fields if name not in ("deployment", "sequence")}
 
     def items(self) -> Iterator[MediaItem | Unlisted]:
-        """Yield the unusable rows of the core, then the images in the order of the multimedia tables."""
+        """Yield the unusable rows of the core, then the images: those of the tables of media, and of associatedMedia."""
         tables = [table for kind in _MEDIA_TYPES for table in self.description.extensions if table.row_type == kind]
-        if not tables and not _has(self.description.core, "associatedMedia"):
+        has_associated = _has(self.description.core, "associatedMedia")
+        if not tables and not has_associated:
             raise SourceError(
                 f"{self.shown} has no images: neither a Multimedia or Audubon Core extension (it has "
                 f"{', '.join(table.kind for table in self.description.extensions) or 'none'}) nor associatedMedia"
@@ -98,8 +104,8 @@ class _Listing:
         yield from self._read_core()
         if not _has(self.description.core, "scientificName"):
             yield from self._read_names()
-        for table in tables or [self.description.core]:
-            self._read_addresses(table)
+        for table in [*tables, *([self.description.core] if has_associated else ())]:
+            self._read_addresses(table, notes=has_associated)
         for table in tables:
             if _has(table, "isROIOf"):
                 yield from self._read_regions(table)
@@ -109,10 +115,8 @@ class _Listing:
                     yield self._skipped(record, record.fault)
                 elif "isROIOf" not in record.values:
                     yield from self._of_row(record)
-        if not tables:
-            for record in records(self.files.folder, self.description.core):
-                for address in _associated(record):
-                    yield from self._of_row(replace(record, values={"identifier": address}))
+        if has_associated:
+            yield from self._associated()
         for where, parent in self.index.unused_regions():
             yield Unlisted(
                 f"{self.shown}#{where}",
@@ -128,11 +132,33 @@ class _Listing:
             elif not self.index.add(record.id, record.where, record.values):
                 yield self._skipped(record, f"duplicate id {record.id!r}; the first row with it is used")
 
-    def _read_addresses(self, table: Table) -> None:
-        """Note the file names of all addresses on the web, since one that several of them share tells none of them."""
+    def _associated(self) -> Iterator[MediaItem | Unlisted]:
+        """Yield the images in associatedMedia of specimens that have none in a table of media; count those of the others."""
+        for record in records(self.files.folder, self.description.core):
+            addresses = associated_media(record.values)
+            listed = self.index.images_of(record.id) if addresses else frozenset()
+            for address in addresses:
+                if not listed:
+                    yield from self._of_row(replace(record, values={"identifier": address}))
+                elif address not in listed:
+                    self.options.findings.add(_NOT_IN_TABLE, f"{record.where}, {record.id!r}: {address}")
+
+    def _read_addresses(self, table: Table, *, notes: bool) -> None:
+        """Note the file names of all addresses on the web, since one that several of them share tells none of them.
+
+        Args:
+            table: a table of media; or the core, after them.
+            notes: note the specimens with images, too.
+        """
         for record in records(self.files.folder, table):
-            named = (record.values[name] for name in _ADDRESSES if name in record.values)
-            for address in _associated(record) if table is self.description.core else named:
+            if table is self.description.core:
+                found = associated_media(record.values)
+                named = [] if found and self.index.images_of(record.id) else found
+            else:
+                named = _names(record)
+                if notes and "isROIOf" not in record.values and not _no_picture(record):
+                    self.index.add_images(record.id, named)
+            for address in named:
                 if "://" in address:
                     self.index.add_address(address, file_names_of(address))
 
@@ -163,10 +189,9 @@ class _Listing:
 
     def _item(self, record: Record) -> MediaItem | str:
         """Return the item of a row, or the reason why it is skipped; an empty one for an image listed for its specimen before."""
-        kind = record.values.get("type", "").rsplit("/", 1)[-1].casefold()
-        if kind in _NO_PICTURES or record.values.get("format", "").casefold().startswith(_NO_PICTURE_FORMATS):
-            return f"it is of the type {kind or record.values['format']}; only images are read"
-        names = [record.values[name] for name in _ADDRESSES if name in record.values]
+        if kind := _no_picture(record):
+            return f"it is of the type {kind}; only images are read"
+        names = _names(record)
         boxes = [box for name in names for box in self.index.regions_of(name)]
         core = self.index.row(record.id)
         if core is None:
@@ -232,10 +257,15 @@ def _has(table: Table, term: str) -> bool:
     return any(column.name == term for column in table.columns)
 
 
-def _associated(record: Record) -> list[str]:
-    """Return the addresses in a cell of associatedMedia."""
-    parts = filter(None, map(str.strip, record.values.get("associatedMedia", "").split("|")))
-    return [one for part in parts for one in (addresses_in(part) if is_web_address(part) else (part,))]
+def _names(record: Record) -> list[str]:
+    """Return the places of the image of a row, the most reliable first."""
+    return [record.values[name] for name in _ADDRESSES if name in record.values]
+
+
+def _no_picture(record: Record) -> str:
+    """Return the type of a row that is not of an image; empty for an image."""
+    kind, form = record.values.get("type", "").rsplit("/", 1)[-1].casefold(), record.values.get("format", "")
+    return (kind or form) if kind in _NO_PICTURES or form.casefold().startswith(_NO_PICTURE_FORMATS) else ""
 
 
 def _path(address: str) -> Path:
@@ -294,6 +324,15 @@ class _Index(Scratch):
             "ON CONFLICT (name) DO UPDATE SET shared = 1 WHERE address <> excluded.address",
             [(name, address) for name in names],
         )
+
+    def add_images(self, core_id: str, names: Sequence[str]) -> None:
+        """Note the images that the tables of media give a specimen."""
+        self._database.executemany("INSERT OR IGNORE INTO media VALUES (?, ?)", [(core_id, name) for name in names])
+
+    def images_of(self, core_id: str) -> frozenset[str]:
+        """Return the names of the images that the tables of media give a specimen."""
+        found = self._database.execute("SELECT name FROM media WHERE core = ?", (core_id,))
+        return frozenset(name for (name,) in found)
 
     def is_shared(self, name: str) -> bool:
         """Return True for a file name that several addresses have."""

@@ -9,6 +9,7 @@ from typing import Any
 from bioclip_core.cells import column_name, number_of
 from bioclip_core.errors import UsageError
 from bioclip_plugin.items.media import Region
+from bioclip_plugin.items.web import addresses_in
 
 IDENTIFICATION = "http://rs.tdwg.org/dwc/terms/Identification"
 MACHINE_REMARK = "Machine identification"
@@ -36,6 +37,16 @@ def stated_in(metadata: Mapping[str, Any], term: str) -> Any:
 @lru_cache(maxsize=256)
 def _spellings(names: tuple[str, ...]) -> Mapping[str, str]:
     return {column_name(name): name for name in reversed(names)}
+
+
+def associated_media(values: Mapping[str, str]) -> list[str]:
+    """Return the names in a cell of associatedMedia: between bars, and other separators in front of an address.
+
+    >>> associated_media({"associatedMedia": "a; b.jpg | c.jpg; https://example.org/d.jpg"})
+    ['a; b.jpg', 'c.jpg', 'https://example.org/d.jpg']
+    """
+    parts = map(str.strip, values.get("associatedMedia", "").split("|"))
+    return [name for part in parts for name in addresses_in(part)]
 
 
 def region_of(values: Mapping[str, str]) -> Region:

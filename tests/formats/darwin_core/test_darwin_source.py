@@ -232,6 +232,31 @@ def test_associated_media_are_used_without_a_table_of_media() -> None:
     assert "https://example.org/b.jpg is on the web" in problems[0].reason
 
 
+def test_associated_media_are_used_for_specimens_without_an_image_in_the_table_of_media() -> None:
+    sound = {"coreid": "s3", "identifier": "song.wav", "type": "Sound"}
+    specimens = [
+        {"id": "s1", "associatedMedia": "a.jpg|more.jpg"},
+        {"id": "s2", "associatedMedia": "media/loc.png ; http://example.org/mixed.jpg"},
+        {"id": "s3", "associatedMedia": "c.jpg"},
+        {"id": "s4", "associatedMedia": "https://example.org/photos/d.jpg"},
+    ]
+    rows = [{"coreid": "s1", "identifier": "a.jpg"}, sound, {"coreid": "s4", "identifier": "other/../e.jpg"}]
+    archive(Path("dwca"), rows, specimens)
+    findings = Findings()
+    items, problems = listed("dwca", replace(PLAIN, findings=findings, lists_addresses=True))
+    assert [(item.metadata["occurrenceID"], item.uri) for item in items] == [
+        ("s1", "dwca/a.jpg"), ("s4", "dwca/e.jpg"), ("s2", "dwca/media/loc.png"),
+        ("s2", "http://example.org/mixed.jpg"), ("s3", "dwca/c.jpg"),
+    ]  # fmt: skip
+    assert [problem.reason.partition(": ")[2] for problem in problems] == [
+        "it is of the type sound; only images are read"
+    ]
+    (text,) = findings.texts()
+    assert "associatedMedia" in text
+    assert findings.count(text) == 2
+    assert "'s1': more.jpg" in next(iter(findings.lines()))
+
+
 def test_a_core_without_a_taxon_takes_it_from_the_current_or_latest_identification() -> None:
     media = [{"coreid": name, "identifier": f"{name}.jpg"} for name in ("s1", "s2", "s3")]
     folder = archive(Path("dwca"), media, [{"id": "s1", "recordedBy": "A"}, {"id": "s2"}, {"id": "s3"}])
@@ -272,7 +297,7 @@ def test_dates_and_coordinates_that_cannot_be_read_are_counted_once_per_specimen
     core = [{"id": "s1", "eventDate": "[1901]", "decimalLatitude": "50,5", "decimalLongitude": "4.35 O"}]
     archive(Path("dwca"), media, core)
     findings = Findings()
-    items, _ = listed("dwca", replace(PLAIN, findings=findings))
+    items, _ = listed("dwca", replace(PLAIN, findings=findings, lists_addresses=True))
     assert [item.unread for item in items] == [{"captured_at", "position"}] * 2
     assert items[0].metadata["eventDate"] == "[1901]"
     assert [line.partition(";")[0] for line in findings.lines()] == [
