@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 from bioclip_plugin.fetching.errors import AddressError
 
 MAX_CHARACTERS = 8_000
-"""Limit of an address, about what servers take."""
+"""Limit of an address as it is requested, about what servers take."""
 _SCHEMES = {"http": 80, "https": 443}
 _PASSWORD = re.compile(r"(?<=//)[^/?#\s]*@")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -140,6 +140,10 @@ def read_address(text: str) -> Address:
         raise AddressError("the address has the port 0, which no host has")
     path = _quoted(_PATH_TO_QUOTE, parts.path or "/")
     target = path + (f"?{_quoted(_QUERY_TO_QUOTE, parts.query)}" if parts.query else "")
+    if len(target) > MAX_CHARACTERS:
+        raise AddressError(
+            f"the address has {len(target):,} characters as it is escaped; at most {MAX_CHARACTERS:,} are fetched"
+        )
     return Address(scheme, _ascii_host(host), port or _SCHEMES[scheme], target)
 
 

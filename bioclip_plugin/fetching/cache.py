@@ -16,10 +16,10 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from bioclip_core.errors import DataError
 from bioclip_core.files.documents import read_document
@@ -27,6 +27,7 @@ from bioclip_core.files.leftovers import is_of_killed, mark
 from bioclip_core.files.replacing import reason_of, rename
 from bioclip_core.files.whole import write_whole
 
+T = TypeVar("T")
 LAYOUT = "bioclip-plugin images by address"
 VERSION = 1
 MANIFEST, WORKING, _ABOUT = "manifest", "working", "cache.json"
@@ -55,12 +56,17 @@ class Draft:
     def opened(self) -> Iterator[BinaryIO]:
         """Give the empty file to write to."""
         with self.faults():
-            file = self.path.open("wb", buffering=0)
+            file = made(self.path, lambda: self.path.open("wb", buffering=0))
         try:
             yield file
         finally:
             with suppress(OSError):
                 file.close()
+
+    def write(self, data: bytes) -> None:
+        """Write the whole file."""
+        with self.faults():
+            made(self.path, lambda: self.path.write_bytes(data))
 
     def flush(self, file: BinaryIO) -> None:
         """Write the bytes to the disk, so that the file is whole after a power cut too."""
@@ -80,6 +86,35 @@ class Draft:
         """Remove the file, if it is there."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
+
+
+def made(path: Path, make: Callable[[], T]) -> T:
+    """Make a file in the working folder; a cache that somebody removed meanwhile, to free space, is made again.
+
+    The folder that the cache is in must be there: that of a disk that is gone would be made on another disk.
+
+    Raises:
+        OSError: if the system refuses.
+    """
+    try:
+        return make()
+    except FileNotFoundError:
+        _lay_out(path.parent.parent)
+        return make()
+
+
+def _lay_out(folder: Path) -> None:
+    """Make the folders and the description of a cache, in a folder that exists.
+
+    Raises:
+        OSError: if the system refuses.
+    """
+    folder.mkdir(exist_ok=True)
+    about = folder / _ABOUT
+    if not about.exists():
+        write_whole(about, f'{{"layout": "{LAYOUT}", "version": {VERSION}}}\n')
+    for name in (MANIFEST, WORKING):
+        (folder / name).mkdir(exist_ok=True)
 
 
 def check_description(folder: Path) -> None:
@@ -131,11 +166,10 @@ class Cache:
             check_description(self.folder)
         else:
             self._check_strangers()
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(about, f'{{"layout": "{LAYOUT}", "version": {VERSION}}}\n')
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            _lay_out(self.folder)
         with suppress(OSError):  # a folder that may only be read: what is in it can be used
-            for name in (MANIFEST, WORKING):
-                (self.folder / name).mkdir(exist_ok=True)
+            _lay_out(self.folder)
             self._clear()
 
     def _check_strangers(self) -> None:

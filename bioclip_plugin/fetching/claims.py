@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bioclip_core.files.leftovers import is_of_killed, mark
 from bioclip_core.files.replacing import patiently, remove
-from bioclip_plugin.fetching.cache import WORKING, DiskFault
+from bioclip_plugin.fetching.cache import WORKING, DiskFault, made
 
 BEAT_S = 5.0
 """Seconds after which a program touches its claims."""
@@ -62,7 +62,7 @@ class Claims:
     def _made(path: Path) -> bool:
         try:
             with patiently(
-                lambda: path.open("x", encoding="ascii")
+                lambda: made(path, lambda: path.open("x", encoding="ascii"))
             ) as file:  # Windows: the last one is still being removed
                 file.write(mark())
         except FileExistsError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from bioclip_core.errors import DataError
 from bioclip_core.findings import Findings
 from bioclip_plugin.fetching.cache import Cache, DiskFault, Draft, is_full
-from bioclip_plugin.fetching.errors import FetchError, FolderError
+from bioclip_plugin.fetching.errors import FetchError, FolderError, TryFailed
 from bioclip_plugin.fetching.exchange import Body
 from bioclip_plugin.fetching.hosts import Clock
 from bioclip_plugin.fetching.manifest import Manifest, Record
@@ -77,7 +78,18 @@ class Holdings:
 
         Raises:
             DiskFault: if the system refuses.
+            TryFailed: if the folder was removed meanwhile.
         """
+        try:
+            return self._kept(pending, draft, body)
+        except DiskFault as fault:
+            if fault.errno != errno.ENOENT:
+                raise
+            raise TryFailed(
+                "the folder for fetched images was removed while the image was written", again=True
+            ) from fault
+
+    def _kept(self, pending: Pending, draft: Draft, body: Body) -> Fetched:
         path = self._cache.keep(draft, body.sha256, body.size, body.kind.suffix)
         try:
             modified_ns = path.stat().st_mtime_ns
@@ -95,8 +107,12 @@ class Holdings:
 
         Raises:
             DiskFault: if the system refuses.
+            TryFailed: if the image was removed meanwhile.
         """
         assert pending.known is not None  # only then a condition was sent
+        if not self._cache.path_of(pending.known.sha256, pending.known.suffix).exists():
+            pending.known = None
+            raise TryFailed("the folder for fetched images was removed while the host was asked", again=True)
         self.manifest.write(pending.address.key, replace(pending.known, time=self._time()))
         return self._of(pending.known)
 

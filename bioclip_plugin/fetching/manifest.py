@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bioclip_core.errors import DataError
@@ -21,6 +21,8 @@ from bioclip_core.files.replacing import rename
 from bioclip_plugin.fetching.cache import MANIFEST, WORKING, Draft
 
 _MAX_BYTES = 64_000
+_MAX_TEXT = 2_000
+"""Characters of a licence or reason in a record, so that it is never longer than a reader takes: addresses have a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +92,14 @@ class Manifest:
         """
         path = self.path_of(key)
         draft = Draft(self._working / f"{mark()}.{key}.json")
-        data = json.dumps(asdict(record), ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace") + b"\n"
+        data = (
+            json.dumps(asdict(_within_limits(record)), ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace")
+            + b"\n"
+        )
         try:
             with draft.faults():
+                draft.write(data)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                draft.path.write_bytes(data)
                 rename(draft.path, path)
         finally:
             draft.remove()
@@ -112,6 +117,17 @@ class Manifest:
                             )
                         except DataError as error:
                             yield path, error
+
+
+def _within_limits(record: Record) -> Record:
+    """Return a record without texts that are too long: an endless licence is cut, and a mark of a host is of no use in part."""
+    marks = {name: mark for name in ("etag", "last_modified") if len(mark := getattr(record, name)) <= _MAX_TEXT}
+    texts = {name: _cut(getattr(record, name)) for name in ("reason", "licence", "media_type")}
+    return replace(record, **{"etag": "", "last_modified": "", **marks, **texts})
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}…"
 
 
 def _is_sound(record: Record) -> bool:

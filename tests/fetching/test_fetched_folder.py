@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from image_server import FastClock, ImageServer, OpenFetcher, photo, silent
+from image_server import FastClock, ImageServer, OpenFetcher, image, photo, silent
 
 from bioclip_core.errors import DataError
 from bioclip_core.files.leftovers import mark
@@ -160,13 +161,58 @@ def test_a_folder_that_cannot_be_written_gives_what_it_holds(
         fetcher.fetch(server.url("/photos/b.jpg"))
 
 
-def test_a_folder_that_was_removed_meanwhile_is_a_failure_of_each_image(
+def test_a_folder_that_was_removed_meanwhile_is_made_again(
     server: ImageServer, open_fetcher: OpenFetcher, tmp_path: Path
 ) -> None:
     fetcher = open_fetcher()
-    (tmp_path / "cache").rename(tmp_path / "gone")
+    address = server.url("/photos/a.jpg")
+    fetcher.fetch(address)
+    shutil.rmtree(tmp_path / "cache")
+    for name in ("a", "b"):
+        assert fetcher.fetch(server.url(f"/photos/{name}.jpg")).path.read_bytes() == photo(f"/photos/{name}.jpg")
+    assert fetcher.fetch(server.url("/photos/b.jpg")).from_cache
+    assert open_fetcher().fetch(address).from_cache
+
+
+def test_a_folder_that_is_removed_while_an_image_is_written_costs_one_more_request(
+    server: ImageServer, open_fetcher: OpenFetcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetcher = open_fetcher()
+    real, removed = os.fsync, []
+
+    def removing(file: int) -> None:
+        real(file)
+        if not removed:
+            removed.append(file)
+            shutil.rmtree(tmp_path / "cache")
+
+    monkeypatch.setattr("bioclip_plugin.fetching.cache.os.fsync", removing)
+    assert fetcher.fetch(server.url("/photos/a.jpg")).path.read_bytes() == photo("/photos/a.jpg")
+    assert server.count() == 2
+
+
+def test_a_folder_whose_disk_is_gone_is_not_made_elsewhere(
+    server: ImageServer, open_fetcher: OpenFetcher, tmp_path: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    fetcher = open_fetcher(tmp_path / "disk" / "cache")
+    (tmp_path / "disk").rename(tmp_path / "gone")
     with pytest.raises(FetchError, match="cannot be written"):
         fetcher.fetch(server.url("/photos/a.jpg"))
+    assert not (tmp_path / "disk").exists()
+
+
+def test_whatever_is_recorded_can_be_read_again(server: ImageServer, open_fetcher: OpenFetcher) -> None:
+    wordy = image(photo("a"), f"ETag: {'e' * 30_000}", f"Last-Modified: {'l' * 30_000}")
+    address = server.add("/" + "%E8%AA%9E" * 850 + ".jpg", wordy, wordy)
+    fetcher = open_fetcher()
+    fetcher.fetch(address, licence="\x01" * 90_000)
+    (_, record), *_ = fetcher.manifest.records()
+    assert not isinstance(record, DataError)
+    assert len(record.licence) < 9000
+    assert open_fetcher().fetch(address).from_cache
+    with pytest.raises(FetchError, match="characters"):
+        fetcher.fetch(server.url("/" + "\u8a9e" * 2000 + ".jpg"))
 
 
 def test_leftovers_of_killed_programs_are_removed_and_those_of_others_stay(
