@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ from bioclip_core.findings import Findings
 from bioclip_core.process.forks import renew_after_fork
 from bioclip_core.process.quiet import quiet
 from bioclip_core.process.threads import WorkersClosed
+from bioclip_plugin.fetching.cache import sha256_of
 from bioclip_plugin.fetching.errors import FetchError
 from bioclip_plugin.fetching.iiif import Need, Outcome, Services, Steps, service_of, steps_of
 from bioclip_plugin.items.answers import Failure
@@ -37,6 +39,7 @@ _OTHER_BYTES = (
     "images on the web have other bytes than when they were answered (another size, or changed); their answers in earlier runs are "
     "out of date, and the commands of these runs make them again"
 )
+_AS_GIVEN = "these are the bytes that the host gave; if it gives others now, add --fetch-again"
 _FURTHER_PAGES = "TIFF files on the web have several pages, of which the first is classified"
 _VIDEO = "videos on the web are not fetched; download it, and give its path in the place of its address"
 _VIDEOS = frozenset(".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .asf .mts .m2ts .3gp .3g2 .flv .ogv".split())
@@ -72,6 +75,10 @@ class Fetching:
     def has_folder(self) -> bool:
         """True if images on the web are fetched."""
         return self._options.fetch is not None
+
+    def is_in_folder(self, path: Path) -> bool:
+        """Return True for a file of the folder of fetched images."""
+        return self._fetcher is not None and path.is_relative_to(self._fetcher.folder)
 
     def fetcher(self) -> Fetcher | None:
         """Return the fetcher, opened if there is a folder for it.
@@ -255,21 +262,54 @@ class FetchStage:
             task.failure = Failure(FETCH_STAGE, str(error))
             return None
 
+    def again(self, task: Task) -> bool:
+        """Fetch an image again that could not be read, if its file is not what was fetched; True if the file is there.
+
+        The failure of a file that is as it was fetched says what to do.
+        """
+        path = task.item.path
+        failure = task.failure
+        if (
+            failure is None
+            or failure.stage not in ("read", "decode")
+            or task.was_given_up
+            or path is None
+            or not self._fetching.is_in_folder(path)
+        ):
+            return False
+        try:
+            is_whole = sha256_of(path) == path.stem
+            os.utime(path)  # so that the fetcher compares it too
+        except OSError:
+            is_whole = False
+        if is_whole:
+            task.failure = replace(failure, reason=f"{failure.reason} ({_AS_GIVEN})")
+            return False
+        task.failure, task.item = None, replace(task.item, path=None)
+        task.content_sha256 = task.listed.content_sha256 if task.listed is not None else None
+        if (wanted := self._begun(task)) is not None:
+            self._wait(wanted)
+            self._take(task, wanted)
+        return task.failure is None
+
     def _fetched(self) -> Task:
         """Take the oldest task, once its image is there."""
         task, wanted = self._queue[0]
         if wanted is not None:
-            while not wanted.is_done():
-                wanted.wait(_LOOK_EVERY_S)
-                for _, other in self._queue:
-                    if other is not None:
-                        other.is_done()
-                self._check_open()
-                if self._on_wait is not None:
-                    self._on_wait()
+            self._wait(wanted)
             self._take(task, wanted)
         self._queue.popleft()
         return task
+
+    def _wait(self, wanted: _Wanted) -> None:
+        while not wanted.is_done():
+            wanted.wait(_LOOK_EVERY_S)
+            for _, other in self._queue:
+                if other is not None:
+                    other.is_done()
+            self._check_open()
+            if self._on_wait is not None:
+                self._on_wait()
 
     def _take(self, task: Task, wanted: _Wanted) -> None:
         try:

@@ -224,17 +224,26 @@ class Pipeline:
                     _ = (
                         self._engine.compute
                     )  # a device that cannot be used ends the stream, and is not a failure of each image
-                boxes = None if task.is_undetected else [work.decoded_box for work in task.classified]
-                task.reading = decoders.submit_named(f"{task.item.uri}: decoding", self._reader.read, task.item, boxes)
+                self._begin_to_read(task, decoders)
                 decoding += 1
             queue.append(task)
             # Until the model is needed, the batch size that needs no torch to know.
             batch = self._engine.batch_size if self._engine.is_computing else self._engine.request.batch_size or 16
             while queue and (queue[0].reading is None or decoding > 2 * batch + 2 * self._engine.workers):
                 decoding -= queue[0].reading is not None
-                yield queue.popleft().read_through(limit_s)
+                yield self._read_through(queue.popleft(), decoders, limit_s)
         while queue:
-            yield queue.popleft().read_through(limit_s)
+            yield self._read_through(queue.popleft(), decoders, limit_s)
+
+    def _begin_to_read(self, task: Task, decoders: Workers) -> None:
+        boxes = None if task.is_undetected else [work.decoded_box for work in task.classified]
+        task.reading = decoders.submit_named(f"{task.item.uri}: decoding", self._reader.read, task.item, boxes)
+
+    def _read_through(self, task: Task, decoders: Workers, limit_s: float) -> Task:
+        """Wait for the reading of a task; a file that changed since it was fetched is fetched and read once more."""
+        if task.reading is not None and task.read_through(limit_s).failure is not None and self._fetching.again(task):
+            self._begin_to_read(task, decoders)
+        return task.read_through(limit_s)
 
     def _listed(self, items: Iterable[MediaItem | Unlisted], writer: Workers) -> Iterator[Task]:
         """Yield tasks with what the store knows of them; chunks are listed one ahead of the work."""

@@ -66,6 +66,8 @@ class Task:
     content_sha256: str | None = None
     content_size: int | None = None
     failure: Failure | None = None
+    was_given_up: bool = False
+    """True if its decoding did not end."""
     answer: Answer | None = None
     original: Task | None = None
     """The same item listed before and still on its way: this task gets its answer."""
@@ -117,6 +119,7 @@ class Task:
         try:
             read = reading.result(limit_s)
         except GivenUp:
+            self.was_given_up = True
             owner = owner_at_work(self.item.uri, self.item.frame)
             what = f"{owner}: open_media" if owner else "its decoding"
             self.failure = Failure(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from bioclip_plugin import FetchOptions, MediaItem, Session, create_plugin_manag
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.items.media import Place, Region
 from bioclip_plugin.running import fetched
+from bioclip_plugin.running.fetched import FetchStage
 from bioclip_plugin.testing import FakeModel
 
 LABELS = ("a red fish", "a green fish", "a blue fish")
@@ -519,3 +522,52 @@ def test_an_answer_of_raw_bytes_that_are_no_http_is_a_failure(
         answer = s.classify(address)
     assert answer.failure is not None
     assert answer.failure.stage == "fetch"
+
+
+def same_size_and_time(path: Path, data: bytes) -> None:
+    was = path.stat()
+    path.write_bytes(data)
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+def test_a_file_of_the_folder_that_cannot_be_read_is_fetched_again_at_once_if_it_is_not_what_was_fetched(
+    manager: BioclipPluginManager, server: ImageServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    addresses = colours(server, 3)
+    with session(manager, tmp_path, store=None) as s:
+        list(s.classify_stream(addresses))
+        (path,) = [path for path in (tmp_path / "images").glob("??/*.png") if path.read_bytes() == picture("green", 1)]
+        if damage == "changed":
+            same_size_and_time(path, bytes(path.stat().st_size))
+        else:  # between the look at the folder and the reading
+            real = FetchStage._take
+
+            def taken(stage: Any, task: Any, wanted: Any) -> None:
+                real(stage, task, wanted)
+                if task.item.uri.endswith("/1.png") and server.count() == 3:
+                    path.unlink()
+
+            monkeypatch.setattr(FetchStage, "_take", taken)
+        answers = list(s.classify_stream(addresses))
+    assert [answer.best.name for answer in answers if answer.best] == expected(3)
+    assert server.counts() == {"/0.png": 1, "/1.png": 2, "/2.png": 1}
+
+
+def test_a_file_that_is_as_the_host_gave_it_and_cannot_be_read_names_the_option_that_asks_again(
+    manager: BioclipPluginManager, server: ImageServer, tmp_path: Path
+) -> None:
+    whole = picture("red")
+    address = server.add("/a.png", whole[: len(whole) // 2], whole)
+    for again, count in ((False, 1), (False, 1), (True, 2)):
+        with session(manager, tmp_path, fetch_options=replace(QUICK, fetch_again=again)) as s:
+            (answer,) = s.classify_stream([address])
+        assert server.count() == count
+        if again:
+            assert answer.failure is None
+        else:
+            assert answer.failure is not None
+            assert answer.failure.stage == "decode"
+            assert answer.failure.reason.endswith(
+                " (these are the bytes that the host gave; if it gives others now, add --fetch-again)"
+            )
