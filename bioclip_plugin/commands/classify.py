@@ -19,7 +19,7 @@ from bioclip_core.next_commands import PROGRAM, command, free_name, next_lines, 
 from bioclip_core.nouns import number_of
 from bioclip_plugin.commands.boxes import box_lines
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
-from bioclip_plugin.commands.options import DEFAULT_STORE, filled, options_from
+from bioclip_plugin.commands.options import DEFAULT_STORE, count_unused, filled, options_from
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, json_alone, log_lines, print_json, print_lines, printable
 from bioclip_plugin.commands.signals import interruptible
@@ -76,6 +76,7 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
     is_store = request.store is not None and ("://" in request.store or Path(request.store).exists())
     if not paths and not is_store:
         raise UsageError("no PATHS: give folders, files or tables of images, or - for paths on standard input")
+    count_unused(ctx, WebOptions, "fetch", listing_options.findings)
     with (
         json_alone() if as_json else nullcontext(),
         log_lines(console),

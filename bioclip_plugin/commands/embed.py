@@ -17,7 +17,7 @@ from bioclip_core import __version__
 from bioclip_core.files.whole import check_output, whole_file
 from bioclip_core.identity import settings_id
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
-from bioclip_plugin.commands.options import filled, force_option, options_from, output_option
+from bioclip_plugin.commands.options import count_unused, filled, force_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines, printable
 from bioclip_plugin.commands.signals import interruptible
@@ -84,6 +84,7 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
     engine = Engine(request, plugins)
     _ = engine.detector  # one that cannot be used is reported now
     failures, line = Counter[tuple[str, str]](), ProgressLine("Embedding", console=console)
+    count_unused(ctx, WebOptions, "fetch", listing_options.findings)
     fetching = Fetching(filled(WebOptions, options), listing_options.findings)
     with (
         closing(fetching),

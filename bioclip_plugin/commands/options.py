@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import click
 
+from bioclip_core.findings import Findings
 from bioclip_core.options import LARGEST_WHOLE, Option, help_of, options_of
 from bioclip_core.tables.options import TableOptions
 from bioclip_plugin.items.request import ClassifyRequest
@@ -81,12 +82,24 @@ class Number(click.FloatRange):
         return number
 
 
+class GivenPath(click.Path):
+    """A path. An empty text, mostly a variable of a script that was not set, would be the present folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not value.strip():
+            self.fail("the path is empty: give one, or leave the option out", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 _TYPES: dict[Any, click.ParamType[Any]] = {
     bool: click.BOOL,
     int: click.INT,
     float: click.FLOAT,
     str: click.STRING,
-    Path: click.Path(path_type=Path),
+    Path: GivenPath(),
     date: Day(["%Y-%m-%d"]),
 }
 
@@ -121,6 +134,23 @@ def filled(kind: type[T], options: dict[str, Any], **given: Any) -> T:
     """
     names = [entry.name for entry in fields(kind) if entry.name in options]  # type: ignore[arg-type]
     return kind(**{name: options.pop(name) for name in names}, **given)
+
+
+def count_unused(ctx: click.Context, kind: type, needed: str, findings: Findings) -> None:
+    """Count the options of a dataclass that were given on the command line, if the one without which they do nothing was not.
+
+    Args:
+        ctx: the context of the command.
+        kind: the dataclass.
+        needed: name of the option that the others need.
+        findings: gets the count.
+    """
+    names = {option.name for option in options_of(kind)}
+    if ctx.params.get(needed) is not None:
+        return
+    for param in ctx.command.params:
+        if param.name in names and ctx.get_parameter_source(param.name) is click.core.ParameterSource.COMMANDLINE:
+            findings.add(f"options of fetching have no effect without --{needed} FOLDER", param.opts[0])
 
 
 def _click_option(option: Option, text: str, default: Any) -> Callable[[F], F]:
@@ -174,4 +204,4 @@ json_option = click.option(
 def output_option(text: str, **settings: Any) -> Callable[[F], F]:
     """Return the option ``--output`` with its help; it must be given unless ``settings`` say otherwise."""
     settings = {"required": True} | settings
-    return click.option("--output", type=click.Path(path_type=Path), help=text, **settings)
+    return click.option("--output", type=GivenPath(), help=text, **settings)

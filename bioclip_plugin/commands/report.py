@@ -26,6 +26,7 @@ from bioclip_plugin.commands.reporting import console_for, print_lines, printabl
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.contracts.export import Selection
 from bioclip_plugin.items.deployment_options import DeploymentOptions
+from bioclip_plugin.items.web import is_web_address
 from bioclip_plugin.report.options import ReportOptions
 from bioclip_plugin.store import open_store
 
@@ -104,6 +105,8 @@ def _summary(written: Written, options: ReportOptions) -> list[str]:
 def _advice(written: Written, options: ReportOptions) -> str:
     """Return the options that help with images that could not be shown; empty if some of their folder were shown."""
     base, old, first = options.base_folder, written.missing_in, written.first_missing
+    if is_web_address(first):
+        return _advice_on_the_web(written.gathered.run.settings.get("fetch"))
     if old:
         place = f"in {base}" if base else "here"
         return (
@@ -123,3 +126,14 @@ def _advice(written: Written, options: ReportOptions) -> str:
             "their beginning with --replace-prefix OLD=NEW"
         )
     return "Run report where classify was run, or give the folder of the images with --base-folder."
+
+
+def _advice_on_the_web(folder: object) -> str:
+    """Return the way to the images of a run that were on the web, which a report does not fetch."""
+    way = "or replace the beginning of their addresses by a folder with --replace-prefix OLD=NEW"
+    if not isinstance(folder, str):
+        return f"They are on the web, and the run fetched none: run classify again with --fetch FOLDER, {way}"
+    again = shell_line(["--fetch", folder, "--rehash"])
+    return (
+        f"They are on the web, and no file of theirs is in the folder {folder}: run classify again with {again}, {way}"
+    )

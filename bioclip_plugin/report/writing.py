@@ -18,6 +18,7 @@ from bioclip_core.process.threads import Job, Workers
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.fetching.kept import KeptImages
 from bioclip_plugin.items.media import path_of
+from bioclip_plugin.items.web import is_web_address
 from bioclip_plugin.report.gathering import Gathered, Sheet, gather
 from bioclip_plugin.report.names import CommonNames
 from bioclip_plugin.report.options import ReportOptions
@@ -139,6 +140,8 @@ def _common_folder(one: str, other: str) -> str:
 def _gone(written: Written, bases: Sequence[Path]) -> str:
     """Return the folder of all images without a thumbnail, or else the outermost one of the first, that does not exist."""
     first = written.first_missing
+    if is_web_address(first):
+        return ""
     outer = [first[:end] for end, sign in enumerate(first) if sign in "/\\" and end]
     return next((folder for folder in (written.missing_in, *outer) if folder and not _exists(folder, bases)), "")
 

@@ -215,3 +215,42 @@ def test_files_that_come_beside_an_archive_later_take_the_place_of_addresses_tha
     outcome = bioclip(*classify)
     assert outcome.code == 0, outcome.out + outcome.err
     assert "2 images, 2 done, 0 failed" in outcome.out + outcome.err
+
+
+def test_a_report_without_the_folder_names_it_and_the_way_to_get_the_images_back(
+    bioclip: Bioclip, labels: str, server: ImageServer
+) -> None:
+    given = table(Path("t.csv"), *(f"{server.url(f'/{colour}.png')},1,BE" for colour in ("red", "blue")))
+    classify = ("classify", given, "--model", "fake", "--labels", labels, "--store", "r.db", *FETCH)
+    assert bioclip(*classify).code == 0
+    shutil.rmtree("images")
+    outcome = bioclip("report", "--store", "r.db")
+    said = " ".join((outcome.out + outcome.err).split())
+    assert "2 images could not be shown" in said
+    assert "http:=NEW" not in said
+    assert "no file of theirs is in the folder images" in said
+    assert "classify again with --fetch images --rehash" in said
+    assert bioclip(*classify, "--rehash").code == 0
+    outcome = bioclip("report", "--store", "r.db", "--force")
+    assert "Pictures: 2" in outcome.out + outcome.err
+
+
+def test_options_of_fetching_without_a_folder_are_not_ignored_in_silence(
+    bioclip: Bioclip, labels: str, photos: Path
+) -> None:
+    classify = ("classify", photos, "--model", "fake", "--labels", labels, "--store", "r.db")
+    outcome = bioclip(*classify, "--fetch-private", "--fetch-contact", "me@museum.example")
+    assert (
+        "options of fetching have no effect without --fetch FOLDER: 2 (the first: --fetch-" in outcome.out + outcome.err
+    )
+    assert "options of fetching" not in (again := bioclip(*classify)).out + again.err
+    outcome = bioclip("embed", photos, "--model", "fake", "--output", "f.parquet", "--fetch-rate", 3)
+    assert "without --fetch FOLDER: 1 (the first: --fetch-rate)" in outcome.out + outcome.err
+
+
+def test_an_empty_folder_name_is_refused_and_not_taken_for_the_present_folder(bioclip: Bioclip, labels: str) -> None:
+    given = table(Path("t.csv"), "https://example.org/a.png,1,BE")
+    outcome = bioclip("classify", given, "--model", "fake", "--labels", labels, "--store", "r.db", "--fetch", "")
+    assert outcome.code in (1, 2)
+    assert "--fetch" in outcome.out + outcome.err
+    assert "is empty" in outcome.out + outcome.err
