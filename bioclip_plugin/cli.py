@@ -107,7 +107,8 @@ def command_line(manager: BioclipPluginManager) -> CommandGroup:
     @click.group(
         cls=CommandGroup,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-        epilog="Every option may be set in bioclip.toml: a key for all commands, or under [COMMAND]. Start with: bioclip-plugin demo",
+        epilog="Every option may be set in bioclip.toml: a key for all commands, or under [COMMAND]."
+        "\n\n\b\nStart with: bioclip-plugin demo",
     )
     @click.version_option(__version__, package_name="bioclip-plugin")
     @click.option(

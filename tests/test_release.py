@@ -144,7 +144,7 @@ def test_the_source_distribution_has_the_tests_the_docs_and_the_benchmarks(sdist
         assert {path.as_posix() for path in own - packed} <= NOT_PACKAGED
     for page in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "CITATION.cff", "Makefile", "mkdocs.yml"):
         assert (sdist / page).is_file()
-    assert not list(sdist.rglob("*.pyc"))
+    assert not [*sdist.rglob("*.pyc"), *sdist.rglob(".gitignore")]
 
 
 def test_twine_finds_no_fault_in_the_wheel(wheel: Path) -> None:

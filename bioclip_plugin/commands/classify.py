@@ -42,7 +42,7 @@ _SHOWN_REASONS, _SHOWN_IMAGES = 10, 5
 
 
 @click.command()
-@click.argument("paths", nargs=-1, metavar="PATHS...")
+@click.argument("paths", nargs=-1, metavar="[PATHS]...")
 @options_from(ClassifyRequest, store=DEFAULT_STORE)
 @options_from(ListingOptions, omit=["detection_threshold"])
 @options_from(DeploymentOptions)
@@ -234,11 +234,15 @@ class _Classification:
     def _summarise(self, line: ProgressLine, already_done: int, applied: Applied | None) -> int:
         summary = self.store.summary(self.run)
         if summary.listed <= already_done and not summary.failed:
-            outcome = f"All {summary.done} images were done already (run {self.run.id})."
+            one = summary.done == 1
+            outcome = (
+                f"{'The 1 image was' if one else f'All {summary.done} images were'} done already (run {self.run.id})."
+            )
         else:
             outcome = (
-                f"Run {self.run.id}: {summary.listed} images, {summary.done} done, {summary.failed} failed, "
-                f"{summary.regions} regions; {already_done} were done before; {line.rate:.1f} images/s"
+                f"Run {self.run.id}: {number_of(summary.listed, 'image')}, {summary.done} done, {summary.failed} failed, "
+                f"{number_of(summary.regions, 'region')}; {already_done} {'was' if already_done == 1 else 'were'} done before; "
+                f"{line.rate:.1f} images/s"
             )
         store = self.store.shown_address
         print_lines(

@@ -16,6 +16,7 @@ import click
 from bioclip_core import __version__
 from bioclip_core.files.whole import check_output, whole_file
 from bioclip_core.identity import settings_id
+from bioclip_core.nouns import number_of
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import count_unused, filled, force_option, options_from, output_option
 from bioclip_plugin.commands.progress import ProgressLine
@@ -106,7 +107,8 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
     shown = failures.most_common(_SHOWN_FAILURES) if failed > _SHOWN_FAILURES else ()  # fewer were all named
     print_lines(
         console,
-        f"{line.count} images, {line.count - failed} done, {failed} failed, {rows} regions; {line.rate:.1f} images/s",
+        f"{number_of(line.count, 'image')}, {line.count - failed} done, {failed} failed, {number_of(rows, 'region')}; "
+        f"{line.rate:.1f} images/s",
         *(f"  {count} x {stage}: {reason}" for (stage, reason), count in shown),
         *map(printable, listing_options.findings.lines()),
         *map(printable, fetching.lines()),

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from bioclip_core.captions import Caption
-from bioclip_core.device import choose_compute
+from bioclip_core.device import PRECISIONS, choose_compute
 from bioclip_core.errors import LabelSetError
 from bioclip_core.findings import Findings
 from bioclip_core.models import find_model
@@ -21,12 +21,18 @@ from bioclip_core.tables.options import TableOptions
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.label_views import doctor, search, show
-from bioclip_plugin.commands.options import filled, model_option, options_from, output_option, taxon_table_options
+from bioclip_plugin.commands.options import (
+    device_option,
+    filled,
+    model_option,
+    options_from,
+    output_option,
+    taxon_table_options,
+)
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines, printable
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.commands.taxon_tables import read_taxa
-from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_training.catalog.naming.name_decisions import NameDecisions
 
 if TYPE_CHECKING:
@@ -61,7 +67,14 @@ for _view in (show, search, doctor):
     show_default=True,
     help="Caption that the text tower reads; templates is the mean of 81 prompts and takes 81 times as long.",
 )
-@options_from(ClassifyRequest, only=["device", "precision"], precision="fp32")
+@device_option
+@click.option(
+    "--precision",
+    type=click.Choice(("auto", *PRECISIONS)),
+    default="fp32",
+    show_default=True,
+    help="Precision of the text tower of a plugin's model; that of an open_clip model computes in fp32.",
+)
 @options_from(NameOptions)
 @taxon_table_options
 @click.pass_context

@@ -10,6 +10,7 @@ import click
 
 from bioclip_core.device import choose_compute
 from bioclip_core.errors import BioclipError, DataError, ModelUnavailable, UsageError
+from bioclip_core.files.homes import with_home
 from bioclip_core.hub import hub_file
 from bioclip_core.model_config import CONFIG
 from bioclip_core.models import WEIGHTS, FoundModel, ModelEntry, find_model
@@ -28,7 +29,7 @@ from bioclip_plugin.items.request import DEFAULT_MODEL, ClassifyRequest
 
 @click.group()
 def models() -> None:
-    """List, describe, fetch and export models.
+    """List, describe, fetch, trust and export models.
 
     \b
     bioclip-plugin models list
@@ -216,7 +217,7 @@ def _availability(entry: ModelEntry) -> str:
             repository, _, revision = entry.source.removeprefix("hf-hub:").partition("@")
             folder = hub_file(repository, CONFIG, revision=revision or entry.revision, fetch=False).parent
         else:
-            folder = Path(entry.source.removeprefix("local-dir:").rpartition("=")[2]).expanduser()
+            folder = with_home(entry.source.removeprefix("local-dir:").rpartition("=")[2])
         if folder.is_file() or all(any((folder / name).is_file() for name in names) for names in ((CONFIG,), WEIGHTS)):
             return "here"
     except ModelUnavailable:

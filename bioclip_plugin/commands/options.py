@@ -155,7 +155,8 @@ def count_unused(ctx: click.Context, kind: type, needed: str, findings: Findings
 
 def _click_option(option: Option, text: str, default: Any) -> Callable[[F], F]:
     flag = option.metadata.get("flag", f"--{option.name.replace('_', '-')}")
-    shown: bool | str = default not in (MISSING, None, False, (), "")
+    is_empty = default is MISSING or default is None or default is False or default in ((), "")  # 0 is a value to show
+    shown: bool | str = not is_empty
     if default in (None, ()):
         shown = option.metadata.get("automatic", False)
     if option.kind is bool and default is True:
@@ -167,7 +168,7 @@ def _click_option(option: Option, text: str, default: Any) -> Callable[[F], F]:
         type=_click_type(option),
         is_flag=option.kind is bool,
         multiple=option.multiple,
-        metavar=option.metadata.get("metavar"),
+        metavar=option.metadata.get("metavar", "DATE" if option.kind is date else None),
         show_default=shown,
         help=f"{text} May be given again." if option.multiple else text,
         **settings,

@@ -86,7 +86,7 @@ def _summary(written: Written, options: ReportOptions) -> list[str]:
     blurred = sum(bool(sheet.people) for sheet in gathered.sheets)  # none with --show-people
     return [
         f"Run {gathered.run.id}: {number_of(figures.images, 'image')}, {figures.done} done, {figures.failed} failed{todo}, "
-        f"{figures.regions} regions",
+        f"{number_of(figures.regions, 'region')}",
         f"The gallery holds the first {gathered.entries} of {shown}; raise --limit, or select with --taxon and --since."
         if gathered.entries < shown
         else "",

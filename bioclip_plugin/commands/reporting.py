@@ -38,19 +38,27 @@ def print_lines(console: Console, *lines: str) -> None:
         console.print(line)
 
 
+_NARROWEST = 6
+"""Columns of the terminal that a column of a table needs at least: a frame, two blanks and three letters."""
+
+
 def print_table(
     console: Console, columns: Iterable[str], rows: Iterable[Iterable[object]], title: str | None = None
 ) -> None:
-    """Print a table on a terminal, else tab-separated lines for a program, with the names of the columns first."""
-    if not console.is_terminal:
-        for row in (columns, *rows):
-            click.echo("\t".join(str(cell) for cell in row), file=console.file)  # rich would make spaces of tabs
+    """Print a table on a terminal, else tab-separated lines, with the names of the columns first.
+
+    The lines are for a program, and for a terminal that is too narrow for the table.
+    """
+    header, cells = list(columns), [[str(cell) for cell in row] for row in rows]
+    if not console.is_terminal or console.width < _NARROWEST * len(header) + 1:
+        for line in (header, *cells):
+            click.echo("\t".join(line), file=console.file)  # rich would make spaces of tabs
         return
     table = Table(title=title, title_justify="left")
-    for column in columns:
+    for column in header:
         table.add_column(column, overflow="fold")  # a name is shown whole
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+    for line in cells:
+        table.add_row(*line)
     console.print(table)
 
 

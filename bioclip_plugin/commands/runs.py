@@ -47,7 +47,7 @@ _number = click.argument("number", type=COUNT, required=False, metavar="[NUMBER]
 
 @click.group()
 def runs() -> None:
-    """List, show, verify and delete the runs of a store.
+    """List, show, verify, delete and prune the runs of a store.
 
     \b
     bioclip-plugin runs list --store results.db
@@ -121,7 +121,7 @@ def show_run(number: int | None, store: str, as_json: bool) -> None:
     print_lines(
         console_for(),
         *(f"{name}: {value}" for name, value in _dotted(details)),
-        f"images: {counts.listed} listed, {counts.done} done with {counts.regions} regions, {counts.failed} failed, "
+        f"images: {counts.listed} listed, {counts.done} done with {number_of(counts.regions, 'region')}, {counts.failed} failed, "
         f"{counts.todo} to do",
         *boxes,
         *(f"  {count} x {stage}: {reason}" for (stage, reason), count in failures.items()),
@@ -153,7 +153,8 @@ def verify_run(number: int | None, store: str, as_json: bool) -> int:
             console_for(),
             f"Run {run.id}: {proof.listed} listed = {proof.answered} answered + {proof.failed} failed + {proof.todo} to do",
             *(f"Problem: {problem}" for problem in proof.problems),
-            f"{proof.todo} images have neither a result nor a failure; the same classify command continues with them."
+            f"{number_of(proof.todo, 'image')} {'has' if proof.todo == 1 else 'have'} neither a result nor a failure; the same classify "
+            f"command continues with {'it' if proof.todo == 1 else 'them'}."
             if proof.todo
             else "",
             ""
@@ -194,7 +195,7 @@ def delete_runs(numbers: tuple[int, ...], dry_run: bool, yes: bool, store: str, 
     "statuses",
     multiple=True,
     type=click.Choice(RUN_STATUSES),
-    help="Delete only runs with this status (`running`: killed runs). May be repeated.",
+    help="Delete only runs with this status (`running`: killed runs). May be given again.",
 )
 @click.option("--by-sources", is_flag=True, help="Count --keep for each set of sources.")
 @removal_options

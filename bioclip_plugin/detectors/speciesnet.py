@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.errors import BioclipError, ModelError, ModelUnavailable, UnknownModel, UnsafeWeights, UsageError
+from bioclip_core.files.homes import with_home
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.next_commands import command
 from bioclip_plugin.detectors.hub import INFO, fetch_from, fetched_from, file_in_folder, folder_of, is_published
@@ -125,7 +126,7 @@ class SpeciesNetDetector:
                     f"{command('models fetch', wanted)}"
                 )
             return made.path, made.sha256
-        path = Path(source).expanduser()
+        path = with_home(source, ModelError)
         if path.is_dir():
             return file_in_folder(path), ""
         if not path.exists():

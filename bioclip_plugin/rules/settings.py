@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from bioclip_core.errors import UsageError
+from bioclip_core.files.homes import with_home
 from bioclip_core.listed_names import did_you_mean, listed
 from bioclip_core.next_commands import command
 from bioclip_core.options import check_options
@@ -108,7 +109,7 @@ def _value(where: str, text: str, hint: Any) -> Any:
                 if math.isfinite(number):
                     return number
             raise UsageError(f"{where}={text}: {words} is needed")
-    return Path(text).expanduser() if Path in kinds else text
+    return with_home(text) if Path in kinds else text
 
 
 def rule_settings(

@@ -12,6 +12,7 @@ from bioclip_core.cells import column_name
 from bioclip_core.device import choose_compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import DataError, LabelSetError, ModelUnavailable, SourceError, UsageError
+from bioclip_core.files.homes import with_home
 from bioclip_core.findings import Findings
 from bioclip_core.hub import hub_file
 from bioclip_core.identity import settings_id, user_cache
@@ -77,7 +78,7 @@ def choose_labels(request: ClassifyRequest, model: FoundModel) -> LabelChoice:
     """
     if isinstance(request.labels, tuple):
         return LabelChoice(None, words=_checked_words(request.labels, "labels"), taxa=request.taxa)
-    path = Path(request.labels).expanduser() if request.labels is not None else _default_folder(model)
+    path = with_home(request.labels) if request.labels is not None else _default_folder(model)
     if request.labels is not None and is_word_file(path):
         words, groups = read_words(path)
         return LabelChoice(None, words=words, groups=groups, taxa=request.taxa)

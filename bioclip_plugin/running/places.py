@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bioclip_core.errors import LabelSetError
+from bioclip_core.files.homes import with_home
 from bioclip_core.files.present import exists
 from bioclip_core.labels.manifest import read_manifest
 from bioclip_core.models import ModelEntry
@@ -66,7 +67,7 @@ class RunPlaces:
         Raises:
             LabelSetError: if there is none, with the places that were tried.
         """
-        path, wanted = Path(given).expanduser(), self._run.answer_settings.get("label_set")
+        path, wanted = with_home(given), self._run.answer_settings.get("label_set")
         found = self.file(path, lambda place: _label_set_id(place) == wanted) if not is_word_file(path) else None
         found = found or self.file(path)
         if found is None:
@@ -82,10 +83,10 @@ class RunPlaces:
         if name in entries or name.startswith("hf-hub:"):
             return name
         prefix, path = (_LOCAL, name.removeprefix(_LOCAL)) if name.startswith(_LOCAL) else ("", name)
-        found = self.file(Path(path).expanduser())
+        found = self.file(with_home(path))
         if found is None and not prefix and "=" in name:
             architecture, _, path = name.partition("=")
-            prefix, found = f"{architecture}=", self.file(Path(path).expanduser())
+            prefix, found = f"{architecture}=", self.file(with_home(path))
         return name if found is None else f"{prefix}{found}"
 
     def _places(self, given: Path) -> list[Path]:

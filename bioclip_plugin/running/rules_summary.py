@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bioclip_core.nouns import number_of
 from bioclip_plugin.contracts.rule import Ruling, Subject
 
 _EXAMPLES = 3
@@ -75,12 +76,12 @@ class Applied:
         yield from (f"Note: {note}" for note in self.notes)
         verdicts = ", ".join(f"{number} {verdict}" for verdict, number in self.verdicts.most_common())
         yield (
-            f"Rules: {self.regions} regions of {self.images} images decided ({verdicts}); {self.changed} are another answer "
-            "than the consensus alone"
+            f"Rules: {number_of(self.regions, 'region')} of {number_of(self.images, 'image')} decided ({verdicts}); {self.changed} "
+            f"{'is' if self.changed == 1 else 'are'} another answer than the consensus alone"
         )
         if self.events:
             several = f", {self.divided} of them taxon by taxon" if self.divided else ""
-            yield f"  {self.events} events, {self.pooled} with several regions answered together{several}"
+            yield f"  {number_of(self.events, 'event')}, {self.pooled} with several regions answered together{several}"
         for (rule, did), number in sorted(self.by_rule.items()):
             yield f"  {rule}: {did} {number}"
         for rule in sorted(self._examples):

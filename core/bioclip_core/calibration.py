@@ -14,7 +14,7 @@ from typing import Any
 from bioclip_core.errors import BioclipError, ModelError, raise_if_of_host
 from bioclip_core.files.documents import MAX_DOCUMENT_BYTES, parse_document
 from bioclip_core.files.whole import write_whole
-from bioclip_core.identity import user_cache
+from bioclip_core.identity import CACHE_VARIABLE, user_cache
 from bioclip_core.model_config import CONFIG
 from bioclip_core.models import FoundModel
 from bioclip_core.process import system
@@ -185,9 +185,16 @@ def _read(file: Path) -> dict[str, Calibration]:
     except (OSError, ModelError) as error:
         raise_if_of_host(error)
         # Going on without the temperature would silently change the answers.
-        is_denied = isinstance(error, PermissionError)
-        remedy = "set BIOCLIP_CACHE to a folder of your own" if is_denied else "remove it, and run `calibrate` again"
-        raise ModelError(f"{file} cannot be read ({error}); {remedy}") from None
+        raise ModelError(f"{file} cannot be read ({error}); {_remedy(file, error)}") from None
+
+
+def _remedy(file: Path, error: Exception) -> str:
+    """Return what to do about a file of temperatures that cannot be read."""
+    if isinstance(error, NotADirectoryError) and os.environ.get(CACHE_VARIABLE) and user_cache() in file.parents:
+        return f"{CACHE_VARIABLE} names a file: set it to a folder"
+    if isinstance(error, PermissionError | NotADirectoryError):
+        return f"set {CACHE_VARIABLE} to a folder of your own"
+    return "remove it, and run `calibrate` again"
 
 
 def _written(file: Path, calibration: Calibration, remedy: str) -> Path:

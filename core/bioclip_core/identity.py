@@ -18,6 +18,8 @@ from bioclip_core.files.documents import read_document
 from bioclip_core.files.whole import write_whole
 from bioclip_core.process import system
 
+CACHE_VARIABLE = "BIOCLIP_CACHE"
+"""Environment variable that names the folder of :func:`user_cache`; ``~`` and other variables in it are expanded."""
 _LFS = b"version https://git-lfs"
 LFS_REMEDY = "is a pointer of Git LFS, not the file itself; get it with: git lfs pull"
 
@@ -38,8 +40,8 @@ def settings_id(settings: Mapping[str, Any]) -> str:
 
 def user_cache() -> Path:
     """Return the folder for files that can be made or fetched again; ``BIOCLIP_CACHE`` overrides it."""
-    if chosen := os.environ.get("BIOCLIP_CACHE"):
-        return Path(chosen)
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(os.path.expandvars(os.path.expanduser(chosen)))  # noqa: PTH111 - it takes a user that does not exist
     if system.is_windows():
         return Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local") / "bioclip-plugin"
     if system.is_macos():

@@ -12,6 +12,7 @@ from typing import Any
 from bioclip_core.device import Compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import ModelError, ModelUnavailable, UnknownModel
+from bioclip_core.files.homes import with_home
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.hub import hub_file
 from bioclip_core.identity import LFS_REMEDY, file_sha256, is_lfs_pointer, settings_id
@@ -130,11 +131,11 @@ def find_model(
         folder = _hub_folder(name, repository, revision or (entry.revision if entry else None), fetch=fetch)
         return search.in_folder(source, folder, revision=folder.name)
     if source.startswith("local-dir:"):
-        return search.in_folder(source, Path(source.removeprefix("local-dir:")).expanduser())
-    path, architecture = Path(source).expanduser(), ""
+        return search.in_folder(source, with_home(source.removeprefix("local-dir:"), UnknownModel))
+    path, architecture = with_home(source, UnknownModel), ""
     if "=" in source and not path.exists():  # a path may contain the sign too
         architecture, _, file_name = source.partition("=")
-        path = Path(file_name).expanduser()
+        path = with_home(file_name, UnknownModel)
     if path.is_dir():
         return search.in_folder(f"local-dir:{path}", path)
     if path.is_file() and path.suffix in _WEIGHT_SUFFIXES:

@@ -81,7 +81,7 @@ WORK_LEFT = NO_REASONS + "UPDATE bioclip_listing SET status = 0 WHERE status = 2
 
 @pytest.mark.parametrize(
     ("damage", "said"),
-    [(NO_REASONS, "Problem: 1 failed items have no reason: photos/zero.jpg"), (WORK_LEFT, "1 images have neither")],
+    [(NO_REASONS, "Problem: 1 failed items have no reason: photos/zero.jpg"), (WORK_LEFT, "1 image has neither")],
 )
 def test_a_run_that_is_not_complete_fails_its_proof(bioclip: Bioclip, classified: str, damage: str, said: str) -> None:
     with sqlite3.connect(classified) as connection:

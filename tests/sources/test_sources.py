@@ -232,6 +232,13 @@ def test_a_row_without_an_image_is_named_and_the_listing_goes_on() -> None:
     assert dict(row.item.metadata) == {"genus": "Bufo"}
 
 
+def test_messages_name_the_column_of_the_images_as_the_table_has_it() -> None:
+    address = table("Bilddatei;Gattung\n1.jpg;Anas\n;Bufo\n")
+    options = ListingOptions(column=("image=Bilddatei",))
+    (row,) = (entry for entry in TableSource().items(address, options) if isinstance(entry, Unlisted))
+    assert row.reason == "row 2: column 'Bilddatei' is empty; it must name the image"
+
+
 def test_marks_quoted_ends_of_line_and_windows_ends_of_line_are_understood() -> None:
     address = table(b'\xef\xbb\xbfimage,note\r\n"a, 1.jpg","two\r\nlines"\r\n\r\nb.jpg,"say ""b"""\r\n')
     a, b = items(TableSource(), address)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from bioclip_core.files.homes import with_home
 from bioclip_core.nouns import number_of
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.options import filled, force_option, options_from
@@ -46,7 +47,7 @@ def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, 
     console = console_for()
     groups: tuple[str, ...] = ()
     if labels and Path(labels).suffix.lower() in _WORD_FILES:  # custom labels, read as by classify
-        read, groups = read_words(Path(labels).expanduser())
+        read, groups = read_words(with_home(labels))
         words, groups, labels = (*read, *words), groups if not words else (), None
     config = filled(EvaluationConfig, options, labels=labels, words=words, groups=groups)
     line = ProgressLine("Starting", console=console)

@@ -15,6 +15,7 @@ from rich.console import Console
 from bioclip_core.device import choose_compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import LabelSetError, NoTextTower
+from bioclip_core.files.homes import with_home
 from bioclip_core.files.leftovers import temporary_folder
 from bioclip_core.files.replacing import reason_of, rename
 from bioclip_core.files.whole import folder_beside
@@ -161,7 +162,7 @@ def _label_set_to_join(join: str | None, found: FoundModel) -> LabelSet | None:
     """Open the label set to join and check that it belongs to the model; None if there is none or it must be made."""
     if join is None or join == _TEXT:
         return None
-    folder = label_folder_here(found) if join == _OWN else Path(join).expanduser()
+    folder = label_folder_here(found) if join == _OWN else with_home(join)
     if folder is None:
         raise LabelSetError(
             f"--join own: the label set of model {found.name!r} is not on this machine; fetch it with: "

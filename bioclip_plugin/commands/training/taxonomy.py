@@ -102,7 +102,7 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 @taxonomy.command("resolve")
-@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option(
     "--taxonomy",
     "taxonomy_file",

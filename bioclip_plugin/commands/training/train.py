@@ -36,13 +36,14 @@ _MOST_PATIENCE_S = 900.0
 
 
 @click.command(
-    epilog="Several GPUs or processes: torchrun --nproc-per-node 2 -m -- bioclip_plugin train ... The defaults are for fine-tuning "
-    "a small collection; docs/training.md has recipes for other cases."
+    epilog="\b\nSeveral GPUs or processes: torchrun --nproc-per-node 2 -m -- bioclip_plugin train ...\n\n"
+    "The defaults are for fine-tuning a small collection; docs/training.md has recipes for other cases."
 )
 @options_from(TrainConfig, omit=["captions", "betas", "eps"])
 @click.option(
     "--captions",
     metavar="NAME=SHARE,...",
+    show_default=",".join(f"{name}={share:g}" for name, share in CAPTION_MIX.items()),
     help="Share of each caption: taxonomic, scientific, common, scientific_common, taxonomic_common.",
 )
 @click.option(

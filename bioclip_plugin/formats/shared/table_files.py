@@ -94,7 +94,7 @@ def _row(table: str, row: Row, findings: Findings | None) -> Row | Unlisted:
     cells = without_bytes(row.values, column, findings, f"{table}, row {row.number}")
     name, data, fault = image_cell(cells.get(column))
     if fault:
-        reason = f"column {column!r} cannot be read as an image: {fault}"
+        reason = f"column {row.columns.image_heading!r} cannot be read as an image: {fault}"
         return skipped_row(table, replace(row, values=cells), reason)
     if data is None and cells is row.values and name is cells.get(column):
         return row
@@ -112,7 +112,7 @@ def _columns(table: Table, shown: str) -> Columns:
         raise SourceError(
             f"the table {shown} has only {', '.join(columns.box)} of the columns of a box; needed are {', '.join(BOX_COLUMNS)}, or none"
         )
-    return columns
+    return replace(columns, image_heading=table.headings.written_as(columns.image))
 
 
 def _likely_heading(table: Table) -> str:

@@ -49,6 +49,8 @@ class Columns:
     """The four columns of a box, or none."""
     names: frozenset[str] = frozenset()
     """All columns of the table."""
+    image_heading: str = ""
+    """Heading of the image column as the table has it, for messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def columns_of(header: Sequence[str]) -> Columns | None:
     image = (ours,) if ours else _present(header, IMAGE_COLUMNS)
     if not image:
         return None
-    return Columns(image[0], fields_in(header), _present(header, BOX_COLUMNS), frozenset(header))
+    return Columns(image[0], fields_in(header), _present(header, BOX_COLUMNS), frozenset(header), image[0])
 
 
 def _present(header: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:

@@ -161,7 +161,7 @@ def rows_by_image(row: Row, table: str, folder: Path, options: ListingOptions) -
         options: options of the listing; several images are counted in its findings.
     """
     if not row.image.strip():
-        yield skipped_row(table, row, f"column {row.columns.image!r} is empty; it must name the image")
+        yield skipped_row(table, row, f"column {row.columns.image_heading!r} is empty; it must name the image")
         return
     parts = _several(row, folder, options) if row.data is None else None
     if parts is None:

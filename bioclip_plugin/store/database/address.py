@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 
 from bioclip_core.errors import StoreError
 from bioclip_core.files.drives import without_long_mark
+from bioclip_core.files.homes import with_home
 from bioclip_core.process import system
 
 ALLOWED = (
@@ -40,7 +41,7 @@ def parse_address(address: str | os.PathLike[str]) -> URL:
     if not text.strip():
         raise StoreError(f"the store's address is empty: {ALLOWED}")
     if not _SCHEME.match(text):
-        return URL.create("sqlite", database=str(Path(text).expanduser()))
+        return URL.create("sqlite", database=str(with_home(text, StoreError)))
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):  # SQLAlchemy's own message repeats the address, with the password
@@ -51,7 +52,7 @@ def parse_address(address: str | os.PathLike[str]) -> URL:
     if url.drivername in ("sqlite", "sqlite+pysqlite"):
         if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
             raise StoreError("a store in memory is gone at the end: give a file, such as sqlite:///results.db")
-        return URL.create("sqlite", database=str(Path(url.database).expanduser()))
+        return URL.create("sqlite", database=str(with_home(url.database, StoreError)))
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise StoreError(f"a store cannot be kept in {url.drivername}: {ALLOWED}")
     if find_spec("psycopg") is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bioclip_core.errors import UsageError
 from bioclip_core.files.drives import is_name_of_windows, without_long_mark
+from bioclip_core.files.homes import with_home
 from bioclip_core.files.present import exists
 from bioclip_core.next_commands import shell_line
 from bioclip_core.process import system
@@ -90,7 +91,7 @@ def _plain(old: str) -> str:
 
 
 def _folder_of(new: str, base: Path) -> str:
-    path = Path(new).expanduser()
+    path = with_home(new)
     if not new or path.is_absolute():
         return os.fspath(path) if new else os.fspath(base)
     here, there = Path.cwd() / path, base / path

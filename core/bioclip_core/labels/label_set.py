@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.encoder import faults_of_features
 from bioclip_core.errors import DataError, LabelSetError, ModelError, UsageError, raise_if_of_host
+from bioclip_core.files.homes import with_home
 from bioclip_core.identity import settings_id
 from bioclip_core.labels.manifest import (
     EMBEDDINGS,
@@ -152,7 +153,7 @@ class LabelSet:
         """
         import pyarrow as pa
 
-        folder = Path(folder).expanduser()
+        folder = with_home(folder, LabelSetError)
         written, manifest = read_manifest(folder)
         try:
             embeddings_ND, sha256_of_rows = open_embeddings(folder, manifest)

@@ -113,6 +113,10 @@ class Headings:
         """Return the headings for a message."""
         return ", ".join(filter(None, self.written)) or "no columns"
 
+    def written_as(self, name: str) -> str:
+        """Return the heading of a column as the table has it."""
+        return next((self.written[place] for place, known in enumerate(self.names) if known == name), name)
+
     def name_of(self, place: int) -> str:
         """Return the name of a column; one without a heading is called after its place."""
         name = self.names[place] if place < len(self.names) else ""

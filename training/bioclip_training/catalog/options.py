@@ -50,7 +50,7 @@ class BuildOptions:
     only_resolved: bool = False
     """Skip rows with a name that the taxonomy could not resolve."""
     prefer: tuple[str, ...] = field(default=(), metadata={"metavar": "TABLE"})
-    """Source whose labels count before those of others that have equal evidence; repeatable, the first before the second."""
+    """Source whose labels count before those of others that have equal evidence, the first given before the second."""
     workers: int | None = field(
         default=None, metadata={"low": 1, "high": 1024, "automatic": "one per core, at most 16"}
     )

@@ -55,7 +55,7 @@ class EvaluationConfig:
     device: str = "auto"
     """Device of the model: auto, cpu, cuda, cuda:N or mps."""
     precision: str = field(default="auto", metadata={"choices": ("auto", *PRECISIONS)})
-    """Precision of the image tower; auto is bf16 where the device multiplies it natively, else fp32."""
+    """Precision of the image tower; auto is BIOCLIP_PRECISION, else bf16 where the device multiplies it natively, else fp32."""
     batch_size: int | None = field(default=None, metadata={"low": 1, "automatic": "16, on a GPU 128"})
     """Regions encoded at once."""
     workers: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core, at most 16"})
@@ -124,7 +124,7 @@ class CalibrateConfig:
     device: str = "auto"
     """Device of the model: auto, cpu, cuda, cuda:N or mps."""
     precision: str = field(default="auto", metadata={"choices": ("auto", *PRECISIONS)})
-    """Precision of the image tower; auto is bf16 where the device multiplies it natively, else fp32."""
+    """Precision of the image tower; auto is BIOCLIP_PRECISION, else bf16 where the device multiplies it natively, else fp32."""
     batch_size: int | None = field(default=None, metadata={"low": 1, "automatic": "16, on a GPU 128"})
     """Regions encoded at once."""
     workers: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core, at most 16"})

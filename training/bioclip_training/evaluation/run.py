@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.device import Compute, choose_compute
 from bioclip_core.errors import BioclipError, DataError, NoTextTower
+from bioclip_core.files.homes import with_home
 from bioclip_core.files.whole import whole_folder
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.next_commands import command, free_name
@@ -86,7 +87,7 @@ def evaluate(
         raise BioclipError(
             "evaluate draws its report with matplotlib, which is not installed; install it with: pip install 'bioclip-plugin[train]'"
         )
-    output = Path(config.output).expanduser()
+    output = with_home(config.output)
     _check_output(output, force=config.force)  # before the model is opened
     found = find_model(config.model, entries or {})
     catalog = Catalog.open(
@@ -157,7 +158,7 @@ def _measured(
     second = _answered_too(config, catalog, rows, other, answered, compute, draft, progress) if other else None
     compared = None
     if config.compare:
-        compared = evaluated_here(second, catalog) if second else read_other(Path(config.compare).expanduser())
+        compared = evaluated_here(second, catalog) if second else read_other(with_home(config.compare))
         metrics["comparison"] = _comparison(config, catalog, answered, compared, seen)
     taxa = by_taxon(answers, catalog, compared)
     metrics["worth_labels"] = worth_labels(taxa)

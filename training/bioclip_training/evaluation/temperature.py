@@ -21,6 +21,7 @@ from bioclip_core.calibration import (
 from bioclip_core.classify import Classifier
 from bioclip_core.device import choose_compute
 from bioclip_core.errors import DataError
+from bioclip_core.files.homes import with_home
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder
@@ -89,7 +90,7 @@ def calibrate(
         BioclipError: if the temperature cannot be kept.
     """
     found = find_model(config.model, entries or {})
-    output = Path(config.output).expanduser() if config.output is not None else None
+    output = with_home(config.output) if config.output is not None else None
     if output is not None:
         check_calibration_output(found, output)
     catalog = Catalog.open(

@@ -100,7 +100,9 @@ class TrainConfig:
 
     A taxon without one of these captions gets another.
     """
-    steps: int | None = field(default=None, metadata={"low": 1, "high": 10**9})
+    steps: int | None = field(
+        default=None, metadata={"low": 1, "high": 10**9, "automatic": "as many as --epochs takes"}
+    )
     """Optimiser steps; takes precedence over --epochs."""
     epochs: float | None = field(
         default=None,

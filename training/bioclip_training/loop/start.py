@@ -14,6 +14,7 @@ import torch
 
 from bioclip_core.errors import ModelError, UnknownModel, UsageError, first_line
 from bioclip_core.files.documents import read_document
+from bioclip_core.files.homes import with_home
 from bioclip_core.model_config import checked_model
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.open_clip_encoder import load_model, tokenizer_of
@@ -187,7 +188,7 @@ def _new_config(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _config_of_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     described = read_document(
-        path.expanduser(), dict[str, Any], name=f"--start new:{path}: the config", error=ModelError
+        with_home(path, ModelError), dict[str, Any], name=f"--start new:{path}: the config", error=ModelError
     )
     config = described.get("model_cfg", described)
     if not isinstance(config, dict):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from bioclip_core.calibration import find_calibration
 from bioclip_core.errors import BioclipError, DataError, SourceError
+from bioclip_core.files.homes import with_home
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_training.evaluation.comparing.comparison import is_evaluation, read_other
@@ -22,7 +22,7 @@ def second_model(config: EvaluationConfig, found: FoundModel, entries: Mapping[s
     """
     if not config.compare:
         return None
-    folder = Path(config.compare).expanduser()
+    folder = with_home(config.compare)
     if is_evaluation(folder):
         if config.compare_labels:
             raise DataError(
