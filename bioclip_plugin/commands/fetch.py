@@ -125,6 +125,9 @@ def _faults(cache: Cache) -> Iterator[tuple[Path, str]]:
 
     for path in cache.images():
         try:
+            if not path.is_file():  # a named pipe would be waited for
+                yield path, "it is not a file"
+                continue
             yield path, "" if sha256_of(path) == path.stem else "its content has another sha256 than its name"
         except OSError as error:
             yield path, f"it cannot be read ({error.strerror or error})"

@@ -131,6 +131,8 @@ class Fetcher:
             pending = self._open.get(read.key)
             if pending is not None:
                 pending.wanted += 1
+                self._holdings.count_other_licence(pending, pending.licence or licence, licence)
+                pending.licence = pending.licence or licence
                 pending.is_last |= is_last
                 return pending
             pending = Pending(read, licence, again=self.options.fetch_again if again is None else again)
@@ -276,7 +278,8 @@ class Fetcher:
         if self._is_closed.is_set():
             self._end(pending, WorkersClosed("the fetcher was closed"))
         elif not failed.again or pending.tries >= self.options.fetch_tries or self._turns.why_given_up(host.name):
-            tried = f" (tried {pending.tries} times)" if failed.again and pending.tries > 1 else ""
+            tried = f" (redirected there by {pending.address.host_and_port})" if pending.has_left_its_host else ""
+            tried += f" (tried {pending.tries} times)" if failed.again and pending.tries > 1 else ""
             if failed.wait_s is not None and failed.wait_s > self.options.fetch_longest_wait:
                 tried += f" (asks to wait {length_of(failed.wait_s)}, longer than --fetch-longest-wait)"
             self._end(pending, FetchError(f"{failed.reason}{tried}", status=failed.status, host=host.name))

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from bioclip_core.errors import DataError
 from bioclip_core.findings import Findings
+from bioclip_plugin.fetching.addresses import shown
 from bioclip_plugin.fetching.cache import Cache, DiskFault, Draft, is_full
 from bioclip_plugin.fetching.errors import FetchError, FolderError, TryFailed
 from bioclip_plugin.fetching.exchange import Body
 from bioclip_plugin.fetching.hosts import Clock
-from bioclip_plugin.fetching.manifest import Manifest, Record
+from bioclip_plugin.fetching.manifest import Manifest, Record, kept_licence
 from bioclip_plugin.fetching.pending import Fetched, Pending
 
+_LICENCES = "rows state different licences for one address; its record keeps the first"
 _DISK_AGAIN_S = 30.0
 """Seconds after which a disk that could not be written is tried again."""
 
@@ -66,8 +68,25 @@ class Holdings:
             record = replace(record, modified_ns=state.st_mtime_ns)
             with suppress(OSError):
                 self.manifest.write(key, record)
+        if not again and pending.licence:
+            record = self._with_licence(pending, record)
         pending.known = record
         return self._of(record)
+
+    def _with_licence(self, pending: Pending, record: Record) -> Record:
+        """Return a record with the licence of a row, if it has none; count a row that states another one."""
+        if record.licence:
+            self.count_other_licence(pending, record.licence, pending.licence)
+            return record
+        record = replace(record, licence=pending.licence)
+        with suppress(OSError):
+            self.manifest.write(pending.address.key, record)
+        return record
+
+    def count_other_licence(self, pending: Pending, kept: str, licence: str) -> None:
+        """Count a row whose licence is not the one that the record of its address keeps."""
+        if licence and (shorter := kept_licence(licence)) != kept_licence(kept) and not pending.address.is_document:
+            self._findings.add(_LICENCES, f"{shown(pending.address.text)}: {kept_licence(kept)!r} and {shorter!r}")
 
     def _of(self, record: Record) -> Fetched:
         path = self._cache.path_of(record.sha256, record.suffix)

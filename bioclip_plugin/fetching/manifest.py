@@ -79,7 +79,7 @@ class Manifest:
         path = self.path_of(key)
         if not path.exists():
             return None
-        record = read_document(path, Record, name="the record of an address,", max_bytes=_MAX_BYTES)
+        record = _read(path)
         if record.is_fetched and not _is_sound(record):
             raise DataError(f"the record of an address, {path} names a file that cannot be in this folder")
         return record
@@ -111,12 +111,25 @@ class Manifest:
                 for path in _sorted(inner):
                     if path.suffix == ".json":
                         try:
-                            yield (
-                                path,
-                                read_document(path, Record, name="the record of an address,", max_bytes=_MAX_BYTES),
-                            )
+                            yield path, _read(path)
                         except DataError as error:
                             yield path, error
+
+
+def _read(path: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        DataError: if it is damaged.
+    """
+    if not path.is_file():  # a named pipe would be waited for
+        raise DataError(f"the record of an address, {path} is not a file")
+    return read_document(path, Record, name="the record of an address,", max_bytes=_MAX_BYTES)
+
+
+def kept_licence(text: str) -> str:
+    """Return a licence as a record keeps it."""
+    return _cut(text)
 
 
 def _within_limits(record: Record) -> Record:

@@ -94,6 +94,11 @@ class Pending:
         self.hops.append(self.current.text)
         self.current = to
 
+    @property
+    def has_left_its_host(self) -> bool:
+        """True if redirects led to another host."""
+        return self.current.host_and_port != self.address.host_and_port
+
     def begin_again(self) -> None:
         """Go back to the first address: what redirects to a broken host may lead elsewhere the next time."""
         self.current, self.hops, self.is_from_outside = self.address, [], False

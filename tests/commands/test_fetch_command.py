@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,12 @@ def test_another_folder_is_refused_and_left_as_it_is(bioclip: Bioclip, tmp_path:
         said = bioclip("fetch", command, str(tmp_path))
         assert (said.code, "is not a folder of fetched images" in said.err.replace("\n", " ")) == (1, True)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_check_does_not_wait_for_a_named_pipe_in_the_place_of_an_image(bioclip: Bioclip, folder: Path) -> None:
+    (folder / "ab").mkdir(exist_ok=True)
+    os.mkfifo(folder / "ab" / f"{'ab' * 32}.jpg")
+    outcome = bioclip("fetch", "check", folder)
+    assert outcome.code == 3
+    assert "it is not a file" in outcome.out + outcome.err

@@ -312,3 +312,31 @@ def test_a_folder_that_cannot_be_made_is_refused_with_what_to_give(tmp_path: Pat
         DataError, match=r"^the folder .+/file/new for fetched images cannot be used \(.+\): give a folder on a disk"
     ):
         cache.Cache(tmp_path / "file" / "new")
+
+
+def test_other_licences_of_one_address_are_counted_and_a_missing_one_is_filled_in(
+    server: ImageServer, open_fetcher: OpenFetcher
+) -> None:
+    address, without = server.url("/photos/a.jpg"), server.url("/photos/b.jpg")
+
+    def recorded(fetcher: Any) -> list[str]:
+        return sorted(record.licence for _, record in fetcher.manifest.records())
+
+    findings = Findings()
+    fetcher = open_fetcher(findings=findings)
+    server.delay_s = 0.05
+    together = [fetcher.submit(address, licence=licence) for licence in ("CC BY", "CC BY", "CC BY-NC", "")]
+    for pending in together:
+        pending.result(10)
+    fetcher.fetch(without)
+    assert recorded(fetcher) == ["", "CC BY"]
+    assert list(findings.lines()) == [
+        "rows state different licences for one address; its record keeps the first: "
+        f"1 (the first: {address}: 'CC BY' and 'CC BY-NC')"
+    ]
+    findings = Findings()
+    later = open_fetcher(findings=findings)
+    for one, licence in ((address, "CC BY"), (address, "all rights reserved"), (without, "CC0")):
+        assert later.fetch(one, licence=licence).from_cache
+    assert findings.count(next(iter(findings.texts()))) == 1
+    assert recorded(later) == ["CC BY", "CC0"]
