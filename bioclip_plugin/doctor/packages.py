@@ -22,6 +22,7 @@ EXTRAS = {
     "postgres": "stores in PostgreSQL", "train": "reports and duplicates of training", "lora": "training with LoRA",
     "video": "videos", "raw": "RAW photographs", "heif": "HEIF photographs", "excel": "Excel workbooks",
     "tiff": "TIFF files in JPEG 2000 of more than 8 bits", "detector": "a detector in front of the model",
+    "openvino": "faster encoding on processors", "ray": "runs over several machines",
 }  # fmt: skip
 """Extras of this distribution with what each is for."""
 
@@ -31,7 +32,19 @@ _MODULES = {
 }  # fmt: skip
 """Modules of distributions that are named differently."""
 HEAVY = frozenset(
-    {"torch", "open-clip-torch", "peft", "speciesnet", "scikit-learn", "matplotlib", "imagehash", "webdataset"}
+    {
+        "torch",
+        "open-clip-torch",
+        "peft",
+        "speciesnet",
+        "scikit-learn",
+        "matplotlib",
+        "imagehash",
+        "webdataset",
+        "openvino",
+        "nncf",
+        "ray",
+    }
 )
 """Distributions that import torch or take seconds; the check of computing imports torch and open_clip."""
 _FIRST = ("numpy", "huggingface-hub")
