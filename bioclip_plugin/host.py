@@ -81,6 +81,7 @@ class Session(session.Session):
         }
         web = _web_options(fetch, fetch_options)
         super().__init__(ClassifyRequest.from_mapping(options), plugins or create_plugin_manager(), web=web)
+        self.fetching.is_in_python = True
         if plugins is None:
             self._closing.callback(self.plugins.close)
 

@@ -17,8 +17,11 @@ FETCHED_AS = "fetched_as"
 """Name in an item's metadata of the address that gave the image, where it may be another one than the uri: a size of IIIF."""
 NOT_FETCHED = "the image is on the web, and nothing is fetched without --fetch FOLDER"
 """Reason of the failure of an image that is on the web, without a folder to fetch it into."""
+NOT_FETCHED_IN_PYTHON = "the image is on the web, and nothing is fetched without Session(fetch=FOLDER)"
+"""The same for a Session of a Python program, which has no command line."""
 ON_THE_WEB = "images are on the web, and are fetched only with --fetch FOLDER"
 """Text of the finding about images that a command does not fetch."""
+ON_THE_WEB_IN_PYTHON = "images are on the web, and are fetched only with Session(fetch=FOLDER)"
 
 _WEB = re.compile(r"\s*https?://[^/\s?#]", re.IGNORECASE)
 _BETWEEN = re.compile(r"(?:\s*[|;,]\s*|\s+)(?=https?://[^/\s?#])", re.IGNORECASE)

@@ -22,7 +22,17 @@ from bioclip_plugin.fetching.iiif import Need, Outcome, Services, Steps, service
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.licences import licence_of
 from bioclip_plugin.items.media import MediaItem
-from bioclip_plugin.items.web import FETCH_STAGE, FETCHED_AS, NOT_FETCHED, ON_THE_WEB, address_of, host_of, is_remote
+from bioclip_plugin.items.web import (
+    FETCH_STAGE,
+    FETCHED_AS,
+    NOT_FETCHED,
+    NOT_FETCHED_IN_PYTHON,
+    ON_THE_WEB,
+    ON_THE_WEB_IN_PYTHON,
+    address_of,
+    host_of,
+    is_remote,
+)
 from bioclip_plugin.running.tasks import Task
 from bioclip_plugin.running.web_options import WebOptions
 
@@ -59,6 +69,8 @@ class Fetching:
             findings: counts images that are not fetched, and what is wrong with the folder.
         """
         self._options = options or WebOptions()
+        self.is_in_python = False
+        """True for a Session of a Python program: messages name its arguments instead of options of the command line."""
         self._own_findings = Findings()
         self._findings = findings if findings is not None else self._own_findings
         self._services = Services()
@@ -110,8 +122,8 @@ class Fetching:
         """
         fetcher = self.fetcher()
         if fetcher is None:
-            self.find(ON_THE_WEB, item.uri, findings)
-            raise FetchError(NOT_FETCHED)
+            self.find(ON_THE_WEB_IN_PYTHON if self.is_in_python else ON_THE_WEB, item.uri, findings)
+            raise FetchError(NOT_FETCHED_IN_PYTHON if self.is_in_python else NOT_FETCHED)
         address = address_of(item.uri)
         path = address.partition("?")[0].lower()
         if path[path.rfind(".") :] in _VIDEOS:

@@ -12,7 +12,7 @@ from bioclip_core.errors import StoreError
 from bioclip_core.next_commands import command
 from bioclip_core.options import LARGEST_WHOLE
 from bioclip_plugin.items.answers import Failure
-from bioclip_plugin.items.web import FETCH_STAGE, NOT_FETCHED
+from bioclip_plugin.items.web import FETCH_STAGE, NOT_FETCHED, NOT_FETCHED_IN_PYTHON
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.address import shown
 from bioclip_plugin.store.database.bulk import chunked, insert_for, insert_new, upsert
@@ -78,7 +78,7 @@ def _resume(connection: Connection, found: Row[Any], plan: RunPlan, moment: str)
     connection.execute(update(schema.runs).where(schema.runs.c.id == found.id).values(**change))
     failed, listed = schema.failures.c, schema.listing.c
     # An image on the web that was not asked for may now be listed as a file.
-    is_unasked = and_(failed.stage == FETCH_STAGE, failed.reason == NOT_FETCHED)
+    is_unasked = and_(failed.stage == FETCH_STAGE, failed.reason.in_((NOT_FETCHED, NOT_FETCHED_IN_PYTHON)))
     unlisted = (failed.run == found.id, or_(failed.stage == LIST_STAGE, is_unasked))
     connection.execute(
         delete(schema.listing).where(listed.run == found.id, listed.media.in_(select(failed.media).where(*unlisted)))

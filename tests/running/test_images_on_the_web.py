@@ -145,7 +145,28 @@ def test_a_host_hears_in_one_line_that_an_address_is_not_fetched() -> None:
         answer = session.classify("https://example.org/a%20b.jpg")
     assert answer.item.uri == "https://example.org/a%20b.jpg"
     assert answer.failure is not None
-    assert (answer.failure.stage, "--fetch FOLDER" in answer.failure.reason) == ("fetch", True)
+    assert answer.failure.stage == "fetch"
+    assert answer.failure.reason == "the image is on the web, and nothing is fetched without Session(fetch=FOLDER)"
+
+
+def test_an_image_that_a_session_did_not_ask_for_may_be_listed_as_a_file_later(tmp_path: Path) -> None:
+    manager = create_plugin_manager(installed=False)
+    manager.register(FakeModel())
+    folder = archive(
+        tmp_path / "dwca",
+        [{"coreid": "s1", "identifier": "https://example.org/a.png"}],
+        [{"id": "s1", "country": "BE"}],
+    )
+    options: dict[str, Any] = {"model": "fake", "labels": ("a red fish", "a blue fish"), "plugins": manager}
+    failures = []
+    for _ in range(2):
+        with Session(**options, store=tmp_path / "r.db") as session, session.listing([str(folder)]) as listing:
+            assert session.store is not None
+            run = session.begin_run([str(folder)])
+            failures.append([answer.failure is None for answer in session.pipeline(run).answers(listing)])
+            assert session.store.summary(run).listed == 1
+        Image.new("RGB", (20, 20), "red").save(folder / "a.png")
+    assert failures == [[False], [True]]
 
 
 @pytest.mark.parametrize(
