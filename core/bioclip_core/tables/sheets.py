@@ -37,9 +37,11 @@ _LOOKED_AT = 20  # rows in which the header must be
 _BATCH = 500  # rows that openpyxl reads at a time
 _DAMAGED = (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error)
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z]+)(\d+):([A-Z]+)(\d+)"')
+_LINK = re.compile(rb'<(?:\w+:)?hyperlink\s(?=[^>]*\bid=)[^>]*?\bref="([A-Z]+)(\d+)')
 _FORMULA = re.compile(rb"<(?:\w+:)?f[\s>/]")
 
 MERGED = "cells are merged; each row of a merged range gets its value"
+LINK = "cells have a link behind their text, which is not read; write its address into the cell to use it"
 FORMULA = "cells have a formula without a computed value and are read as empty; open the workbook in Excel and save it"
 ERROR = "cells hold an error of the spreadsheet and are read as empty"
 NO_HEADING = "cells are in a column without a heading; they are kept as 'column N'"
@@ -199,7 +201,7 @@ class _Sheet:
         """Yield number, row of the sheet, and the values that are not empty by their columns."""
         with _opened(self._path, self._name) as book:
             sheet = book[self._title]
-            merged, has_formulas = _marks_of(self._path, sheet)
+            merged, has_formulas, links = _marks_of(self._path, sheet)
             merges, days = _Merges(merged), self._days
             formulas = _formulas_of(self._path, self._title, self._name) if has_formulas else repeat(())
             for line, (row, written) in enumerate(zip(_batched(sheet, self._name), formulas, strict=False), start=1):
@@ -212,6 +214,9 @@ class _Sheet:
                 for place in [place for place, value in values.items() if value is _ERROR]:
                     report.add(ERROR, number, line, str(row[place].value))
                     del values[place]
+                for place in sorted(links.get(line, ())):
+                    if "://" not in (text := str(values.get(place, ""))):
+                        report.add(LINK, number, line, text)
                 for place, cell in enumerate(written):
                     if place not in values and isinstance(cell.value, str) and cell.value.startswith("="):
                         report.add(FORMULA, number, line, cell.value)
@@ -275,9 +280,13 @@ class _Merges:
         return found
 
 
-def _marks_of(path: Path, sheet: Any) -> tuple[list[_Merged], bool]:
-    """Return the merged ranges of a sheet, and True if it has formulas; openpyxl does not tell when it reads row by row."""
+def _marks_of(path: Path, sheet: Any) -> tuple[list[_Merged], bool, dict[int, set[int]]]:
+    """Return the merged ranges of a sheet, True if it has formulas, and the columns of links by row.
+
+    openpyxl does not tell when it reads row by row.
+    """
     merged: dict[_Merged, None] = {}
+    links: dict[int, set[int]] = {}
     has_formulas, rest = False, b""
     with zipfile.ZipFile(path) as archive, archive.open(sheet._worksheet_path) as file:
         while chunk := file.read(1 << 20):
@@ -285,8 +294,10 @@ def _marks_of(path: Path, sheet: Any) -> tuple[list[_Merged], bool]:
             has_formulas = has_formulas or bool(_FORMULA.search(text))
             for left, top, right, bottom in _MERGED.findall(text):
                 merged[_Merged(int(top), int(bottom), _column(left), _column(right))] = None
+            for left, top in _LINK.findall(text):
+                links.setdefault(int(top), set()).add(_column(left))
             rest = text[-200:]
-    return list(merged), has_formulas
+    return list(merged), has_formulas, links
 
 
 def _column(letters: bytes) -> int:

@@ -16,7 +16,7 @@ from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
 from bioclip_core.tables.reading import open_table
 from bioclip_core.tables.rows import ABOVE
-from bioclip_core.tables.sheets import FORMULA, MERGED
+from bioclip_core.tables.sheets import FORMULA, LINK, MERGED
 
 
 def workbook(path: Path, **sheets: list[list[Any]]) -> Path:
@@ -85,6 +85,21 @@ def test_a_merged_range_counts_for_each_of_its_rows(tmp_path: Path) -> None:
     findings = Findings()
     assert [row["name"] for row in cells(path, findings)] == ["Acer", "Acer", "Ilex"]
     assert findings.count(MERGED) == 1
+
+
+def test_links_behind_other_texts_are_counted(tmp_path: Path) -> None:
+    shown = ["photo 1", "https://example.org/2.jpg", "photo 3", "photo 4"]
+    path = workbook(tmp_path / "t.xlsx", a=[["image", "name"], *([text, "Acer"] for text in shown)])
+    book = openpyxl.load_workbook(path)
+    for number in (2, 3, 5):
+        book["a"][f"A{number}"].hyperlink = f"https://example.org/{number}.jpg"
+        book["a"][f"A{number}"].value = shown[number - 2]
+    book.save(path)
+    findings = Findings()
+    assert [row.get("image") for row in cells(path, findings)] == shown
+    (line,) = findings.lines()
+    assert line.startswith(f"{LINK}: 2 ")
+    assert "row 1 (line 2): photo 1" in line
 
 
 def test_formulas_without_a_value_and_errors_are_reported(tmp_path: Path) -> None:
