@@ -19,10 +19,11 @@ from bioclip_core.files.present import exists
 from bioclip_core.files.regular import NOT_A_FILE, is_special
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source, TemporaryFolders
 from bioclip_plugin.fetching.schemes import refusal_of
-from bioclip_plugin.formats.shared.paths import moved_name, unused_prefixes
+from bioclip_plugin.formats.shared.paths import moved_name
 from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 from bioclip_plugin.items.web import WITH_PASSWORD, is_web_address, kept_secret, without_password
+from bioclip_plugin.running.unused_options import UnusedOptions
 from bioclip_plugin.sources.folder import FolderSource
 from bioclip_plugin.store.records import StatedReview
 
@@ -89,27 +90,25 @@ class Listing:
         Raises:
             SourceError: if an address cannot be read as a whole.
         """
-        if not self._sources and self._known:
-            yield from map(self._moved, self._known(None))
+        options = UnusedOptions(self._options, self._sources)
+        for item in map(self._moved, self._known(None)) if not self._sources and self._known else ():
+            options.see(item)
+            yield item
         for address, source in self._sources:
             is_empty = True
             for entry in source.items(address, self._options) if source else ():
                 is_empty = False
                 parts = self._expand(entry, self._options) if self._expand and isinstance(entry, MediaItem) else None
+                options.see(entry, has_parts=parts is not None)
                 yield from map(kept_secret, (entry,) if parts is None else parts)
             if is_empty and self._known and address != "-":
                 for item in map(self._moved, self._known(uri_of(address))):
                     is_empty = False
+                    options.see(item)
                     yield item
             if is_empty:
                 self._options.findings.add(EMPTY, uri_of(address))
-        has_table = any(getattr(source, "reads_tables", False) for _, source in self._sources)
-        if (self._options.column or self._options.encoding) and not has_table:
-            self._options.findings.add(
-                "options of tables (--column, --encoding) have no effect, since no input is a table"
-            )
-        for old in unused_prefixes(self._options):
-            self._options.findings.add("beginnings in --replace-prefix do not fit any file name", old)
+        options.report()
 
     def counted(self, on_total: Callable[[int], None]) -> Iterator[Entry]:
         """List every address, ahead of the work, and report the total long before the last item is taken.

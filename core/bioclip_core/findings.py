@@ -19,6 +19,8 @@ class Findings:
     def __init__(self) -> None:
         self._found: dict[str, tuple[int, str]] = {}
         self._lock = Lock()
+        self.used: set[str] = set()
+        """Options that acted on something; the others are reported where they were given."""
 
     def add(self, text: str, example: str = "", count: int = 1) -> None:
         """Count a finding.

@@ -42,6 +42,8 @@ class DateOrders:
         Raises:
             SourceError: if day and month may be exchanged, and neither the column nor an option shows the order.
         """
+        if self._given:
+            self._findings.used.add("date_order")
         dated = dated_of(cell, self._orders.get(column))
         if dated is not None and dated.is_open:
             dated = dated_of(cell, self._order_of(column, cell, record, has_dots=dated.has_dots))
