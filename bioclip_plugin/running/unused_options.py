@@ -28,7 +28,7 @@ class UnusedOptions:
         """Take note of an entry, and of the frames that it was split into."""
         if isinstance(entry, MediaItem):
             self._has_boxes |= bool(entry.regions)
-            self._has_videos |= has_parts or entry.frame is not None
+            self._has_videos |= has_parts or entry.frame > 0
 
     def report(self) -> None:
         """Count each option that had no effect in the findings of the listing."""
