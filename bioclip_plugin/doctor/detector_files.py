@@ -40,7 +40,7 @@ def detectors(found: Mapping[str, Detector], options: DoctorOptions, without: fr
             detector.identity()
             states[name] = f"there, {version}"
         except ModelUnavailable as error:
-            states[name] = f"not fetched: {error}"
+            states[name] = f"not fetched: {str(error).removeprefix(f'{key}: ')}"
         except BioclipError as error:
             states[name] = "unusable"
             yield Problem(

@@ -62,6 +62,10 @@ def hub_cache() -> Path:
     return Path(os.path.expandvars(os.path.expanduser(given or os.path.join(home, "hub"))))  # noqa: PTH111, PTH118
 
 
+_VARIABLES = {"cache": "BIOCLIP_CACHE", "hub": "HF_HOME", "temporary": "TMPDIR"}
+"""The variable that names a folder, where there is one."""
+
+
 def _temporary_is_another() -> Iterator[Problem]:
     """Yield a note on a variable that names a folder which cannot be used: Python takes another one without a word."""
     for name in ("TMPDIR", "TEMP", "TMP"):
@@ -113,7 +117,15 @@ def _folder(name: str, folder: Path, is_needed: bool) -> Iterator[Finding]:
         yield Problem(f"disks.not-a-folder.{name}", f"{there} is a file, and the {name} folder cannot be made in it", "",
                       "remove the file, or choose another folder")  # fmt: skip
         return
-    facts["free_bytes"] = shutil.disk_usage(there).free
+    usage = shutil.disk_usage(there)
+    if not usage.total and there != place:  # as of /proc: nothing can be made there, whatever the rights say
+        yield Fact(name, facts)
+        yield Problem(
+            f"disks.no-disk.{name}", f"the {name} folder {place} cannot be made: {there} is not on a disk", "",
+            f"set HOME, or {_VARIABLES.get(name, 'the option')}, to a folder that can be written", grave=is_needed,
+        )  # fmt: skip
+        return
+    facts["free_bytes"] = usage.free
     facts["writable"] = os.access(there, os.W_OK)
     yield Fact(name, facts)
     yield from _room(name, place, there)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -92,6 +93,10 @@ def _look_at_file(url: URL, path: Path, patience_s: float) -> Look:
         shown(url), "SQLite", server=sqlite3.sqlite_version, bytes=path.stat().st_size,
         log_bytes=log.stat().st_size if log.exists() else 0, file_system=network_kind(path.resolve()),
     )  # fmt: skip
+    if not may_read(path):
+        found.faults.append(Fault("unreadable", f"the store {found.address} cannot be read", "the rights on the file do not allow it",
+                                  "ask its owner, or give yourself the right to read and write it"))  # fmt: skip
+        return found
     reason = why_read_only(path)
     if reason:
         what, _, advice = reason.partition(": ")
@@ -116,6 +121,11 @@ def _look_at_file(url: URL, path: Path, patience_s: float) -> Look:
                   "commands that write to it wait, and then fail", "wait for that program, or end it")
         )  # fmt: skip
     return found
+
+
+def may_read(path: Path) -> bool:
+    """Return True if this process may read a file."""
+    return os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _read(url: URL, path: Path, patience_s: float) -> tuple[str | None, bool | None]:

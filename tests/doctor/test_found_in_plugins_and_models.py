@@ -199,6 +199,11 @@ class Detector:
         (Detector(), "there, 1.0", []),
         (Detector(install="pip install x"), "needs packages: pip install x", []),
         (Detector(ModelUnavailable("fetch it: models fetch own")), "not fetched: fetch it: models fetch own", []),
+        (
+            Detector(ModelUnavailable("detector own: the checkpoint is missing")),
+            "not fetched: the checkpoint is missing",
+            [],
+        ),
         (Detector(UnsafeWeights("the checkpoint has another sha256")), "unusable", ["detectors.unusable.own"]),
     ],
 )

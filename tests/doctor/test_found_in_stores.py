@@ -18,6 +18,7 @@ from doctor_samples import codes
 
 from bioclip_core.errors import StoreError
 from bioclip_plugin.doctor import DoctorOptions, Report, stores
+from bioclip_plugin.doctor.report import Problem
 from bioclip_plugin.store import Store, looking
 from bioclip_plugin.store.database import versions
 from bioclip_plugin.store.database.schema import VERSION_TABLE
@@ -187,6 +188,21 @@ def test_tables_without_a_version_are_not_called_newer(store: Path, change: str)
     assert fault.advice.startswith("restore it from a copy")
     with pytest.raises(StoreError, match="does not say of which version"):
         Store.open(store)
+
+
+def test_a_store_that_cannot_be_read_is_one_problem(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "may_read", lambda _: False)  # as with the rights 000; the superuser reads all files
+    monkeypatch.setattr(looking, "why_read_only", lambda _: "the rights on it do not allow to write: ask its owner")
+    (fault,) = look_at(str(store)).faults
+    assert (fault.code, fault.is_grave) == ("unreadable", True)
+    assert "cannot be read: " not in fault.found
+    assert "rights" in fault.meaning
+
+
+def test_a_user_that_does_not_exist_is_a_problem_with_advice() -> None:
+    (problem,) = (found for found in stores.look(DoctorOptions(store="~nobodyx/x.db")) if isinstance(found, Problem))
+    assert problem.found == "path '~nobodyx/x.db' names a user 'nobodyx' that this machine does not have"
+    assert problem.advice.startswith("give a path without ~")
 
 
 @pytest.mark.parametrize("version", ["abc", "0000", "-1", "1", "000x"])

@@ -208,7 +208,7 @@ def test_healthy_disks_have_no_problems(folders: Path) -> None:
 
 
 def test_a_disk_that_is_nearly_full_is_named_for_each_folder(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=7_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=7_000_000, total=10**12))
     found = problems(disks.look(DoctorOptions(store="results.db")))
     assert {f"disks.full.{name}" for name in ("cache", "hub", "temporary", "store", "working")} <= set(found)
     assert "has 7.0 MB left" in found["disks.full.temporary"]
@@ -282,6 +282,16 @@ def test_a_user_without_a_home_folder_gets_a_note(folders: Path, monkeypatch: py
 
     monkeypatch.setattr(Path, "home", none)
     assert "BIOCLIP_CACHE" in problems(disks.look(DoctorOptions()))["disks.no-home"]
+
+
+def test_a_folder_that_no_disk_can_hold_is_not_called_full(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIOCLIP_CACHE", str(folders / "nope" / "cache"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0, total=0))  # as of /proc
+    found = problems(disks.look(DoctorOptions()))
+    assert "disks.full.cache" not in found
+    assert "cannot be made" in found["disks.no-disk.cache"]
+    assert "HOME" in found["disks.no-disk.cache"]
+    assert "BIOCLIP_CACHE" in found["disks.no-disk.cache"]
 
 
 def test_what_killed_programs_left_is_counted_and_what_living_ones_use_is_not(folders: Path) -> None:

@@ -19,7 +19,9 @@ def with_home(path: str | os.PathLike[str], error: type[BioclipError] = DataErro
     except RuntimeError:
         text = os.fspath(path)
         name = Path(text).parts[0].removeprefix("~")
-        wrong = f"this machine has no user {name!r}" if name else "your home folder is unknown"
-        raise error(
-            f"path {text!r}: {wrong}; give a path without ~, or {'./' + text!r} for a name of its own"
-        ) from None
+        wrong = (
+            f"names a user {name!r} that this machine does not have"
+            if name
+            else "begins in your home folder, which is unknown"
+        )
+        raise error(f"path {text!r} {wrong}: give a path without ~, or {'./' + text!r} for a name of its own") from None

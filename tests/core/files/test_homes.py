@@ -23,7 +23,9 @@ def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_user_that_does_not_exist_is_named_with_what_to_do() -> None:
-    with pytest.raises(DataError, match=r"path '~nobodyx/x.db': this machine has no user 'nobodyx'; give a path"):
+    with pytest.raises(
+        DataError, match=r"path '~nobodyx/x.db' names a user 'nobodyx' that this machine does not have: give a path"
+    ):
         with_home("~nobodyx/x.db")
 
 
@@ -32,21 +34,23 @@ def test_a_user_without_a_home_folder_is_told_so(monkeypatch: pytest.MonkeyPatch
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "expanduser", unknown)
-    with pytest.raises(DataError, match=r"path '~/x.db': your home folder is unknown; give a path without ~"):
+    with pytest.raises(
+        DataError, match=r"path '~/x.db' begins in your home folder, which is unknown: give a path without ~"
+    ):
         with_home("~/x.db")
 
 
 @pytest.mark.parametrize("address", ["~nobodyx/x.db", "sqlite:///~nobodyx/x.db"])
 def test_a_store_of_a_user_that_does_not_exist_is_refused(address: str) -> None:
-    with pytest.raises(StoreError, match="no user 'nobodyx'"):
+    with pytest.raises(StoreError, match="a user 'nobodyx'"):
         parse_address(address)
 
 
 def test_models_and_label_sets_of_a_user_that_does_not_exist_are_refused() -> None:
     for name in ("~nobodyx/m.safetensors", "local-dir:~nobodyx", "ViT-B-16=~nobodyx/m.safetensors"):
-        with pytest.raises(BioclipError, match="no user 'nobodyx'"):
+        with pytest.raises(BioclipError, match="a user 'nobodyx'"):
             find_model(name, {})
-    with pytest.raises(BioclipError, match="no user 'nobodyx'"):
+    with pytest.raises(BioclipError, match="a user 'nobodyx'"):
         LabelSet.open("~nobodyx/labels")
 
 
