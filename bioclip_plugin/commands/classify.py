@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 
 from bioclip_core.errors import BioclipError, StoreError, UsageError
-from bioclip_core.findings import Findings
+from bioclip_core.findings import Findings, shortened
 from bioclip_core.next_commands import PROGRAM, command, free_name, next_lines, shell_line
 from bioclip_core.nouns import number_of
 from bioclip_plugin.commands.boxes import box_lines
@@ -266,7 +266,10 @@ class _Classification:
             "Failures, retried by the same command:",
             *(f"  {of_reason} x {stage}: {reason}" for (stage, reason), of_reason in reasons),
             *([f"  {others} x for {number_of(len(counted) - len(reasons), 'other reason')}"] if others > 0 else ()),
-            *(f"  {printable(one.item.uri)}" for one in islice(self.store.failures(self.run), _SHOWN_IMAGES)),
+            *(
+                f"  {printable(shortened(one.item.uri))}"
+                for one in islice(self.store.failures(self.run), _SHOWN_IMAGES)
+            ),
             f"  and {count - _SHOWN_IMAGES} more; export lists them all" if count > _SHOWN_IMAGES else "",
         ]
 

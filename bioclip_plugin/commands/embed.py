@@ -15,6 +15,7 @@ import click
 
 from bioclip_core import __version__
 from bioclip_core.files.whole import check_output, whole_file
+from bioclip_core.findings import shortened
 from bioclip_core.identity import settings_id
 from bioclip_core.nouns import number_of
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
@@ -126,7 +127,7 @@ def _rows(
         if answer.failure is not None:
             failures[answer.failure.stage, answer.failure.reason] += 1
             if failures.total() <= _SHOWN_FAILURES:
-                line.console.print(f"Failed: {printable(answer.item.uri)}: {answer.failure.reason}")
+                line.console.print(f"Failed: {printable(shortened(answer.item.uri))}: {answer.failure.reason}")
         else:
             whole: tuple[Region | None, ...] = () if answer.item.regions or answer.item.detected else (None,)
             regions = (*whole, *(region for region in answer.item.regions if region.classified))

@@ -12,6 +12,7 @@ import click
 
 from bioclip_core.errors import DataError
 from bioclip_core.files.replacing import remove
+from bioclip_core.findings import shortened
 from bioclip_core.nouns import number_of
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
 from bioclip_plugin.commands.options import force_option, output_option
@@ -135,4 +136,4 @@ def _faults(cache: Cache) -> Iterator[tuple[Path, str]]:
         if isinstance(record, DataError):
             yield path, "the record is damaged"
         elif record.is_fetched and not cache.path_of(record.sha256, record.suffix).is_file():
-            yield path, f"the image of {record.address} is missing"
+            yield path, f"the image of {shortened(record.address)} is missing"

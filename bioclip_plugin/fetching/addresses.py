@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from urllib.parse import urljoin, urlsplit
 
+from bioclip_core.findings import shortened
 from bioclip_plugin.fetching.errors import AddressError
 
 MAX_CHARACTERS = 8_000
@@ -101,8 +102,7 @@ def is_address(text: str) -> bool:
 
 def shown(text: str) -> str:
     """Return an address as it may be printed and stored: without user name and password, and not too long."""
-    text = _PASSWORD.sub("", text.strip())
-    return text if len(text) <= 300 else f"{text[:200]}…{text[-60:]}"
+    return shortened(_PASSWORD.sub("", text.strip()))
 
 
 def _host_behind_password(text: str) -> str:

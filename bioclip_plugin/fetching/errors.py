@@ -8,8 +8,10 @@ from bioclip_core.errors import ImageError
 class FetchError(ImageError):
     """An image that could not be fetched; never ends a run, and the same command tries again."""
 
-    def __init__(self, reason: str, *, status: int | None = None, host: str = "") -> None:
+    def __init__(self, reason: str, *, status: int | None = None, host: str = "", answered: int | None = None) -> None:
         super().__init__(reason, stage="fetch")
+        self.answered = answered if status is None else status
+        """HTTP status for the record: also of an answer whose body was cut or damaged, which ``status`` leaves out."""
         self.status = status
         """HTTP status of the last answer; None if there was none."""
         self.host = host
@@ -51,6 +53,8 @@ class TryFailed(Exception):
         """
         super().__init__(reason)
         self.reason, self.status, self.again, self.blames_host = reason, status, again, blames_host
+        self.answered: int | None = None
+        """HTTP status of the answer, if one began."""
         self.wait_s, self.pauses_host, self.is_answer = wait_s, pauses_host, is_answer
 
 

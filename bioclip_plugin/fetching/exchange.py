@@ -65,6 +65,8 @@ class Question:
     """The sha256 of an earlier answer to the same address that may have been cut."""
     is_document: bool = False
     """A JSON document is expected instead of an image."""
+    answered: int | None = None
+    """HTTP status, once it came."""
     received: int = 0
     """Bytes of the body that came."""
     stated: int | None = None
@@ -99,6 +101,21 @@ def ask(
         TryFailed: for everything else that can come back.
         OSError: if the draft cannot be written (:class:`~bioclip_plugin.fetching.cache.DiskFault`).
     """
+    try:
+        return _asked(question, connections, line, options, draft, now)
+    except TryFailed as failed:
+        failed.answered = question.answered
+        raise
+
+
+def _asked(
+    question: Question,
+    connections: Connections,
+    line: Line,
+    options: FetchOptions,
+    draft: Draft,
+    now: Callable[[], datetime],
+) -> Body | Redirect | NotChanged:
     from bioclip_plugin.fetching import reasons
 
     try:
@@ -135,7 +152,7 @@ def _outcome(
             "GET", question.address.text, headers=question.headers(), redirect=False, retries=False, preload_content=False,
             decode_content=False, timeout=Timeout(connect=options.fetch_connect_timeout, read=options.fetch_silence),
         )  # fmt: skip
-        question.stated = answer.length_remaining
+        question.answered, question.stated = answer.status, answer.length_remaining
         if answer.status in reasons.REDIRECTS:
             return _redirect(question.address, answer)
         if answer.status == 304 and question.condition:

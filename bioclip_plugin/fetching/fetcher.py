@@ -282,7 +282,10 @@ class Fetcher:
             tried += f" (tried {pending.tries} times)" if failed.again and pending.tries > 1 else ""
             if failed.wait_s is not None and failed.wait_s > self.options.fetch_longest_wait:
                 tried += f" (asks to wait {length_of(failed.wait_s)}, longer than --fetch-longest-wait)"
-            self._end(pending, FetchError(f"{failed.reason}{tried}", status=failed.status, host=host.name))
+            self._end(
+                pending,
+                FetchError(f"{failed.reason}{tried}", status=failed.status, host=host.name, answered=failed.answered),
+            )
         else:
             pending.begin_again()
             backoff = 0.0 if failed.pauses_host else backoff_s(pending.tries - 1)

@@ -140,7 +140,7 @@ class Holdings:
         if not pending.tries or pending.known is not None or isinstance(error, FolderError):
             return
         record = Record(
-            pending.address.text, error.status, str(error), self._time(), licence=pending.licence,
+            pending.address.text, error.answered, str(error), self._time(), licence=pending.licence,
             final_address="" if pending.current is pending.address else pending.current.text, tries=pending.tries,
         )  # fmt: skip
         with suppress(OSError):  # the failure is reported all the same

@@ -5,6 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from threading import Lock
 
+_LONGEST = 300
+
+
+def shortened(text: str) -> str:
+    """Return a name as it may be printed: a very long address is cut in the middle.
+
+    >>> len(shortened("https://example.org/" + 5000 * "x" + "/a.jpg")), shortened("a.jpg")
+    (261, 'a.jpg')
+    """
+    return text if len(text) <= _LONGEST else f"{text[:200]}…{text[-60:]}"
+
 
 class Findings:
     """Counts of findings by their text, each with its first example; may be filled from several threads.
@@ -48,4 +59,4 @@ class Findings:
     def lines(self) -> Iterator[str]:
         """Yield one line per finding, in the order in which they were first seen."""
         for text, (count, example) in list(self._found.items()):
-            yield f"{text}: {count:,}" + (f" (the first: {example})" if example else "")
+            yield f"{text}: {count:,}" + (f" (the first: {shortened(example)})" if example else "")

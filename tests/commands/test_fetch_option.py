@@ -254,3 +254,15 @@ def test_an_empty_folder_name_is_refused_and_not_taken_for_the_present_folder(bi
     assert outcome.code in (1, 2)
     assert "--fetch" in outcome.out + outcome.err
     assert "is empty" in outcome.out + outcome.err
+
+
+def test_a_very_long_address_is_cut_in_the_middle_where_it_is_printed(bioclip: Bioclip, labels: str) -> None:
+    long = f"https://example.org/{'x' * 5000}/last.jpg"
+    given = table(Path("t.csv"), f"{long},1,BE")
+    outcome = bioclip("classify", given, "--model", "fake", "--labels", labels, "--store", "r.db")
+    said = outcome.out + outcome.err
+    assert outcome.code == 3
+    assert "x" * 400 not in "".join(said.split())
+    assert "last.jpg" in said
+    outcome = bioclip("embed", given, "--model", "fake", "--output", "f.parquet")
+    assert "x" * 400 not in "".join((outcome.out + outcome.err).split())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from image_server import FastClock, ImageServer, OpenFetcher, image, photo, silent
+from image_server import FastClock, ImageServer, OpenFetcher, hangs_up, html, image, photo, silent, status, truncated
 
 from bioclip_core.errors import DataError
 from bioclip_core.files.leftovers import mark
@@ -340,3 +340,15 @@ def test_other_licences_of_one_address_are_counted_and_a_missing_one_is_filled_i
         assert later.fetch(one, licence=licence).from_cache
     assert findings.count(next(iter(findings.texts()))) == 1
     assert recorded(later) == ["CC BY", "CC0"]
+
+
+def test_the_record_of_a_failure_has_the_status_of_the_answer_that_was_no_image(
+    server: ImageServer, open_fetcher: OpenFetcher
+) -> None:
+    answers = {"/page": html(), "/half": truncated(photo("a")), "/gone": status(410), "/silent": hangs_up()}
+    fetcher = open_fetcher(fetch_tries=1)
+    for path, answer in answers.items():
+        with pytest.raises(FetchError):
+            fetcher.fetch(server.add(path, answer))
+    found = {record.address.rpartition("/")[2]: record.status for _, record in fetcher.manifest.records()}
+    assert found == {"page": 200, "half": 200, "gone": 410, "silent": None}
