@@ -7,8 +7,11 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bioclip_plugin.items.media import MediaItem, path_of, uri_of
+from bioclip_core.errors import UsageError
+from bioclip_plugin.items.media import MediaItem, Region, path_of, uri_of
 
 
 @pytest.mark.parametrize(
@@ -44,3 +47,18 @@ def test_a_time_in_utc_may_be_of_the_neighbouring_day_of_the_stated_one() -> Non
     assert item.admits(datetime(2024, 6, 2, 0, 1, tzinfo=UTC))
     assert not item.admits(datetime(2024, 6, 3, 0, 1, tzinfo=UTC))
     assert not item.admits(datetime(2024, 6, 2, 0, 1, tzinfo=timezone(timedelta(hours=2))))
+
+
+@given(*[st.floats(-1e-6, 1 + 1e-6) for _ in range(4)])
+def test_a_box_is_whole_units_inside_the_image(x: float, y: float, w: float, h: float) -> None:
+    try:
+        box = Region(x, y, w, h).box
+    except UsageError:
+        return
+    left, top = (min(round(value * 10_000), 9_999) for value in (x, y))
+    assert box == (
+        left,
+        top,
+        max(1, min(round(w * 10_000), 10_000 - left)),
+        max(1, min(round(h * 10_000), 10_000 - top)),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +42,8 @@ VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6")
 _OWN_MEMBERS = ("detection_categories", "classification_categories", "classification_category_descriptions")
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mpeg", ".mpg", ".mov", ".mkv", ".flv"})
 """Files that readers of the format treat as videos, which need a frame rate and the frames that were processed."""
+
+_VIDEO_ENDINGS = tuple(VIDEO_SUFFIXES)
 
 OWN_INFO = "bioclip_plugin"
 """Member of ``info`` that our export writes."""
@@ -225,6 +227,8 @@ class ImageReader:
     options: ListingOptions
     values: StatedValues
     """Reads times and places."""
+    _categories: dict[str, tuple[str, bool]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """By id what :meth:`_category` found: a file of millions of boxes has a few."""
 
     def items(self, entry: Entry) -> Iterator[MediaItem | Unlisted]:
         """Yield the items of one entry, one or one per frame with boxes, and a message for each box that is dropped."""
@@ -254,8 +258,8 @@ class ImageReader:
             yield without_boxes(self._item_of(entry), dropped)
             return
         yield from dropped
-        frameless = sum(detection.frame is None for detection in found)
-        if frameless and entry.frame is None and entry.path.suffix.lower() in VIDEO_SUFFIXES:
+        is_video = entry.frame is None and entry.uri[-5:].lower().endswith(_VIDEO_ENDINGS)
+        if is_video and (frameless := sum(detection.frame is None for detection in found)):
             why = f"{frameless} of {len(found)} detections have no frame_number: they are kept with frame 0, and not named"
             yield self._message(entry, "", why)
             found = [
@@ -285,10 +289,15 @@ class ImageReader:
 
     def _by_frame(self, entry: Entry, found: list[_Detection]) -> Iterator[MediaItem]:
         """Yield one item per frame. The first one keeps all metadata; the others have only the frame rate."""
+        facts = self._facts(entry)
+        if not facts and entry.frame is None and all(one.frame is None and not one.classes for one in found):
+            regions = tuple([one.region for one in found])  # as for nearly all of millions
+            is_whole = self.header.is_ours and len(regions) == 1 and _is_whole_image(regions[0])
+            yield MediaItem(entry.uri, entry.path, regions=() if is_whole else regions, detected=not is_whole)
+            return
         frames: dict[int, list[_Detection]] = {}
         for detection in found:
             frames.setdefault(detection.frame or entry.frame or 0, []).append(detection)
-        facts = self._facts(entry)
         metadata = facts.get("metadata", {})
         is_part = entry.frame is not None or any(one.frame is not None for one in found)
         for frame in sorted(frames) or [entry.frame or 0]:
@@ -323,9 +332,9 @@ class ImageReader:
 
     def _facts(self, entry: Entry) -> dict[str, Any]:
         """Return the fields of an item that an entry states besides its boxes; values that fit no field are metadata."""
-        rest = {name: value for name, value in entry.record.items() if name not in _FIELDS}
-        if not rest:
+        if entry.record.keys() <= _FIELDS:
             return {}
+        rest = {name: value for name, value in entry.record.items() if name not in _FIELDS}
         if is_unknown(rest.get("datetime")) and (written := _time_in_exif(rest)) is not None:
             rest[_EXIF_TIME] = written
         rest = {name: value for name, value in rest.items() if value is not None}
@@ -352,6 +361,24 @@ class ImageReader:
         if not isinstance(detection, dict):
             raise UsageError(f"it is {kind_of(detection)}; it must be an object with category, conf and bbox")
         category = detection.get("category")
+        known = self._categories.get(category) if type(category) is str else None
+        word, is_to_name = known or self._category(category)
+        confidence = confidence_of(detection.get("conf"))
+        frame = detection.get("frame_number")
+        if frame is not None and (type(frame) is not int or not 0 <= frame <= LARGEST_INTEGER):
+            raise UsageError(f"frame_number {shown(frame)}: must be a whole number from 0")
+        x, y, w, h = box_of(detection.get("bbox"))
+        is_named_here = is_to_name and confidence >= self.options.detection_threshold
+        region = Region(x, y, w, h, self.header.detector, self.header.detector_version, word, confidence, is_named_here)
+        pairs = detection.get("classifications")
+        return _Detection(frame, region, _kept_classes(pairs) if pairs else [])
+
+    def _category(self, category: Any) -> tuple[str, bool]:
+        """Return the name of a category by its id, and whether its boxes are named.
+
+        Raises:
+            UsageError: for an id that the file does not explain.
+        """
         if isinstance(category, int) and not isinstance(category, bool):
             category = str(category)
         name = self.header.categories.get(category) if isinstance(category, str) else None
@@ -359,29 +386,21 @@ class ImageReader:
             raise UsageError(
                 f"category {shown(category)} is not in detection_categories, which has {', '.join(self.header.categories)}"
             )
-        confidence = confidence_of(detection.get("conf"))
-        frame = detection.get("frame_number")
-        if frame is not None and (type(frame) is not int or not 0 <= frame <= LARGEST_INTEGER):
-            raise UsageError(f"frame_number {shown(frame)}: must be a whole number from 0")
         word = name.strip().lower()
-        region = Region(
-            *box_of(detection.get("bbox")),
-            self.header.detector,
-            self.header.detector_version,
-            word if word in _WORDS else name.strip(),
-            confidence,
-            is_named(word) and confidence >= self.options.detection_threshold,
-        )
-        pairs = detection.get("classifications")
-        kept = [  # malformed ones are skipped, since they are only kept to look at
-            (str(pair[0]), pair[1])
-            for pair in (pairs if isinstance(pairs, list) else ())
-            if isinstance(pair, list) and len(pair) == 2 and is_number(pair[1])
-        ]
-        return _Detection(frame, region, kept)
+        self._categories[category] = known = (word if word in _WORDS else name.strip(), is_named(word))
+        return known
 
     def _message(self, entry: Entry, part: str, why: str) -> Unlisted:
         return message_of(self.file, f"images[{entry.number}]", entry, part, why)
+
+
+def _kept_classes(pairs: Any) -> list[tuple[str, float]]:
+    """Return the pairs that are an id and a number; malformed ones are skipped, since they are only kept to look at."""
+    return [
+        (str(pair[0]), pair[1])
+        for pair in (pairs if isinstance(pairs, list) else ())
+        if isinstance(pair, list) and len(pair) == 2 and is_number(pair[1])
+    ]
 
 
 def _is_whole_image(region: Region) -> bool:

@@ -8,14 +8,13 @@ import re
 import reprlib
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from bioclip_core.cells import number_of, share_of
 from bioclip_core.errors import UsageError
 from bioclip_plugin.formats.shared.streamed_json import kind_of
-from bioclip_plugin.items.media import MediaItem, Region, Unlisted
+from bioclip_plugin.items.media import BOX_UNIT, MediaItem, Region, Unlisted
 from bioclip_plugin.store.records import StoredItem
 
 STATED_FAILURE = "failure"
@@ -29,8 +28,7 @@ _REASONS = 3  # of an image without any usable box
 _ROUNDING = 1e-3  # by which a box or a confidence may lie outside 0 to 1; it is clipped then
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One element of MegaDetector's ``images`` or SpeciesNet's ``predictions`` whose file may be read."""
 
     number: int
@@ -128,6 +126,18 @@ def box_of(value: Any) -> tuple[float, float, float, float]:
     Raises:
         UsageError: for anything else.
     """
+    if type(value) is list and len(value) == 4:  # nearly all of millions
+        x, y, w, h = value
+        if (
+            type(x) is type(y) is type(w) is type(h) is float
+            and x >= 0
+            and y >= 0
+            and 0 < w <= 1 - x
+            and 0 < h <= 1 - y
+            and x + w <= 1
+            and y + h <= 1
+        ):
+            return x, y, w, h
     given = value
     if isinstance(value, list) and any(isinstance(one, str) for one in value):
         value = [number_of(one) if isinstance(one, str) else one for one in value]
@@ -153,7 +163,7 @@ class Boxes:
 
     def __init__(self, listed: Sequence[Any]) -> None:
         self._several = len(listed) > 1  # most images have one box, which need not be stored
-        self._seen: set[tuple[Any, ...]] = set()
+        self._seen: dict[tuple[int | None, int, int], list[Region]] = {}  # by frame and corner, which few share
 
     def add(self, region: Region, frame: int | None = None) -> None:
         """Add a box.
@@ -163,10 +173,11 @@ class Boxes:
         """
         if not self._several:
             return
-        key = (frame, region.box, region.category)
-        if key in self._seen:
+        corner = (frame, min(round(region.x * BOX_UNIT), BOX_UNIT - 1), min(round(region.y * BOX_UNIT), BOX_UNIT - 1))
+        there = self._seen.setdefault(corner, [])
+        if there and any(one.category == region.category and one.box == region.box for one in there):
             raise UsageError(f"duplicate bbox {region.xywh} of category {region.category}")
-        self._seen.add(key)
+        there.append(region)
 
 
 def message_of(file: str, place: str, entry: Entry, part: str, why: str) -> Unlisted:

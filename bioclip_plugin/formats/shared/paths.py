@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 from functools import lru_cache
@@ -22,8 +23,10 @@ from bioclip_plugin.fetching.schemes import scheme_of
 from bioclip_plugin.items.media import uri_of
 from bioclip_plugin.items.web import file_needed, is_web_address
 
+_LONGEST_PLAIN = 1_000  # characters; what a longer name means is looked at in full
 _DRIVE = re.compile(r"[A-Za-z]:")
 _REMEMBERED_S = 10  # a folder may become a link while a host runs on
+_PLAIN = re.compile(r"[\w()+,=@#&!$'\[\]-][\w ()+,=@#&!$'./\[\]-]*[\w()+,=@#&!$'.\[\]-]", re.ASCII)
 
 
 def located(name: str, base: Path, options: ListingOptions) -> tuple[str, Path]:
@@ -47,6 +50,8 @@ def located(name: str, base: Path, options: ListingOptions) -> tuple[str, Path]:
             (also through a symbolic link) without ``options.allow_outside``.
     """
     folder = options.base_folder if options.base_folder is not None else base
+    if not options.replace_prefix and _is_plain(name) and (found := _located_plainly(name, os.fspath(folder))):
+        return found
     moved = moved_name(name, folder, options)
     if moved is not None:
         name, folder = moved
@@ -85,6 +90,45 @@ def located(name: str, base: Path, options: ListingOptions) -> tuple[str, Path]:
     if kind:
         raise UsageError(f"file {name!r} is {kind} outside the folder {folder}: {_advice(name, plain)}")
     return uri_of(joined), path
+
+
+def _is_plain(name: str) -> bool:
+    """True for a name without drive, scheme, backslash, escape or parts with dots, and with nothing that Unicode writes twice."""
+    return bool(_PLAIN.fullmatch(name)) and "//" not in name and "/." not in name and "./" not in name
+
+
+def _located_plainly(name: str, folder: str) -> tuple[str, Path] | None:
+    """Return the same as :func:`located` for a plain name in a plain folder, of which a listing has millions; else None.
+
+    Such a name has no other spelling, and it leaves the folder only through a symbolic link.
+    """
+    if system.is_windows() or not folder.isascii() or "%" in folder:
+        return None
+    here = "" if folder.startswith("/") else os.getcwd()  # noqa: PTH109
+    tick = int(time.monotonic() / _REMEMBERED_S)
+    inside, start = _plainly_inside(folder, name.rpartition("/")[0], here, tick)
+    joined = start + name
+    if not inside or len(joined) > _LONGEST_PLAIN:
+        return None
+    try:
+        if stat.S_ISLNK(os.lstat(joined).st_mode):
+            return None
+    except FileNotFoundError:
+        pass
+    except OSError:
+        return None
+    return joined, Path(joined)
+
+
+@lru_cache(maxsize=4096)
+def _plainly_inside(folder: str, below: str, here: str, tick: int) -> tuple[bool, str]:
+    """Return whether a folder below another is there in truth too, and the beginning of the names of files in the other."""
+    start, real_start = _remembered(folder, here, tick)
+    if start != folder:
+        return False, ""
+    beginning = "" if start == os.curdir else f"{start.rstrip('/')}/"
+    _, real = _remembered(os.path.join(start, below) if below else start, here, tick)  # noqa: PTH118
+    return _is_inside(os.path.join(real, "x"), real_start), beginning  # noqa: PTH118
 
 
 def moved_name(name: str, base: Path, options: ListingOptions) -> tuple[str, Path] | None:

@@ -7,9 +7,12 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.formats.shared import paths
 from bioclip_plugin.formats.shared.paths import located, unused_prefixes
 
 
@@ -139,3 +142,42 @@ def test_a_name_in_another_unicode_form_is_the_file(base: Path) -> None:
     (base / "été.jpg").touch()
     decomposed = unicodedata.normalize("NFD", "été.jpg")
     assert located(decomposed, base, ListingOptions()) == ("base/été.jpg", Path("base/été.jpg"))
+
+
+PARTS = st.sampled_from(
+    ["a", "in", "out", "link.jpg", "b c", ".", "..", ".hid", "x.", " y", "z ", "å", "C:", "~", "", "e%41"]
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.lists(PARTS, min_size=1, max_size=4).map("/".join),
+    folder=st.sampled_from([".", "f", "f/in", "link", "f/../f", "ABSOLUTE"]),
+    allow=st.booleans(),
+)
+def test_plain_names_are_located_as_all_others_are(base: Path, name: str, folder: str, allow: bool) -> None:
+    for made in ("f/in/a", "f/a", "elsewhere/a"):
+        Path(made).mkdir(parents=True, exist_ok=True)
+    for link, end in (("link", "f"), ("f/out", "../elsewhere"), ("f/link.jpg", "/etc/hostname"), ("f/in/out", "..")):
+        if not Path(link).is_symlink():
+            Path(link).symlink_to(end)
+    start = base.resolve() / "f" if folder == "ABSOLUTE" else Path(folder)
+    options = ListingOptions(allow_outside=allow)
+
+    def found() -> object:
+        try:
+            return located(name, start, options)
+        except UsageError as error:
+            return str(error)
+
+    quick = found()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "_is_plain", lambda _name: False)
+        assert quick == found()
+
+
+def test_a_file_that_becomes_a_link_to_elsewhere_is_refused_in_a_folder_that_was_looked_at(base: Path) -> None:
+    located("a.jpg", base, ListingOptions())
+    (base / "b.jpg").symlink_to("/etc/hostname")
+    with pytest.raises(UsageError, match="symbolic link"):
+        located("b.jpg", base, ListingOptions())
