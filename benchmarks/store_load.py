@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -68,10 +69,16 @@ class StoreLoad:
         store.end_run(run, "finished", {})
 
 
+@lru_cache(maxsize=10_000)
+def _truncated(taxon: Taxon, rank: Rank) -> Taxon:
+    """Return the taxon at a rank: one object for one taxon, as a classifier gives it."""
+    return taxon.truncated(rank)
+
+
 def _by_rank(species: list[Taxon], index: int) -> dict[str, tuple[Candidate, ...]]:
     picked = [species[(index * 7 + place) % len(species)] for place in range(5)]
     best: dict[str, tuple[Candidate, ...]] = {
-        rank.value: (_candidate(picked[0].truncated(rank), rank, 0.9),) for rank in RANKS[:-1]
+        rank.value: (_candidate(_truncated(picked[0], rank), rank, 0.9),) for rank in RANKS[:-1]
     }
     best["species"] = tuple(_candidate(taxon, Rank.SPECIES, 0.5 / (place + 1)) for place, taxon in enumerate(picked))
     return best

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bioclip_core.classify import Candidate
+from bioclip_plugin.formats.shared.image_verdicts import is_below
 from bioclip_plugin.items.categories import kind_of_category
 from bioclip_plugin.items.media import Region
 from bioclip_plugin.reviews.agreement import is_above, is_within
@@ -45,9 +46,9 @@ class Entry:
     agreement: str
 
 
-def entry_of(stored: StoredRegion | None, reviews: Sequence[Review], level: str) -> Entry:
+def entry_of(stored: StoredRegion | None, reviews: Sequence[Review], level: str, threshold: float) -> Entry:
     """Return the card of a region; None is an image in which a detector found nothing."""
-    answer = decided(stored) if stored else Decided("blank", None)
+    answer = decided(stored, threshold) if stored else Decided("blank", None)
     return Entry(
         stored.region if stored else None,
         answer,
@@ -59,8 +60,10 @@ def entry_of(stored: StoredRegion | None, reviews: Sequence[Review], level: str)
     )
 
 
-def decided(stored: StoredRegion) -> Decided:
-    """Return the rules' decision on a region; without rules, the model's consensus."""
+def decided(stored: StoredRegion, threshold: float) -> Decided:
+    """Return the rules' decision on a region; without rules, the model's consensus; nothing but blank below the threshold."""
+    if is_below(stored, threshold) and (stored.decision is None or stored.decision.verdict != "blank"):
+        return Decided("unclassified", None)
     if stored.decision is not None:
         return Decided(stored.decision.verdict, stored.decision.candidate, tuple(stored.decision.trail))
     if not stored.classified:

@@ -9,6 +9,7 @@ from itertools import islice
 from bioclip_core.findings import Findings
 from bioclip_core.images.boxes import ABOUT
 from bioclip_plugin.contracts.run_deployments import deployments_of
+from bioclip_plugin.formats.shared.image_verdicts import threshold_of
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.report.decisions import Entry, entry_of
@@ -95,7 +96,12 @@ def _add(
             gathered.failed.append((stored.item, stored.failure))
         return
     entries = tuple(
-        entry_of(region, [review for review in reviews if region is None or _is_about(review, region)], gathered.level)
+        entry_of(
+            region,
+            [review for review in reviews if region is None or _is_about(review, region)],
+            gathered.level,
+            threshold_of(gathered.run),
+        )
         for region in stored.regions or (None,)
     )
     station = gathered.figures.add(stored.item, entries)

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bioclip_core.images.boxes import Box
-from bioclip_plugin.items.categories import kind_of_category
-from bioclip_plugin.report.decisions import decided
+from bioclip_plugin.formats.shared.people import is_person, says_person
 from bioclip_plugin.store.records import Review, StoredRegion
 
 
@@ -31,20 +30,8 @@ def people_in(regions: Sequence[StoredRegion], reviews: Iterable[Review], level:
         reviews: of the image, its regions and its event.
         level: the rank whose candidates the run gives.
     """
-    found = [stored.region for stored in regions if _is_person(stored, level)]
+    found = [stored.region for stored in regions if is_person(stored, level)]
     found += [
-        review.target.region if review.target.kind == "region" else None
-        for review in reviews
-        if review.verdict == "person" or (review.taxon is not None and review.taxon.genus == "Homo")
+        review.target.region if review.target.kind == "region" else None for review in reviews if says_person(review)
     ]
     return People(None in found, tuple((box.x, box.y, box.w, box.h) for box in found if box is not None))
-
-
-def _is_person(stored: StoredRegion, level: str) -> bool:
-    if stored.region is not None and kind_of_category(stored.region.category) == "person":
-        return True
-    answer = decided(stored)
-    return answer.verdict == "person" or any(
-        one is not None and (one.taxon.genus == "Homo" or kind_of_category(one.name) == "person")
-        for one in (answer.candidate, *stored.by_rank.get(level, ())[:1])
-    )

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.errors import BioclipError, ImageError, UsageError
+from bioclip_core.errors import BioclipError, ImageError, PluginError, UsageError
 from bioclip_core.findings import Findings
 from bioclip_core.identity import settings_id
 from bioclip_core.nouns import number_of
 from bioclip_core.process.threads import Job, Workers, WorkersClosed, is_wanted, not_counted
 from bioclip_plugin.contracts.contained_detectors import ContainedDetector, UnusableDetection, checked_detections
-from bioclip_plugin.contracts.containing import reason_of
+from bioclip_plugin.contracts.containing import reason_of, shown
 from bioclip_plugin.contracts.detector import Detection, Detector, OptionalDetector
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.formats.shared.detections import box_of, confidence_of
@@ -60,7 +60,14 @@ class ChosenDetector:
         """
         self.detector = detector
         self.name, self.version, self.side = detector.name, detector.version, detector.side
-        identity = dict(detector.identity())
+        identity, again = dict(detector.identity()), dict(detector.identity())
+        if identity != again:
+            part = next((name for name in {**identity, **again} if identity.get(name) != again.get(name)), "")
+            raise PluginError(
+                f"{self.described}: identity() says something else each time it is asked ({part}: {shown(identity.get(part))}, then "
+                f"{shown(again.get(part))}), so that its boxes could never be found again; it must name the weights and settings, "
+                "without the time or a random number"
+            )
         self.settings: dict[str, Any] = {
             "name": self.name,
             "version": self.version,
@@ -330,7 +337,8 @@ class Detecting:
                 self._detect([waiting], device)
             if all(waiting.found is not None for waiting in batch):  # it is the batch that was too much
                 self._most = max(1, len(batch) // 2)
-                log.warning("%s; its batches are smaller from now on: %d images", reason_of(error), self._most)
+                smaller = f"smaller from now on: {number_of(self._most, 'image')}"
+                log.warning("%s; its batches are %s", reason_of(error), smaller)
             return
         for waiting, found in zip(batch, boxes, strict=True):
             self._take(waiting, found)
@@ -346,7 +354,8 @@ class Detecting:
                 usable = Detection(*box_of(list(box[:4])), box.category, confidence_of(box.confidence))
                 key = (Region(*usable[:4]).box, usable.category.lower())
                 if key in kept:
-                    self._count("boxes that the detector {} gave twice were used once", f"{waiting.uri}: {box[:4]}")
+                    place = " ".join(f"{float(side):.4g}" for side in box[:4])
+                    self._count("boxes that the detector {} gave twice were used once", f"{waiting.uri}: {place}")
                 if key not in kept or usable.confidence > kept[key].confidence:
                     kept[key] = usable
             except UsageError as error:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from bioclip_core.nouns import number_of
 from bioclip_plugin.items.categories import CategoryKind, kind_of_category
+from bioclip_plugin.items.request import DETECTION_THRESHOLD
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.reading import confidence_in
 from bioclip_plugin.store.records import DONE, Run
@@ -25,9 +26,9 @@ class BoxCounts:
     named: int = 0
     """Boxes that the model was asked to name."""
     faint: int = 0
-    """Boxes of animals that were kept because they are below the threshold."""
+    """Boxes below the threshold, of whatever."""
     others: dict[CategoryKind, int] = field(default_factory=dict)
-    """Boxes of people, of vehicles, and of categories that mean nothing, at any confidence."""
+    """Boxes of people, of vehicles, and of categories that mean nothing, from the threshold on."""
     highest: float | None = None
     """Highest confidence of a box of an animal that is below the threshold."""
 
@@ -48,7 +49,7 @@ class BoxCounts:
                 f"The detector {detector[0]} found nothing in any image, so that all of them are blank; look at some, and leave out "
                 "--detector to name whole images"
             )
-        elif self.faint and not self.named:
+        elif self.highest is not None and not self.named:
             yield (
                 f"No box of an animal reaches --detection-threshold {threshold}; the highest confidence is {self.highest:.2g}"
             )
@@ -58,16 +59,20 @@ def box_counts(connection: Connection, run: Run) -> BoxCounts:
     """Return the numbers of a run's boxes."""
     listed, regions, listing = schema.listed_regions, schema.regions, schema.listing.c
     counts = BoxCounts()
-    number, best = func.count(), func.max(confidence_in(connection))
+    number, confidence = func.count(), confidence_in(connection)
+    threshold = float(run.settings.get("detection_threshold", DETECTION_THRESHOLD))
+    is_below = func.coalesce(confidence < threshold, False)
     query = (
-        select(regions.c.category, listed.c.classified, number, best)
+        select(regions.c.category, listed.c.classified, is_below, number, func.max(confidence))
         .select_from(listed.join(regions, listed.c.region == regions.c.id))
         .where(listed.c.run == run.id, regions.c.detector != "")
-        .group_by(regions.c.category, listed.c.classified)
+        .group_by(regions.c.category, listed.c.classified, is_below)
     )
-    for category, classified, count, highest in connection.execute(query):
+    for category, classified, below, count, highest in connection.execute(query):
         kind = kind_of_category(category)
-        if kind != "animal":
+        if kind != "animal" and below:
+            counts.faint += count
+        elif kind != "animal":
             counts.others[kind] = counts.others.get(kind, 0) + count
         elif classified == 0:
             counts.faint += count

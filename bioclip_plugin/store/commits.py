@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection
 
 from bioclip_core.classify import Candidate
 from bioclip_core.errors import StoreError
 from bioclip_plugin.items.media import WHOLE_BOX
 from bioclip_plugin.store.database import schema
-from bioclip_plugin.store.database.bulk import chunked, find_or_insert, insert_new, rows_with, upsert
+from bioclip_plugin.store.database.bulk import execute, find_or_insert, insert_new, keys_parameter, upsert
 from bioclip_plugin.store.detections import BY_DETECTOR, NOTHING_BY_DETECTOR, write_boxes
 from bioclip_plugin.store.listing import delete_answers, forget, update_media
-from bioclip_plugin.store.media_rows import RegionPlace, capture_of, region_ids, region_key
+from bioclip_plugin.store.media_rows import CAPTURE, RegionPlace, capture_of, region_ids, region_key
 from bioclip_plugin.store.records import DONE, Box, ItemRecord, RegionRecord, Run
 from bioclip_plugin.store.runs import check, fail
-from bioclip_plugin.store.taxa import Key, TaxonCache, key_of, rank_code
+from bioclip_plugin.store.taxa import Numbers, TaxonCache, rank_code
 
 Regions = dict[int, tuple[ItemRecord, RegionRecord]]
 """By region number, in ascending order, which is the order of the large tables' keys."""
 
+DECISION = ("decision_set", "region", "taxon", "rank", "probability", "verdict", "event", "trail")
+"""The columns of a decision. Rules add the last three."""
+_FACTS = ("content", "size", "mtime_ns", *CAPTURE)
+"""The columns of an image that a commit writes."""
+_LISTED_REGION = ("run", "media", "position", "region", "classified", "confidence")
+_CANDIDATE = ("answer_set", "region", "rank", "position", "taxon", "probability")
+_FEATURE = ("feature_set", "content", "x", "y", "w", "h", "vector")
 
-def commit(connection: Connection, run: Run, records: Sequence[ItemRecord], cache: TaxonCache) -> dict[Key, int]:
+
+def commit(connection: Connection, run: Run, records: Sequence[ItemRecord], cache: TaxonCache) -> Numbers:
     """Write a batch; return the numbers of its taxa, to be remembered after the commit.
 
     Raises:
@@ -34,92 +43,90 @@ def commit(connection: Connection, run: Run, records: Sequence[ItemRecord], cach
     """
     check(connection, run)
     unique = list({record.listed.media_id: record for record in records}.values())
-    for record in unique:
-        _check(run, record)
-    contents = _contents(connection, unique)
-    final = {record.listed.media_id: record.content_sha256 for record in unique}
-    replaced = {r.listed.media_id for r in records if r.content_sha256 != final[r.listed.media_id]}
-    _media(connection, unique, contents, replaced)
     wanted: dict[RegionPlace, tuple[ItemRecord, RegionRecord]] = {
         (record.listed.media_id, region_key(region.region)): (record, region)
         for record in unique
         if record.failure is None
         for region in record.regions
     }
-    ids = region_ids(connection, {place: region.region for place, (_, region) in wanted.items()})
+    _check(run, unique)
+    contents, new_contents = _contents(connection, unique)
+    final = {record.listed.media_id: record.content_sha256 for record in unique}
+    replaced = {r.listed.media_id for r in records if r.content_sha256 != final[r.listed.media_id]}
+    _media(connection, unique, contents, replaced)
+    ids, new_places = region_ids(connection, {place: region.region for place, (_, region) in wanted.items()})
     regions = {ids[place]: wanted[place] for place in sorted(wanted, key=ids.__getitem__)}
-    taxa = cache.ids(connection, {key_of(candidate) for _, region in regions.values() for candidate in _named(region)})
-    _features(connection, run, regions, contents)
+    new_regions = {ids[place] for place in new_places}
+    _features(connection, run, regions, contents, new_contents)
     write_boxes(connection, run, unique, contents)
-    _answers(connection, run, regions, taxa)
-    # Verdict, event and trail become null, since rules decided on an earlier answer.
-    decisions = [
-        decision_row(run, number, region.consensus, taxa)
-        for number, (_, region) in regions.items()
-        if region.region is None or region.region.classified
-    ]
-    upsert(connection, schema.decisions, decisions)
+    taxa = _answers_and_decisions(connection, run, regions, new_regions, cache)
     _listed_regions(connection, run, unique, ids)
     _statuses(connection, run, unique)
     return taxa
 
 
-def _named(region: RegionRecord) -> list[Candidate]:
-    """Return all candidates of a region, with the one that was decided on."""
-    candidates = [candidate for listed in (region.by_rank or {}).values() for candidate in listed]
-    return candidates + ([region.consensus] if region.consensus is not None else [])
+def _candidates_of(region: RegionRecord) -> Iterable[Candidate]:
+    """Yield all candidates of a region, with the one that was decided on."""
+    for listed in (region.by_rank or {}).values():
+        yield from listed
+    if region.consensus is not None:
+        yield region.consensus
 
 
-def _check(run: Run, record: ItemRecord) -> None:
-    for region in record.regions:
-        for candidate in _named(region):
+def _check(run: Run, records: Iterable[ItemRecord]) -> None:
+    """Refuse probabilities and features that are not numbers."""
+    regions = [(record, region) for record in records for region in record.regions]
+    for record, region in regions:
+        for candidate in _candidates_of(region):
             if not math.isfinite(candidate.probability):
                 raise StoreError(
                     f"{record.item.uri}: {candidate.name!r} has the probability {candidate.probability}, which is not "
                     "stored: the model gave no number; try --precision fp32"
                 )
-        if region.features is not None:
-            _check_features(run, record, region.features)
-
-
-def _check_features(run: Run, record: ItemRecord, features_D: NDArray[np.float16]) -> None:
-    if features_D.dtype != np.float16 or features_D.shape != (run.dimension,):
-        raise ValueError(
-            f"{record.item.uri}: features of {features_D.dtype} {features_D.shape}; this run stores float16 ({run.dimension},)"
-        )
-    if not np.isfinite(features_D).all():
+    vectors = [(record, region.features) for record, region in regions if region.features is not None]
+    for record, features_D in vectors:
+        if features_D.dtype != np.float16 or features_D.shape != (run.dimension,):
+            raise ValueError(
+                f"{record.item.uri}: features of {features_D.dtype} {features_D.shape}; this run stores float16 "
+                f"({run.dimension},)"
+            )
+    if not vectors:
+        return
+    finite_B = np.isfinite(np.stack([features_D for _, features_D in vectors])).all(axis=1)
+    if not finite_B.all():
         raise StoreError(
-            f"{record.item.uri}: its features hold values that are not numbers: the model gave none; try --precision fp32"
+            f"{vectors[int(finite_B.argmin())][0].item.uri}: its features hold values that are not numbers: the model gave "
+            "none; try --precision fp32"
         )
 
 
-def _contents(connection: Connection, records: Sequence[ItemRecord]) -> dict[int, int]:
-    """Return the content's number by media number, for records that state their file's content."""
-    keys = {
-        record.listed.media_id: (record.content_sha256, record.item.frame)
-        for record in records
-        if record.content_sha256 is not None
-    }
-    sizes = {
-        (record.content_sha256, record.item.frame): (record.stat or (0,))[0]
-        if record.content_size is None
-        else record.content_size
-        for record in records
-    }
-    table = schema.contents.c
-    # Descending, so that of several rows of one content (with other sizes) the oldest counts.
-    query = select(table.sha256, table.frame, table.id).order_by(table.id.desc())
-    found = find_or_insert(
+def _contents(connection: Connection, records: Sequence[ItemRecord]) -> tuple[dict[int, int], set[int]]:
+    """Return the content's number by media number, for records that state their file's content, and the new numbers."""
+    keys, sizes = {}, {}
+    for record in records:
+        if record.content_sha256 is not None:
+            key = (record.content_sha256, record.item.frame)
+            keys[record.listed.media_id] = key
+            sizes[key] = (record.stat or (0,))[0] if record.content_size is None else record.content_size
+    if not keys:
+        return {}, set()
+
+    def stored() -> dict[tuple[str, int], int]:
+        # Descending, so that of several rows of one content (with other sizes) the oldest counts.
+        query = f"SELECT sha256, frame, id FROM {schema.contents.name} WHERE sha256 {{keys}} ORDER BY id DESC"
+        hashes = keys_parameter(connection, list({sha256 for sha256, _ in keys.values()}))
+        return {(sha256, frame): number for sha256, frame, number in execute(connection, query, hashes)}
+
+    found, new = find_or_insert(
         connection,
         schema.contents,
-        sorted(set(keys.values())),
-        lambda: {
-            (row.sha256, row.frame): int(row.id)
-            for row in rows_with(connection, query, table.sha256, (sha256 for sha256, _ in keys.values()))
-        },
-        lambda key: {"sha256": key[0], "frame": key[1], "size": sizes[key]},
+        ("sha256", "frame", "size"),
+        list(dict.fromkeys(keys.values())) if connection.dialect.name == "sqlite" else sorted(set(keys.values())),
+        stored,
+        lambda key: (*key, sizes[key]),
+        lambda _, number: number,
     )
-    return {media: found[key] for media, key in keys.items()}
+    return {media: found[key] for media, key in keys.items()}, {found[key] for key in new}
 
 
 def _media(
@@ -130,106 +137,140 @@ def _media(
     Args:
         replaced: numbers of the media that had another content earlier in the batch, under the same name.
     """
-    numbers = [record.listed.media_id for record in records]
-    stored = {row.id: row for row in rows_with(connection, select(schema.media), schema.media.c.id, numbers)}
-    changed = [n for n, content in contents.items() if n in replaced or stored[n].content not in (None, content)]
-    forget(connection, changed)
+    columns = ", ".join(f'"{name}"' for name in _FACTS)
+    query = f"SELECT id, {columns} FROM {schema.media.name} WHERE id {{keys}}"
+    numbers = keys_parameter(connection, [record.listed.media_id for record in records])
+    stored = {number: tuple(facts) for number, *facts in execute(connection, query, numbers)}
+    changed = {n for n, content in contents.items() if n in replaced or stored[n][0] not in (None, content)}
+    forget(connection, sorted(changed))
     rows = []
-    for number, record in zip(numbers, records, strict=True):
-        size, mtime_ns = record.stat or (None, None)
-        values = {"content": contents.get(number), "size": size, "mtime_ns": mtime_ns, **capture_of(record.item)}
-        if number in changed or any(value not in (None, getattr(stored[number], n)) for n, value in values.items()):
-            rows.append({"media": number, **values})
-    update_media(connection, rows)
+    for record in records:
+        number = record.listed.media_id
+        facts: tuple[Any, ...] = (
+            contents.get(number),
+            *(record.stat or (None, None)),
+            *capture_of(record.item).values(),
+        )
+        here = stored[number]
+        if number in changed or (
+            facts != here and any(new is not None and new != old for new, old in zip(facts, here, strict=True))
+        ):
+            rows.append((*facts, number))
+    update_media(connection, _FACTS, rows)
 
 
-def _features(connection: Connection, run: Run, regions: Regions, contents: Mapping[int, int]) -> None:
-    rows: dict[tuple[int, Box], dict[str, Any]] = {}
+def _features(
+    connection: Connection, run: Run, regions: Regions, contents: Mapping[int, int], new_contents: Collection[int]
+) -> None:
+    vectors: dict[tuple[int, Box], NDArray[np.float16]] = {}
     for record, region in regions.values():
         content = contents.get(record.listed.media_id)
         if region.features is not None and content is not None:
-            x, y, w, h = box = region.region.box if region.region is not None else WHOLE_BOX
-            rows[content, box] = {
-                "feature_set": run.feature_set,
-                "content": content,
-                "x": x,
-                "y": y,
-                "w": w,
-                "h": h,
-                "vector": region.features.astype("<f2").tobytes(),
-            }
-    insert_new(connection, schema.features, list(rows.values()))
-
-
-def _answers(connection: Connection, run: Run, regions: Regions, taxa: Mapping[Key, int]) -> None:
-    fresh = {number: region for number, (_, region) in regions.items() if region.by_rank is not None}
-    table = schema.answers.c
-    query = select(table.answer_set, table.region).where(table.answer_set == run.answer_set)
-    delete_answers(connection, [(row[0], row[1]) for row in rows_with(connection, query, table.region, fresh)])
-    answers = [
-        {"answer_set": run.answer_set, "region": number, "flags": " ".join(region.flags)}
-        for number, region in fresh.items()
+            vectors[content, region.region.box if region.region is not None else WHOLE_BOX] = region.features
+    rows = [
+        (run.feature_set, content, *box, features_D.astype("<f2", copy=False).tobytes())
+        for (content, box), features_D in vectors.items()
     ]
-    candidates = [
-        {
-            "answer_set": run.answer_set,
-            "region": number,
-            "rank": rank,
-            "position": position,
-            "taxon": taxa[key_of(candidate)],
-            "probability": float(candidate.probability),
-        }
-        for number, region in fresh.items()
-        for rank, listed in sorted((rank_code(rank), listed) for rank, listed in (region.by_rank or {}).items())
-        for position, candidate in enumerate(listed)
-    ]
-    insert_new(connection, schema.answers, answers)
-    insert_new(connection, schema.candidates, candidates)
+    _insert_in_two(connection, schema.features, _FEATURE, rows, new_contents)
 
 
-def decision_row(run: Run, region: int, best: Candidate | None, taxa: Mapping[Key, int]) -> dict[str, Any]:
-    """Return the row of a decision, without what rules added to it."""
-    return {
-        "decision_set": run.decision_set,
-        "region": region,
-        "taxon": taxa[key_of(best)] if best else None,
-        "rank": rank_code(best.rank) if best else None,
-        "probability": float(best.probability) if best else None,
-        "verdict": None,
-        "event": None,
-        "trail": None,
+def _insert_in_two(
+    connection: Connection, table: Any, names: Sequence[str], rows: Sequence[tuple[Any, ...]], new: Collection[int]
+) -> None:
+    """Insert rows whose second value is a new number, which cannot exist, and then the others."""
+    fresh = [row for row in rows if row[1] in new]
+    insert_new(connection, table, names, fresh, fresh=True)
+    if len(fresh) < len(rows):
+        insert_new(connection, table, names, [row for row in rows if row[1] not in new])
+
+
+def _answers_and_decisions(
+    connection: Connection, run: Run, regions: Regions, new: Collection[int], cache: TaxonCache
+) -> Numbers:
+    """Write the answers in the place of earlier ones, and the decisions of regions that the model names."""
+    answered = {number: region for number, (_, region) in regions.items() if region.by_rank is not None}
+    places: list[tuple[int, int, int]] = []  # region, rank, position
+    candidates: list[Candidate] = []
+    for number, region in answered.items():
+        by_rank = region.by_rank or {}
+        for code, rank in _in_order(tuple(by_rank)):
+            listed = by_rank[rank]
+            places += [(number, code, position) for position in range(len(listed))]
+            candidates += listed
+    decided = {
+        number: region.consensus
+        for number, (_, region) in regions.items()
+        if region.region is None or region.region.classified
     }
+    best = [candidate for candidate in decided.values() if candidate is not None]
+    numbers, taxa = cache.numbers(connection, candidates + best)
+    taxon_of = dict(zip((n for n, candidate in decided.items() if candidate), numbers[len(candidates) :], strict=True))
+    _forget_answers(connection, run, [number for number in answered if number not in new])
+    answers = [(run.answer_set, number, " ".join(region.flags)) for number, region in answered.items()]
+    _insert_in_two(connection, schema.answers, ("answer_set", "region", "flags"), answers, new)
+    rows = [
+        (run.answer_set, *place, taxon, float(candidate.probability))
+        for place, taxon, candidate in zip(places, numbers, candidates, strict=False)  # those decided on follow
+    ]
+    _insert_in_two(connection, schema.candidates, _CANDIDATE, rows, new)
+    # Verdict, event and trail become null, since rules decided on an earlier answer.
+    decisions = [
+        (*decision_row(run, n, consensus, taxon_of.get(n)), None, None, None) for n, consensus in decided.items()
+    ]
+    insert_new(connection, schema.decisions, DECISION, [row for row in decisions if row[1] in new], fresh=True)
+    upsert(connection, schema.decisions, DECISION, [row for row in decisions if row[1] not in new])
+    return taxa
+
+
+@lru_cache(maxsize=64)
+def _in_order(ranks: tuple[str, ...]) -> list[tuple[int, str]]:
+    """Return the ranks with their codes, in the order of the codes."""
+    return sorted((rank_code(rank), rank) for rank in ranks)
+
+
+def _forget_answers(connection: Connection, run: Run, regions: Sequence[int]) -> None:
+    if regions:
+        query = f"SELECT region FROM {schema.answers.name} WHERE answer_set = ? AND region {{keys}}"
+        found = execute(connection, query, run.answer_set, keys_parameter(connection, regions)).scalars()
+        delete_answers(connection, [(run.answer_set, region) for region in found])
+
+
+def decision_row(run: Run, region: int, best: Candidate | None, taxon: int | None) -> tuple[Any, ...]:
+    """Return the row of a decision, without what rules added to it: the first columns of ``DECISION``."""
+    if best is None:
+        return run.decision_set, region, None, None, None
+    return run.decision_set, region, taxon, rank_code(best.rank), float(best.probability)
 
 
 def _listed_regions(
     connection: Connection, run: Run, records: Sequence[ItemRecord], ids: Mapping[RegionPlace, int]
 ) -> None:
     table = schema.listed_regions
-    for chunk in chunked(record.listed.media_id for record in records):
-        connection.execute(delete(table).where(table.c.run == run.id, table.c.media.in_(chunk)))
+    media = keys_parameter(connection, [record.listed.media_id for record in records])
+    execute(connection, f"DELETE FROM {table.name} WHERE run = ? AND media {{keys}}", run.id, media)
     rows = []
-    for media, record in [(record.listed.media_id, record) for record in records if record.failure is None]:
-        of_region = {ids[media, region_key(one.region)]: one.region for one in record.regions}
+    for number, record in [(record.listed.media_id, record) for record in records if record.failure is None]:
+        of_region = {ids[number, region_key(one.region)]: one.region for one in record.regions}
         rows += [
-            {
-                "run": run.id, "media": media, "position": position, "region": number,
-                "classified": int(region is None or region.classified),
-                "confidence": None if region is None or region.confidence is None else float(region.confidence),
-            }
-            for position, (number, region) in enumerate(of_region.items())
+            (
+                run.id, number, position, place, int(region is None or region.classified),
+                None if region is None or region.confidence is None else float(region.confidence),
+            )
+            for position, (place, region) in enumerate(of_region.items())
         ]  # fmt: skip
-    insert_new(connection, table, rows)
+    insert_new(connection, table, _LISTED_REGION, rows)
 
 
 def _statuses(connection: Connection, run: Run, records: Sequence[ItemRecord]) -> None:
-    listed, failed = schema.listing, schema.failures
-    for chunk in chunked(record.listed.media_id for record in records if record.failure is None):
-        connection.execute(update(listed).where(listed.c.run == run.id, listed.c.media.in_(chunk)).values(status=DONE))
-        connection.execute(delete(failed).where(failed.c.run == run.id, failed.c.media.in_(chunk)))
+    listed, failed = schema.listing.name, schema.failures.name
+    done = [record for record in records if record.failure is None]
+    if done:
+        media = keys_parameter(connection, [record.listed.media_id for record in done])
+        execute(connection, f"UPDATE {listed} SET status = {DONE} WHERE run = ? AND media {{keys}}", run.id, media)
+        execute(connection, f"DELETE FROM {failed} WHERE run = ? AND media {{keys}}", run.id, media)
     for words, is_empty in ((BY_DETECTOR, False), (NOTHING_BY_DETECTOR, True)):
-        detected = (record.listed.media_id for record in records
-                    if record.failure is None and record.by_detector and bool(record.regions) != is_empty)  # fmt: skip
-        for chunk in chunked(detected):
-            mine = (listed.c.run == run.id, listed.c.media.in_(chunk), listed.c.stated != words)
-            connection.execute(update(listed).where(*mine).values(stated=words))
+        detected = [r.listed.media_id for r in done if r.by_detector and bool(r.regions) != is_empty]
+        if detected:
+            update = f"UPDATE {listed} SET stated = ? WHERE run = ? AND stated <> ? AND media {{keys}}"
+            execute(connection, update, words, run.id, words, keys_parameter(connection, detected))
     fail(connection, run, {record.listed.media_id: record.failure for record in records if record.failure is not None})

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select, update
 
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem
-from bioclip_plugin.store.commits import decision_row
+from bioclip_plugin.store.commits import DECISION, decision_row
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import chunked, rows_with, upsert
 from bioclip_plugin.store.database.connection import Database
@@ -21,7 +21,7 @@ from bioclip_plugin.store.media_rows import MEDIA, item_of_values
 from bioclip_plugin.store.reading import regions_of_run
 from bioclip_plugin.store.records import DONE, Run, StoredDecision, StoredRegion
 from bioclip_plugin.store.runs import check
-from bioclip_plugin.store.taxa import Key, TaxonCache, key_of
+from bioclip_plugin.store.taxa import Numbers, TaxonCache
 
 PAGE = 2000  # images whose time and camera are read in one query
 
@@ -155,16 +155,19 @@ class Deciding:
         if decisions:
             self._taxa.remember(self._database.write(self._write, decisions))
 
-    def _write(self, connection: Connection, decisions: Mapping[int, StoredDecision]) -> dict[Key, int]:
+    def _write(self, connection: Connection, decisions: Mapping[int, StoredDecision]) -> Numbers:
         check(connection, self._run)
-        named = (decision.candidate for decision in decisions.values() if decision.candidate is not None)
-        taxa = self._taxa.ids(connection, set(map(key_of, named)))
+        named = {region: decision.candidate for region, decision in decisions.items() if decision.candidate is not None}
+        numbers, taxa = self._taxa.numbers(connection, list(named.values()))
+        taxon_of = dict(zip(named, numbers, strict=True))
         rows = [
-            decision_row(self._run, region, decision.candidate, taxa)
-            | {"verdict": decision.verdict, "event": decision.event, "trail": _trail_text(decision.trail)}
+            (
+                *decision_row(self._run, region, decision.candidate, taxon_of.get(region)),
+                decision.verdict, decision.event, _trail_text(decision.trail),
+            )
             for region, decision in sorted(decisions.items())
-        ]
-        upsert(connection, schema.decisions, rows)
+        ]  # fmt: skip
+        upsert(connection, schema.decisions, DECISION, rows)
         return taxa
 
     def _open_regions(self, column: Any) -> Select[Any]:

@@ -64,11 +64,8 @@ def write_boxes(connection: Connection, run: Run, records: Iterable[ItemRecord],
     if detection is None or not rows:
         return
     number = _detector_set(connection, detection)
-    insert_new(
-        connection,
-        schema.detections,
-        [{"detector_set": number, "content": content, "boxes": boxes} for content, boxes in sorted(rows.items())],
-    )
+    names = ("detector_set", "content", "boxes")
+    insert_new(connection, schema.detections, names, [(number, *boxes) for boxes in sorted(rows.items())])
 
 
 def _detector_set(connection: Connection, detection: Mapping[str, Any]) -> int:
@@ -76,8 +73,8 @@ def _detector_set(connection: Connection, detection: Mapping[str, Any]) -> int:
     query = select(table.c.id).where(table.c.detector_id == detection["detector_id"])
     number = connection.execute(query).scalar()
     if number is None:
-        row = {"detector_id": detection["detector_id"], "settings": to_json(detection["detector"])}
-        insert_new(connection, table, [row])
+        row = (detection["detector_id"], to_json(detection["detector"]))
+        insert_new(connection, table, ("detector_id", "settings"), [row])
         number = connection.execute(query).scalar_one()
     return int(number)
 

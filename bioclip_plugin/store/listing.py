@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, select
 
 from bioclip_plugin.items.answers import Failure
-from bioclip_plugin.items.media import MediaItem, Region, Unlisted
+from bioclip_plugin.items.media import MediaItem, Region, Unlisted, place_of
 from bioclip_plugin.store.database import schema
-from bioclip_plugin.store.database.bulk import chunked, insert_new, rows_with
+from bioclip_plugin.store.database.bulk import (
+    chunked,
+    execute,
+    insert_new,
+    insert_numbered,
+    keys_parameter,
+    rows_with,
+    update_present,
+)
 from bioclip_plugin.store.database.values import digest
 from bioclip_plugin.store.detections import BY_DETECTOR, NOTHING_BY_DETECTOR, detection_of, is_stated
 from bioclip_plugin.store.media_rows import CAPTURE, capture_of, media_key, merged, region_key
@@ -22,7 +30,23 @@ NOTHING_FOUND = "nothing found"
 """The stated regions of an image in which the detector of a file found nothing."""
 EMPTY = (NOTHING_FOUND, NOTHING_BY_DETECTOR)
 """The stated regions of an image in which any detector found nothing."""
-Known = dict[MediaName, Row[Any]]
+_MEDIA = ("uri", "frame", *CAPTURE)
+_LISTING = ("run", "media", "position", "status", "stated")
+
+
+@dataclass(slots=True)
+class _Medium:
+    """The stored knowledge about one image, with its entry in the run's listing, if any."""
+
+    id: int
+    row: Row[Any] | None = None
+    """None for an image that is new."""
+    position: int | None = None
+    status: int | None = None
+    stated: str | None = None
+
+
+Known = dict[MediaName, _Medium]
 
 
 class _Content(NamedTuple):
@@ -43,7 +67,7 @@ def list_items(
     first_position: int,
 ) -> list[Listed]:
     """Add the entries to the run's listing; return the stored knowledge about each, in their order."""
-    check(connection, run)
+    check(connection, run, alone=True)
     if len(entries) != len(stats):
         raise ValueError(f"{len(entries)} items with {len(stats)} stats: give one stat (or None) per item")
     items = [entry if isinstance(entry, MediaItem) else entry.item for entry in entries]
@@ -56,22 +80,32 @@ def list_items(
     alone = None if detection_of(run.rule_settings) is None else BY_DETECTOR
     stated = {key: _stated(regions[key], detected=items[first[key]].detected) or alone for key in regions}
     known = _known(connection, run, regions)
-    changed = {key for key in known if _changed(known[key], files.get(key))}
+    changed = {key for key in known if _changed(known[key].row, files.get(key))}
     forget(connection, [known[key].id for key in changed])
-    _write_media(connection, known, changed, {key: items[first[key]] for key in regions})
-    known |= _known(connection, run, [key for key in regions if key not in known or key in changed])
+    known |= _write_media(connection, run, known, changed, {key: items[first[key]] for key in regions})
+    if changed:
+        known |= _known(connection, run, changed)
     _enter(connection, run, known, stated, first_position)
     fail(connection, run, {known[key].id: failure for key in regions if (failure := _failure(entries[first[key]]))})
-    known |= _known(connection, run, [key for key in regions if known[key].position is None])
     listed = []
     for n, (item, key) in enumerate(zip(items, keys, strict=True)):
-        row, failure = known[key], _failure(entries[n])
+        medium, failure = known[key], _failure(entries[n])
+        assert medium.position is not None
         trusted = not item.is_in_memory or stats[n] is not None  # an image in hand may be another under the same name
-        done = failure is None and trusted and row.status == DONE and is_stated(row.stated, stated[key])
-        whole, sha256 = (merged(item, row), row.sha256) if trusted else (item, None)
-        whole = replace(whole, regions=together[names[n]])
-        listed.append(Listed(whole, row.id, row.position, done, sha256, failure))
+        done = failure is None and trusted and medium.status == DONE and is_stated(medium.stated, stated[key])
+        whole, sha256 = _whole(item, medium.row) if trusted else (item, None)
+        if whole.regions != together[names[n]]:
+            whole = replace(whole, regions=together[names[n]])
+        listed.append(Listed(whole, medium.id, medium.position, done, sha256, failure))
     return listed
+
+
+def _whole(item: MediaItem, row: Row[Any] | None) -> tuple[MediaItem, str | None]:
+    """Return an item completed from the store, and the sha256 of its content if that is known."""
+    if row is not None:
+        return merged(item, row), row.sha256
+    place = place_of(item)
+    return item if place is item.place else replace(item, place=place), None
 
 
 def forget(connection: Connection, media_ids: Sequence[int]) -> None:
@@ -79,24 +113,31 @@ def forget(connection: Connection, media_ids: Sequence[int]) -> None:
 
     Features stay too: they belong to the content, which another file may share.
     """
-    answers, decisions, listed, media = schema.answers, schema.decisions, schema.listing, schema.media
     for chunk in chunked(media_ids):
-        regions = select(schema.regions.c.id).where(schema.regions.c.media.in_(chunk)).scalar_subquery()
-        stale = select(answers.c.answer_set, answers.c.region).where(answers.c.region.in_(regions))
-        delete_answers(connection, [(row[0], row[1]) for row in connection.execute(stale).all()])
-        connection.execute(delete(decisions).where(decisions.c.region.in_(regions)))
+        media = keys_parameter(connection, chunk)
+        regions = f"SELECT id FROM {schema.regions.name} WHERE media {{keys}}"
+        stale = execute(
+            connection, f"SELECT answer_set, region FROM {schema.answers.name} WHERE region IN ({regions})", media
+        )
+        delete_answers(connection, [(row[0], row[1]) for row in stale.all()])
+        execute(connection, f"DELETE FROM {schema.decisions.name} WHERE region IN ({regions})", media)
         for table in (schema.listed_regions, schema.failures):
-            connection.execute(delete(table).where(table.c.media.in_(chunk)))
-        connection.execute(update(listed).where(listed.c.media.in_(chunk)).values(status=TODO))
-        nothing = dict.fromkeys(("size", "mtime_ns", "content", *CAPTURE))
-        connection.execute(update(media).where(media.c.id.in_(chunk)).values(nothing))
+            execute(connection, f"DELETE FROM {table.name} WHERE media {{keys}}", media)
+        execute(connection, f"UPDATE {schema.listing.name} SET status = {TODO} WHERE media {{keys}}", media)
+        nothing = ", ".join(f'"{name}" = NULL' for name in ("size", "mtime_ns", "content", *CAPTURE))
+        execute(connection, f"UPDATE {schema.media.name} SET {nothing} WHERE id {{keys}}", media)
 
 
 def delete_answers(connection: Connection, places: Iterable[tuple[int, int]]) -> None:
     """Delete answers, given as (answer set, region), and their candidates."""
-    for chunk in chunked(places):
-        for table in (schema.candidates, schema.answers):
-            connection.execute(delete(table).where(tuple_(table.c.answer_set, table.c.region).in_(chunk)))
+    of_set: dict[int, list[int]] = {}
+    for number, region in places:
+        of_set.setdefault(number, []).append(region)
+    for number, regions in of_set.items():
+        for chunk in chunked(regions):
+            keys = keys_parameter(connection, chunk)
+            for table in (schema.candidates, schema.answers):
+                execute(connection, f"DELETE FROM {table.name} WHERE answer_set = ? AND region {{keys}}", number, keys)
 
 
 def _failure(entry: MediaItem | Unlisted) -> Failure | None:
@@ -119,8 +160,13 @@ def _stated(regions: Sequence[Region], *, detected: bool) -> str | None:
     return NOTHING_FOUND if detected else None
 
 
-def _changed(row: Row[Any], stat: Stat | None) -> bool:
-    return (row.content, row.size) != (None, None) and stat is not None and (row.size, row.mtime_ns) != tuple(stat)
+def _changed(row: Row[Any] | None, stat: Stat | None) -> bool:
+    return (
+        row is not None
+        and (row.content, row.size) != (None, None)
+        and stat is not None
+        and (row.size, row.mtime_ns) != tuple(stat)
+    )
 
 
 def _known(connection: Connection, run: Run, keys: Iterable[MediaName]) -> Known:
@@ -133,70 +179,75 @@ def _known(connection: Connection, run: Run, keys: Iterable[MediaName]) -> Known
     )
     wanted = set(keys)
     rows = rows_with(connection, query, media.c.uri, (uri for uri, _ in wanted))
-    return {(row.uri, row.frame): row for row in rows if (row.uri, row.frame) in wanted}
+    return {
+        (row.uri, row.frame): _Medium(row.id, row, row.position, row.status, row.stated)
+        for row in rows
+        if (row.uri, row.frame) in wanted
+    }
 
 
 def _write_media(
-    connection: Connection, known: Known, changed: set[MediaName], items: Mapping[MediaName, MediaItem]
-) -> None:
-    """Insert new media, and update known ones whose capture metadata the source states or changes."""
-    new, updates = [], []
+    connection: Connection, run: Run, known: Known, changed: set[MediaName], items: Mapping[MediaName, MediaItem]
+) -> Known:
+    """Insert new media and return them; update known ones whose capture metadata the source states or changes."""
+    updates: list[tuple[Any, ...]] = []
     cleared: dict[tuple[str, ...], list[int]] = {}
     for key, item in items.items():
-        row = known.get(key)
-        if row is None:
-            new.append({"uri": key[0], "frame": key[1], **capture_of(item)})
-        elif key in changed:
-            updates.append({"media": row.id, **capture_of(item)})
-        else:
-            whole = capture_of(merged(item, row))
-            if any(whole[name] != getattr(row, name) for name in CAPTURE):
-                updates.append({"media": row.id, **whole})
-            # Values of the camera, from an earlier run, that the source's own statement does not admit.
-            if gone := tuple(name for name in CAPTURE if whole[name] is None and getattr(row, name) is not None):
-                cleared.setdefault(gone, []).append(row.id)
-    insert_new(connection, schema.media, new)
-    update_media(connection, updates)
+        medium = known.get(key)
+        if medium is None:
+            continue
+        if key in changed:
+            updates.append((*capture_of(item).values(), medium.id))
+            continue
+        assert medium.row is not None
+        whole = capture_of(merged(item, medium.row))
+        if any(whole[name] != getattr(medium.row, name) for name in CAPTURE):
+            updates.append((*whole.values(), medium.id))
+        # Values of the camera, from an earlier run, that the source's own statement does not admit.
+        if gone := tuple(name for name in CAPTURE if whole[name] is None and getattr(medium.row, name) is not None):
+            cleared.setdefault(gone, []).append(medium.id)
+    update_media(connection, CAPTURE, updates)
     for names, numbers in cleared.items():
-        for chunk in chunked(numbers):
-            connection.execute(update(schema.media).where(schema.media.c.id.in_(chunk)).values(dict.fromkeys(names)))
+        to_null = ", ".join(f'"{name}" = NULL' for name in names)
+        media = keys_parameter(connection, numbers)
+        execute(connection, f"UPDATE {schema.media.name} SET {to_null} WHERE id {{keys}}", media)
+    rows = {key: (*key, *capture_of(item).values()) for key, item in items.items() if key not in known}
+    new = insert_numbered(connection, schema.media, _MEDIA, rows)
+    found = {key: _Medium(number) for key, number in new.items()}
+    if len(new) < len(rows):  # another program was faster
+        found |= _known(connection, run, rows.keys() - new.keys())
+    return found
 
 
-def update_media(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write columns of stored media; ``media`` is the number, and None leaves a column as it is."""
-    if not rows:
-        return
-    table = schema.media
-    names = [name for name in rows[0] if name != "media"]
-    new = {name: bindparam("new_" + name, type_=table.c[name].type) for name in names}
-    values: dict[str, Any] = {name: func.coalesce(new[name], table.c[name]) for name in names}
-    if "captured_at" in new:  # the offset belongs to the time
-        offset = new["utc_offset_minutes"]
-        values["utc_offset_minutes"] = case((new["captured_at"].is_not(None), offset), else_=table.c.utc_offset_minutes)
-    connection.execute(
-        update(table).where(table.c.id == bindparam("number")).values(values),
-        [{"number": row["media"], **{"new_" + name: row[name] for name in names}} for row in rows],
+def update_media(connection: Connection, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Write columns of stored media; the last value is the number, and None leaves a column as it is."""
+    # The offset belongs to the time.
+    offset = (
+        'CASE WHEN given."captured_at" IS NOT NULL THEN given."utc_offset_minutes" '
+        f'ELSE {schema.media.name}."utc_offset_minutes" END'
     )
+    update_present(connection, schema.media, (*names, "id"), rows, {"utc_offset_minutes": offset})
 
 
 def _enter(
     connection: Connection, run: Run, known: Known, stated: Mapping[MediaName, str | None], first_position: int
 ) -> None:
-    """Give new items the next positions of the listing; items whose stated regions changed are to do again."""
-    listed = schema.listing
+    """Give new items the next positions of the listing; items whose stated regions changed are to do again.
+
+    The run is locked (``check``), so that two writers never give one position twice.
+    """
+    name = schema.listing.name
     new = [key for key in stated if known[key].position is None]
     if new:
-        # Locks the run, so that two writers never give one position twice.
-        connection.execute(select(schema.runs.c.id).where(schema.runs.c.id == run.id).with_for_update())
-        last = connection.execute(select(func.max(listed.c.position)).where(listed.c.run == run.id)).scalar() or 0
-        rows = [
-            {"run": run.id, "media": known[key].id, "position": position, "status": TODO, "stated": stated[key]}
-            for position, key in enumerate(new, max(first_position, last + 1))
-        ]
-        insert_new(connection, listed, rows)
+        last = execute(connection, f"SELECT coalesce(max(position), 0) FROM {name} WHERE run = ?", run.id).scalar_one()
+        for position, key in enumerate(new, max(first_position, last + 1)):
+            medium = known[key]
+            medium.position, medium.status, medium.stated = position, TODO, stated[key]
+        rows = [(run.id, known[key].id, known[key].position, TODO, stated[key]) for key in new]
+        insert_new(connection, schema.listing, _LISTING, rows)
     for key, text in stated.items():
-        row = known[key]
-        if row.position is not None and not is_stated(row.stated, text):
-            connection.execute(
-                update(listed).where(listed.c.run == run.id, listed.c.media == row.id).values(stated=text, status=TODO)
-            )
+        medium = known[key]
+        if not is_stated(medium.stated, text):
+            update = f"UPDATE {name} SET stated = ?, status = {TODO} WHERE run = ? AND media = ?"
+            execute(connection, update, text, run.id, medium.id)
+            medium.stated, medium.status = text, TODO

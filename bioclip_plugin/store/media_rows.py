@@ -7,11 +7,11 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row
 
 from bioclip_plugin.items.media import BOX_UNIT, WHOLE_BOX, MediaItem, Place, Region
 from bioclip_plugin.store.database import schema
-from bioclip_plugin.store.database.bulk import find_or_insert, rows_with
+from bioclip_plugin.store.database.bulk import execute, find_or_insert, keys_parameter
 from bioclip_plugin.store.database.values import (
     StoredJson,
     captured_at_of,
@@ -31,6 +31,9 @@ CAPTURE = "captured_at utc_offset_minutes month country region latitude longitud
 """The columns that a source or the camera states."""
 MEDIA = ("uri", "frame", *CAPTURE)
 """The columns that an item is made of."""
+_REGION_KEY = ("media", "x", "y", "w", "h", "detector", "detector_version", "category")
+_REGION = (*_REGION_KEY, "confidence")
+_REGIONS = f"SELECT {', '.join(_REGION_KEY)}, id, confidence FROM {schema.regions.name} WHERE media {{keys}}"
 
 
 def media_key(item: MediaItem) -> MediaName:
@@ -141,38 +144,37 @@ def region_of_row(row: Any) -> Region | None:
     return Region(x, y, w, h, row.detector, row.detector_version, row.category, row.confidence)
 
 
-def region_ids(connection: Connection, wanted: Mapping[RegionPlace, Region | None]) -> dict[RegionPlace, int]:
-    """Return the numbers of regions; new ones are inserted, a changed confidence is stored."""
-    table = schema.regions
+def region_ids(
+    connection: Connection, wanted: Mapping[RegionPlace, Region | None]
+) -> tuple[dict[RegionPlace, int], set[RegionPlace]]:
+    """Return the numbers of regions, and the places of those that were new; a changed confidence is stored."""
+    if not wanted:
+        return {}, set()
     confidences = {place: _number(region.confidence) if region else None for place, region in wanted.items()}
 
-    def row_of(place: RegionPlace) -> dict[str, Any]:
-        media, ((x, y, w, h), detector, version, category) = place
+    def stored() -> dict[RegionPlace, tuple[int, float | None]]:
+        media = keys_parameter(connection, sorted({media for media, _ in wanted}))
         return {
-            "media": media,
-            "x": x,
-            "y": y,
-            "w": w,
-            "h": h,
-            "detector": detector,
-            "detector_version": version,
-            "category": category,
-            "confidence": confidences[place],
+            (media, ((x, y, w, h), detector, version, category)): (number, confidence)
+            for media, x, y, w, h, detector, version, category, number, confidence in execute(
+                connection, _REGIONS, media
+            )
         }
 
-    def stored() -> dict[RegionPlace, tuple[int, float | None]]:
-        return {
-            (row.media, ((row.x, row.y, row.w, row.h), row.detector, row.detector_version, row.category)):
-                (row.id, row.confidence)
-            for row in rows_with(connection, select(table), table.c.media, (media for media, _ in wanted))
-        }  # fmt: skip
-
-    found = find_or_insert(connection, table, wanted, stored, row_of)
+    found, new = find_or_insert(
+        connection,
+        schema.regions,
+        _REGION,
+        wanted,
+        stored,
+        lambda place: (place[0], *place[1][0], *place[1][1:], confidences[place]),
+        lambda place, number: (number, confidences[place]),
+    )
     for place, confidence in confidences.items():
         number, before = found[place]
         if confidence != before:
-            connection.execute(table.update().where(table.c.id == number).values(confidence=confidence))
-    return {place: found[place][0] for place in wanted}
+            execute(connection, f"UPDATE {schema.regions.name} SET confidence = ? WHERE id = ?", confidence, number)
+    return {place: found[place][0] for place in wanted}, new
 
 
 def _cleaned(text: str | None) -> str | None:

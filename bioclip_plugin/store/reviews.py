@@ -69,26 +69,27 @@ def add_all(
         for review in fresh
         if review.target.kind == "region"
     }
-    regions = region_ids(connection, {place: first[uid].target.region for uid, place in places.items()})
+    regions, _ = region_ids(connection, {place: first[uid].target.region for uid, place in places.items()})
     # Not from the cache: no run is marked as worked on, so that a compaction may have removed a remembered taxon.
     taxa = TaxonCache().ids(connection, {key_of_taxon(review.taxon) for review in fresh if review.taxon})
+    names = "uid kind media region event verdict taxon reviewer reviewed_at comment details".split()
     rows = [
-        {
-            "uid": review.uid,
-            "kind": review.target.kind,
-            "media": None if review.target.kind == "event" else media[_media_name(review.target)],
-            "region": regions[places[review.uid]] if review.uid in places else None,
-            "event": review.target.event if review.target.kind == "event" else None,
-            "verdict": review.verdict,
-            "taxon": taxa[key_of_taxon(review.taxon)] if review.taxon else None,
-            "reviewer": review.reviewer,
-            "reviewed_at": moment_text(review.reviewed_at or undated_at),
-            "comment": review.comment,
-            "details": to_json(review.details) if review.details else None,
-        }
+        (
+            review.uid,
+            review.target.kind,
+            None if review.target.kind == "event" else media[_media_name(review.target)],
+            regions[places[review.uid]] if review.uid in places else None,
+            review.target.event if review.target.kind == "event" else None,
+            review.verdict,
+            taxa[key_of_taxon(review.taxon)] if review.taxon else None,
+            review.reviewer,
+            moment_text(review.reviewed_at or undated_at),
+            review.comment,
+            to_json(review.details) if review.details else None,
+        )
         for review in fresh
     ]
-    insert_new(connection, schema.reviews, rows)
+    insert_new(connection, schema.reviews, names, rows)
     return known | _numbers(connection, fresh), len(fresh)
 
 

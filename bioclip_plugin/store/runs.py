@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, and_, delete, literal, or_, select, update
+from sqlalchemy import Connection, Row, Select, Table, and_, delete, insert, literal, or_, select, update
 
 from bioclip_core.errors import StoreError
 from bioclip_core.next_commands import command
@@ -15,7 +15,7 @@ from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.web import FETCH_STAGE, NOT_FETCHED, NOT_FETCHED_IN_PYTHON
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.address import shown
-from bioclip_plugin.store.database.bulk import chunked, insert_for, insert_new, upsert
+from bioclip_plugin.store.database.bulk import execute, insert_new, keys_parameter, upsert
 from bioclip_plugin.store.database.holds import Holds
 from bioclip_plugin.store.database.values import digest, from_json, moment_of, now, to_json
 from bioclip_plugin.store.records import FAILED, TODO, Run, RunPlan
@@ -53,7 +53,7 @@ def begin(connection: Connection, plan: RunPlan) -> Run:
             "earlier_provenance": "[]",
             "counts": "{}",
         }
-        insert_new(connection, schema.runs, [row])
+        insert_new(connection, schema.runs, list(row), [tuple(row.values())])
     else:
         _resume(connection, found, plan, moment)
     return _run_of(connection.execute(_joined().where(schema.runs.c.key == key)).one(), resumed=found is not None)
@@ -86,14 +86,18 @@ def _resume(connection: Connection, found: Row[Any], plan: RunPlan, moment: str)
     connection.execute(delete(schema.failures).where(*unlisted))
 
 
-def check(connection: Connection, run: Run) -> None:
+def check(connection: Connection, run: Run, *, alone: bool = False) -> None:
     """Check that a run is still there: its key changes when its deletion begins.
+
+    Args:
+        alone: True to be the only one that changes the run's listing until the end of the transaction.
 
     Raises:
         StoreError: if it was deleted, or a later run has its number.
     """
-    known = schema.runs.c
-    created = connection.execute(select(known.created_at).where(known.id == run.id, known.key == run.key)).scalar()
+    locked = " FOR NO KEY UPDATE" if alone and connection.dialect.name == "postgresql" else ""
+    query = f"SELECT created_at FROM {schema.runs.name} WHERE id = ? AND key = ?{locked}"
+    created = execute(connection, query, run.id, run.key).scalar()
     if created is None or moment_of(created) != run.created_at:
         raise StoreError(f"run {run.id} was deleted while it was in use: its classify command makes it again")
 
@@ -114,7 +118,7 @@ def derive(connection: Connection, base: Run, plan: RunPlan) -> Run:
     for table in _LISTING:
         names = [column.name for column in table.columns if column.name != "run"]
         rows = select(literal(run.id), *(table.c[name] for name in names)).where(table.c.run == base.id)
-        connection.execute(insert_for(connection, table).from_select(["run", *names], rows))
+        connection.execute(insert(table).from_select(["run", *names], rows))
     return run
 
 
@@ -133,17 +137,18 @@ def end(connection: Connection, run: Run, status: RunStatus, counts: dict[str, A
 
 def fail(connection: Connection, run: Run, failures: Mapping[int, Failure]) -> None:
     """Record failures by the numbers of their media; a medium that failed before has one more attempt."""
-    common = {"run": run.id, "failed_at": now(), "attempts": 1}
-    rows = [
-        {**common, "media": media, "stage": failure.stage, "reason": failure.reason}
-        for media, failure in failures.items()
-    ]
-    upsert(connection, schema.failures, rows, changing={"attempts": schema.failures.c.attempts + 1})
-    listed = schema.listing.c
-    for chunk in chunked(failures):
-        connection.execute(
-            update(schema.listing).where(listed.run == run.id, listed.media.in_(chunk)).values(status=FAILED)
-        )
+    if not failures:
+        return
+    names, moment = ("run", "media", "stage", "reason", "failed_at", "attempts"), now()
+    rows = [(run.id, media, failure.stage, failure.reason, moment, 1) for media, failure in sorted(failures.items())]
+    upsert(connection, schema.failures, names, rows, changing={"attempts": f"{schema.failures.name}.attempts + 1"})
+    media = keys_parameter(connection, list(failures))
+    execute(
+        connection,
+        f"UPDATE {schema.listing.name} SET status = {FAILED} WHERE run = ? AND media {{keys}}",
+        run.id,
+        media,
+    )
 
 
 def all_runs(connection: Connection) -> list[Run]:
@@ -224,7 +229,7 @@ def _layer(connection: Connection, table: Table, **values: Any) -> int:
     query = select(table.c.id).where(table.c[name] == identity)
     number = connection.execute(query).scalar()
     if number is None:
-        insert_new(connection, table, [values])
+        insert_new(connection, table, list(values), [tuple(values.values())])
         number = connection.execute(query).scalar_one()
     return int(number)
 

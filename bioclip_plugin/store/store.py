@@ -209,14 +209,14 @@ class Store(Upkeep):
 
         A file with another size or time of change than before is forgotten: its content, capture metadata and answers in
         every run, but not its reviews. New items get the next free positions from ``first_position`` on; known ones keep
-        theirs.
+        theirs. The listing waits for the disk with the next :meth:`commit`.
 
         Args:
             stats: size in bytes and modification time in nanoseconds of each item; None if the file is gone or the item
                 is not a file, which leaves a known content as it is.
         """
         self._mark(run)
-        return self._database.write(listing.list_items, run, items, stats, first_position)
+        return self._database.write_unsynced(listing.list_items, run, items, stats, first_position)
 
     def commit(self, run: Run, records: Sequence[ItemRecord]) -> None:
         """Write a batch in one transaction: all of it or nothing.

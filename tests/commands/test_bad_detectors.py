@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,15 @@ def test_boxes_that_are_all_below_the_threshold_are_told_with_the_highest_confid
     assert "8 boxes of animals; 0 of 4" in classify(faint, "--detection-threshold", "0.05")[1]
 
 
+def test_people_and_vehicles_below_the_threshold_are_counted_as_below_it(
+    classify: Callable[..., tuple[int, str, str]],
+) -> None:
+    faint = [LEFT._replace(confidence=0.03, category=word) for word in ("Human", "TRUCK", "empty", "animal")]
+    _, out, _ = classify(always(*faint, LEFT._replace(x=0.4, category="person")))
+    assert "Detector bad 1: 0 boxes of animals, 4 of people, 16 below 0.2; 0 of 4 images without a box" in out
+    assert "No box of an animal reaches --detection-threshold 0.2; the highest confidence is 0.03" in out
+
+
 def test_people_vehicles_and_words_of_its_own_are_counted_and_boxes_that_cannot_be_used_are_dropped_alone(
     classify: Callable[..., tuple[int, str, str]],
 ) -> None:
@@ -214,3 +224,43 @@ def test_a_category_that_cannot_be_used_costs_its_box_alone_and_is_counted(
     said = " ".join((out + err).split())
     assert "boxes of the detector bad cannot be used" in said
     assert "characters that cannot be printed" in said
+
+
+def test_an_identity_that_changes_each_time_is_refused_with_the_name_of_the_detector(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Restless(Bad):
+        def identity(self) -> Mapping[str, Any]:
+            return {"weights": "w", "made": time.time_ns()}
+
+    manager = create_plugin_manager(installed=False)
+    manager.register(FakeModel())
+    manager.register(Restless(always(LEFT)))
+    code = run_cli(["classify", "photos", "--detector", "bad", "--model", "fake", "--labels", "labels.txt",
+                    "--store", str(tmp_path / "r.db")], manager=manager)  # fmt: skip
+    assert code == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "plugin Restless: the detector bad: identity() says something else each time it is asked (made: " in said
+    assert not (tmp_path / "r.db").exists()
+
+
+def test_a_box_that_is_given_twice_is_told_in_short_numbers(classify: Callable[..., tuple[int, str, str]]) -> None:
+    twice = LEFT._replace(x=1 / 3, w=1 / 7)
+    _, out, err = classify(always(twice, twice))
+    told = " ".join((out + err).split())
+    assert "boxes that the detector bad gave twice were used once: 4" in told
+    assert "0.3333 0 0.1429 1" in told
+
+
+def test_a_batch_that_was_too_much_is_told_with_the_right_number(
+    classify: Callable[..., tuple[int, str, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    def boxes(images: Images) -> Any:
+        if len(images) > 1:
+            raise RuntimeError("out of memory")
+        return [[LEFT]]
+
+    code, _, _ = classify(boxes)
+    assert code == 0
+    told = [message for message in caplog.messages if "smaller from now on" in message]
+    assert not [message for message in told if message.endswith(": 1 images")]

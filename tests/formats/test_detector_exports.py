@@ -35,6 +35,7 @@ BOXES: dict[str, list[Box]] = {
     "deer": [("deer", 0.9, LEFT)],
     "faint": [("animal", 0.05, LEFT)],
     "herd": [("animal", 0.9, LEFT), ("animal", 0.4, RIGHT), ("animal", 0.02, MIDDLE)],
+    "ghosts": [("person", 0.03, LEFT), ("vehicle", 0.03, RIGHT), ("animal", 0.03, MIDDLE)],
     "hiker": [("Pedestrian", 0.6, MIDDLE)],
     "shadow": [("person", 0.03, MIDDLE)],
     "turned": [("animal", 0.9, (0.0, 0.0, 1.0, 0.5))],
@@ -190,7 +191,7 @@ def classified(side: str, *rules: str) -> None:
     code, said = call("classify", *given, "--model", "fake", "--labels", "labels", "--store", f"{side}.db",
                       "--exact", "--deployments", "deployments.csv", *rules)  # fmt: skip
     assert code == 3, said  # one photograph is broken
-    assert "11 images, 10 done, 1 failed" in said
+    assert "12 images, 11 done, 1 failed" in said
 
 
 @pytest.fixture(scope="module")
@@ -262,6 +263,37 @@ def test_decisions_by_rules_are_the_same(pair: Path, tmp_path: Path, rules: str)
     for name in ("table.csv", "sn.json"):
         of_file, of_detector = exports(name, EXPORTS[name], tmp_path / name)
         assert of_detector == of_file
+
+
+@pytest.mark.parametrize("rules", ["", "blanks"])
+@pytest.mark.parametrize("side", SIDES)
+def test_below_the_threshold_nothing_is_observed_and_people_are_hidden_all_the_same(
+    pair: Path, tmp_path: Path, side: str, rules: str
+) -> None:
+    classified(side, *RULES.get(rules, ()))
+
+    def rows(name: str, file: str, *options: str) -> list[dict[str, str]]:
+        output = tmp_path / name
+        assert call("export", "--store", f"{side}.db", *EXPORTS[name], *options, "--output", output)[0] == 0
+        with (output / file if file else output).open(encoding="utf-8", newline="") as table:
+            return list(csv.DictReader(table))
+
+    media = {row["mediaID"]: row for row in rows("camtrap", "media.csv")}
+    with (tmp_path / "camtrap/observations.csv").open(encoding="utf-8", newline="") as table:
+        said = [(Path(media[row["mediaID"]]["filePath"]).stem, row["observationType"]) for row in csv.DictReader(table)]
+    assert sorted(pair for pair in said if pair[0] in ("ghosts", "shadow", "faint")) == [
+        ("faint", "blank"), ("ghosts", "blank"), ("shadow", "blank"),
+    ]  # fmt: skip
+    images = {Path(row["uri"]).stem: row for row in rows("images.csv", "")}
+    assert {name: images[name]["decision"] for name in ("ghosts", "shadow")} == {"ghosts": "blank", "shadow": "blank"}
+    assert {images[name]["counts"] for name in ("ghosts", "shadow")} == {""}
+    named = rows("insights", "images.csv")
+    assert {row["common_name"] for row in named if Path(row["location"]).stem in ("ghosts", "shadow")} == {"Blank"}
+    hidden = {Path(row["filePath"]).stem for row in media.values() if row["filePublic"] == "false"}
+    assert hidden == {"both", "ghosts", "hiker", "shadow"}
+    code, told = call("report", "--store", f"{side}.db", "--output", tmp_path / "report.html")
+    assert code == 0
+    assert "People were blurred in 4 images." in told
 
 
 def test_the_report_shows_the_same_cards_pictures_and_blurs(pair: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.store import ItemRecord, Listed, RegionRecord, Retry, Run, RunPlan, Store
+from bioclip_plugin.store.database import bulk
 
 DIMENSION = 4
 LYNX = Taxon("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Lynx", "fictus", "invented lynx")
@@ -44,7 +45,7 @@ QUICK = Retry(tries=4, first_wait_s=0.05, longest_wait_s=1.0)
 
 @contextmanager
 def before_writing(table: str, act: Callable[[], None]) -> Iterator[list[str]]:
-    """Call ``act`` before the first statement that writes to a table, and yield the list of statements."""
+    """Call ``act`` before the first statement or ``COPY`` that writes to a table, and yield the list of statements."""
     seen: list[str] = []
 
     def check(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -53,10 +54,18 @@ def before_writing(table: str, act: Callable[[], None]) -> Iterator[list[str]]:
             if len(seen) == 1:
                 act()
 
+    copy = bulk._copy  # which bypasses SQLAlchemy
+
+    def checked_copy(connection: Any, into: Any, names: Any, rows: Any) -> None:
+        check(connection, None, f"INSERT INTO {into.name}")
+        copy(connection, into, names, rows)
+
     event.listen(Engine, "before_cursor_execute", check)
+    bulk._copy = checked_copy
     try:
         yield seen
     finally:
+        bulk._copy = copy
         event.remove(Engine, "before_cursor_execute", check)
 
 

@@ -83,7 +83,7 @@ def test_a_connection_that_was_cut_between_batches_is_made_anew(on_server: Store
     assert on_server.verify(run).complete
 
 
-@pytest.mark.parametrize("items", [1, 200])  # 200 × 3 candidates go by COPY
+@pytest.mark.parametrize("items", [1, 200])  # 200 go by COPY
 @pytest.mark.parametrize("table", ["bioclip_features", "bioclip_answers", "bioclip_listing"])
 def test_a_connection_that_is_cut_within_a_batch_loses_and_doubles_nothing(
     on_server: Store, postgres_server: Any, items: int, table: str

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.formats.camtrap_dp.schema import name_fault
+from bioclip_plugin.formats.shared.image_verdicts import is_below
 from bioclip_plugin.items.categories import kind_of_category
 from bioclip_plugin.store.records import StoredRegion
 
@@ -38,8 +39,10 @@ class Naming(NamedTuple):
         return self.taxon.scientific_name if self.taxon else ""
 
 
-def naming_of(region: StoredRegion) -> Naming | None:
+def naming_of(region: StoredRegion, threshold: float) -> Naming | None:
     """Return a run's result for a region; None for a box below the detector's threshold, which shows nothing."""
+    if is_below(region, threshold):
+        return None
     decision, box = region.decision, region.region
     category = box.category if box else ""
     if decision is None:

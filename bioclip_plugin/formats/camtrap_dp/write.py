@@ -13,7 +13,6 @@ from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
-from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.camtrap_dp.package import DESCRIPTOR, is_package
 from bioclip_plugin.formats.camtrap_dp.read_files import PACKAGE_KEY
 from bioclip_plugin.formats.camtrap_dp.schema import TABLES, path_fault
@@ -37,10 +36,9 @@ from bioclip_plugin.formats.camtrap_dp.write_observations import (
     machine_observations,
 )
 from bioclip_plugin.formats.camtrap_dp.write_survey import Survey
-from bioclip_plugin.items.categories import kind_of_category
+from bioclip_plugin.formats.shared.people import is_person, says_person
 from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS
 from bioclip_plugin.items.deployments import stamp
-from bioclip_plugin.items.media import Region
 from bioclip_plugin.items.metadata import capture_method_of
 from bioclip_plugin.store.records import Review, StoredItem, asked_level
 
@@ -107,6 +105,7 @@ class _Writer:
         self.media = self.observations = 0
         """Rows written."""
         self._export = export
+        self._level = asked_level(export.run)
         self._survey = survey
         self._tables = tables
         self._events = Events()
@@ -139,7 +138,7 @@ class _Writer:
         )
         has_people = self._write_machine_rows(medium, place)
         for review in medium.reviews:
-            has_people = has_people or review.verdict == "person"
+            has_people = has_people or says_person(review)
             self._write_human_row(review, place)
         self._tables["media"].writerow(self._media_row(medium, path, place, has_people=has_people))
         self.media += 1
@@ -162,27 +161,18 @@ class _Writer:
         return moment, moment
 
     def _write_machine_rows(self, medium: Medium, place: RowPlace) -> bool:
-        """Write a run's results for a medium; True if one of them is a person, selected or not."""
+        """Write a run's results for a medium; True if a region of it shows a person, selected or not."""
         has_people = False
         for whole, chosen in zip(medium.whole, medium.chosen, strict=True):
             there = replace(place, span=self._span(medium, chosen), event=(chosen.item.sequence or "").strip())
             self._events.add_image(there.deployment, there.event, there.span)
             observed = list(machine_observations(whole, chosen, there, self._export))
-            every = observed if chosen is whole else machine_observations(whole, whole, there, self._export)
-            has_people = has_people or any(observation.naming.kind == "human" for observation in every)
-            has_people = has_people or any(self._is_person(region.region) for region in whole.regions)
+            has_people = has_people or any(is_person(region, self._level) for region in whole.regions)
             self._events.add_decisions(there.deployment, observed, there.span)
             for observation in observed:
                 self._write_observation(observation.row, observation.naming.taxon)
                 self._write_candidates(observation)
         return has_people
-
-    def _is_person(self, box: Region | None) -> bool:
-        """True if the detector's box of a person reaches the run's threshold, also if a rule decided "unknown"."""
-        if box is None or kind_of_category(box.category) != "person":
-            return False
-        threshold = self._export.run.settings.get("detection_threshold", ListingOptions().detection_threshold)
-        return box.confidence is None or box.confidence >= float(threshold)
 
     def _write_candidates(self, observed: Observed) -> None:
         if observed.region is None:
@@ -215,6 +205,7 @@ class _Writer:
     def _media_row(self, medium: Medium, path: str, place: RowPlace, *, has_people: bool) -> Row:
         cells, options = medium.media_cells, self._export.options
         events = {(frame.item.sequence or "").strip() for frame in medium.whole}
+        events |= {region.decision.event or "" for frame in medium.whole for region in frame.regions if region.decision}
         events |= {str(review.details.get("eventID", "")) for review in medium.reviews}
         has_people = has_people or bool(events & self._survey.people_events)
         is_public = cells.get("filePublic", "true").lower() in ("true", "1") and (options.show_people or not has_people)

@@ -14,6 +14,7 @@ from bioclip_plugin.formats.camtrap_dp.naming import HOMO_SAPIENS, Naming, kind_
 from bioclip_plugin.formats.camtrap_dp.read_reviews import NOT_STATED
 from bioclip_plugin.formats.camtrap_dp.schema import BOX, TABLES, fault_of
 from bioclip_plugin.formats.camtrap_dp.write_media import made_id
+from bioclip_plugin.formats.shared.image_verdicts import threshold_of
 from bioclip_plugin.items.deployments import stamp
 from bioclip_plugin.items.media import Region
 from bioclip_plugin.items.time_zones import moment_in
@@ -75,11 +76,12 @@ def machine_observations(frame: StoredItem, chosen: StoredItem, place: RowPlace,
     """
     if chosen.status != "done":
         return
-    namings = [(region, naming_of(region)) for region in chosen.regions]
+    threshold = threshold_of(export.run)
+    namings = [(region, naming_of(region, threshold)) for region in chosen.regions]
     for region, naming in namings:
         if naming is not None:
             yield Observed(_machine_row(frame, region, naming, place, export), naming, region)
-    if not any(naming for _, naming in namings) and not any(naming_of(region) for region in frame.regions):
+    if not any(naming for _, naming in namings) and not any(naming_of(region, threshold) for region in frame.regions):
         # Nothing at all, or only boxes below the detector's threshold.
         row = _machine_row(frame, None, Naming("blank"), place, export)
         found = next(((box.detector, box.detector_version) for box in frame.item.regions if box.detector), None)

@@ -14,6 +14,7 @@ from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.formats.camtrap_dp.read_files import DEPLOYMENT_KEY, PACKAGE_KEY
 from bioclip_plugin.formats.camtrap_dp.schema import MISSING, TABLES, Column, fault_of
 from bioclip_plugin.formats.camtrap_dp.write_media import Medium, folder_above, media_of, stated
+from bioclip_plugin.formats.shared.people import says_person
 from bioclip_plugin.items.deployments import Deployment, stamp
 from bioclip_plugin.items.time_zones import in_zone, moment_in
 from bioclip_plugin.store.records import Review
@@ -65,7 +66,7 @@ class Survey:
         for review in export.event_reviews():
             if not export.selection:  # a selection has only events with a selected image
                 self._add_event(review)
-            if review.verdict == "person":
+            if says_person(review):
                 self.people_events.add((review.target.event or "").strip())
         self._refuse_if_incomplete()
         self.base = self._folder or "" if options.base_folder is None else os.fspath(options.base_folder)

@@ -118,7 +118,7 @@ class _Folders:
     def __init__(self, path: Path, export: Export, names: Names, manifest: IO[str]) -> None:
         self.count = 0
         self._path, self._export, self._names, self._manifest = path, export, names, manifest
-        self._level, self._threshold = asked_level(export.run), threshold_of(export)
+        self._level, self._threshold = asked_level(export.run), threshold_of(export.run)
         self._relative = _relative_names(export)
         write_header(manifest)  # type: ignore[arg-type]
 

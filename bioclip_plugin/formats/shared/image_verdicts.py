@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bioclip_core.classify import Candidate
-from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.categories import kind_of_category
-from bioclip_plugin.store.records import StoredItem, StoredRegion
+from bioclip_plugin.store.records import Run, StoredItem, StoredRegion
 
 PRECEDENCE = ("taxon", "person", "vehicle", "unknown", "", "blank")
 """Verdicts in the order in which one of several stands for the image; empty: answered and not decided."""
@@ -33,9 +32,15 @@ class Seen:
         return self.verdict or "unknown"
 
 
-def threshold_of(export: Export) -> float:
+def threshold_of(run: Run) -> float:
     """Return the confidence below which the boxes of a run show nothing."""
-    return float(export.run.settings.get("detection_threshold", ListingOptions().detection_threshold))
+    return float(run.settings.get("detection_threshold", ListingOptions().detection_threshold))
+
+
+def is_below(region: StoredRegion, threshold: float) -> bool:
+    """True for a box that was kept below the confidence from which boxes count, whatever it is and a rule decided."""
+    box = region.region
+    return not region.classified and box is not None and box.confidence is not None and box.confidence < threshold
 
 
 def seen_in(region: StoredRegion, level: str, threshold: float) -> Seen | None:
@@ -43,9 +48,11 @@ def seen_in(region: StoredRegion, level: str, threshold: float) -> Seen | None:
 
     Args:
         level: the rank whose candidates the run gives.
-        threshold: the confidence of the detector from which a box of a person or vehicle counts.
+        threshold: the confidence of the detector from which a box counts.
     """
     decision = region.decision
+    if is_below(region, threshold):
+        return None
     if decision is not None:
         if not region.classified and decision.verdict in ("unknown", "blank"):
             return None
@@ -53,7 +60,7 @@ def seen_in(region: StoredRegion, level: str, threshold: float) -> Seen | None:
     if region.classified:
         return Seen("", next(iter(region.by_rank.get(level, ())), None), region)
     box = region.region
-    if box is None or (box.confidence is not None and box.confidence < threshold):
+    if box is None:
         return None
     kind = kind_of_category(box.category)
     return Seen(kind, None, region) if kind in ("person", "vehicle") else None

@@ -20,6 +20,7 @@ from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.shared.detections import is_whole_file
 from bioclip_plugin.formats.shared.frame_names import frame_name
+from bioclip_plugin.formats.shared.image_verdicts import is_below, threshold_of
 from bioclip_plugin.formats.shared.relative_names import NamesUnder, OutsideFolder, RelativeNames
 from bioclip_plugin.formats.shared.species_labels import ANIMAL, description_of, kind_of_word, label_of_kind
 from bioclip_plugin.formats.shared.streamed_json import beginning
@@ -81,7 +82,9 @@ class SpeciesNetExporter:
 def _entries(export: Export) -> Iterator[dict[str, Any]]:
     options, level = export.options, asked_level(export.run)
     name_of: Callable[[str], str] = NamesUnder(options.base_folder) if options.base_folder is not None else _listed_name
-    writer = EntryWriter(level, options.top, options.coordinate_precision, export.classified_by)
+    writer = EntryWriter(
+        level, options.top, options.coordinate_precision, export.classified_by, threshold_of(export.run)
+    )
     # A selection may depend on candidates of any level.
     items = export.items(None if export.selection else {level})
     for uri, group in groupby(items, key=lambda stored: stored.item.uri):
@@ -115,6 +118,8 @@ class EntryWriter:
     """Decimals of a degree; None for all."""
     model_version: str
     """Name of the model."""
+    threshold: float
+    """Confidence of the detector from which a box counts."""
     _others: dict[str, str] = field(default_factory=dict, init=False)
 
     def entry(self, name: str, stored: StoredItem) -> dict[str, Any]:
@@ -150,9 +155,11 @@ class EntryWriter:
         candidates = stored.by_rank.get(self.level, ())
         if candidates and self.top:
             detection["raw_classifications"] = _raw(candidates[: self.top])
-        if stored.decision is not None and (stored.classified or stored.decision.verdict != "unknown"):
+        decision = stored.decision
+        is_shown = decision is not None and (stored.classified or decision.verdict != "unknown")
+        if decision is not None and is_shown and (decision.verdict == "blank" or not is_below(stored, self.threshold)):
             detection["processed_classification"] = _processed(
-                stored.region, stored.decision, candidates[0] if candidates else None
+                stored.region, decision, candidates[0] if candidates else None
             )
         return detection
 

@@ -34,7 +34,7 @@ _PLACE = slice(MEDIA.index("latitude"), MEDIA.index("country") + 1)
 
 def event_rows(export: Export, keys: KeyCells) -> Iterator[Cells]:
     """Yield a row for every event of the selected items, in the order of their first images."""
-    level, threshold = asked_level(export.run), threshold_of(export)
+    level, threshold = asked_level(export.run), threshold_of(export.run)
     reviews = _newest_reviews(export)
     with _Events() as events:
         for stored in export.items((level,)):

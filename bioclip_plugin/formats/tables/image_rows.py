@@ -16,7 +16,7 @@ from bioclip_plugin.store.records import Review, StoredItem, asked_level
 
 def image_rows(export: Export, keys: KeyCells) -> Iterator[Cells]:
     """Yield a row for every selected item, with a failure too."""
-    level, threshold = asked_level(export.run), threshold_of(export)
+    level, threshold = asked_level(export.run), threshold_of(export.run)
     for stored, reviews in export.reviewed_items((level,)):
         item, failure = stored.item, stored.failure
         found = all_seen(stored, level, threshold)

@@ -74,7 +74,7 @@ class WildlifeInsightsExporter:
         with ExitStack() as stack:
             tables = {name: _Table(path / name, COLUMNS[name], stack) for name in self.files}
             writer = _Writer(export, names, tables)
-            level, threshold = asked_level(export.run), threshold_of(export)
+            level, threshold = asked_level(export.run), threshold_of(export.run)
             for stored, reviews in export.reviewed_items(None if export.selection else (level,)):
                 if not writer.takes(stored):
                     continue

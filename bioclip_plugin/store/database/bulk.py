@@ -1,36 +1,44 @@
-"""Many rows at once: inserts that skip existing rows, updates that can be repeated, queries with many keys."""
+"""Many rows at once: inserts that skip existing rows, updates that can be repeated, queries with many keys.
+
+Statements are written with ``?``, take one parameter per column or row, and have the same text at every call, so that they are
+compiled once: SQLite gets tuples (``executemany``), PostgreSQL one array per column (``unnest``), and ``COPY`` for the largest
+tables. Building them with SQLAlchemy took longer than executing them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, text
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import ColumnElement, Connection, Select, Table, any_, bindparam, func, select
+from sqlalchemy.types import NULLTYPE, LargeBinary
 
-from bioclip_plugin.store.database.schema import Blob, Integer, Real
+from bioclip_plugin.store.database.schema import Integer, Real, Text
 from bioclip_plugin.store.database.values import clean_text
 
-if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql
-
-Values = Mapping[str, Any]
-"""One row to write, by the names of its columns."""
+Row = Sequence[Any]
+"""The values of one row, in the order of the columns that are named beside it."""
 Element = TypeVar("Element")
 Key = TypeVar("Key")
 Found = TypeVar("Found")
 
-COPY_FROM_ROWS = 500
-"""From this number on, PostgreSQL takes rows faster by COPY and a temporary table than by one statement per row."""
+COPY_FROM_ROWS = 100
+"""From this number on, ``COPY`` into a table of PostgreSQL is faster than ``unnest``."""
 KEYS_PER_QUERY = 500
 """Values in one IN list; SQLite allows 32,766, and compiling longer lists takes longer than a second query."""
+_KEYS_AT_ONCE = 2_000
+"""Values in one query that takes them as one parameter."""
+_ROWS_AT_ONCE = 10_000
+"""Rows in one statement of PostgreSQL, so that its parameters stay some megabytes."""
 
 
-def chunked(elements: Iterable[Element]) -> Iterator[list[Element]]:
+def chunked(elements: Iterable[Element], size: int = KEYS_PER_QUERY) -> Iterator[list[Element]]:
     """Yield the elements in lists that fit into one query."""
     left = iter(elements)
-    while chunk := list(islice(left, KEYS_PER_QUERY)):
+    while chunk := list(islice(left, size)):
         yield chunk
 
 
@@ -38,84 +46,240 @@ def rows_with(
     connection: Connection, query: Select[Any], column: ColumnElement[Any], values: Iterable[Any]
 ) -> Iterator[Any]:
     """Yield the rows of a query whose column has one of these values, in ascending chunks of the values."""
-    for chunk in chunked(sorted(set(values))):
-        yield from connection.execute(query.where(column.in_(chunk)))
+    for chunk in chunked(sorted(set(values)), _KEYS_AT_ONCE):
+        yield from connection.execute(query.where(one_of(connection, column, chunk)))
 
 
-def insert_for(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """Return an insert of the connection's dialect, which has ``on_conflict`` clauses."""
+def one_of(connection: Connection, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+    """Return the condition that a column has one of these values (whole numbers, or texts), as one parameter."""
+    parameter = keys_parameter(connection, values)
     if connection.dialect.name == "sqlite":
-        return sqlite.insert(table)
-    from sqlalchemy.dialects import postgresql  # takes a tenth of a second, which SQLite need not spend
-
-    return postgresql.insert(table)
+        return column.in_(select(func.json_each(bindparam(None, parameter)).table_valued("value").c.value))
+    return column == any_(bindparam(None, parameter, type_=NULLTYPE))
 
 
-def insert_new(connection: Connection, table: Table, rows: Sequence[Values]) -> None:
-    """Insert rows that all have the same columns; rows whose key exists are left as they are."""
-    if connection.dialect.name == "postgresql" and len(rows) >= COPY_FROM_ROWS:
-        _copy_new(connection, table, rows)
-    elif rows:
-        connection.execute(insert_for(connection, table).on_conflict_do_nothing(), list(rows))
+def execute(connection: Connection, statement: str, *parameters: Any) -> Any:
+    """Execute a statement written with ``?``; ``{keys}`` is a list of keys, whose parameter is that of ``keys_parameter``."""
+    return connection.exec_driver_sql(_in_dialect(statement, connection.dialect.name), parameters)
+
+
+def keys_parameter(connection: Connection, values: Sequence[Any]) -> Any:
+    """Return whole numbers or texts as one parameter of a statement."""
+    if connection.dialect.name == "sqlite":
+        return json.dumps([clean_text(v) if isinstance(v, str) else v for v in values], ensure_ascii=False)
+    from bioclip_plugin.store.database.arrays import integers, texts
+
+    return texts([clean_text(v) for v in values]) if values and isinstance(values[0], str) else integers(values)
+
+
+@lru_cache(maxsize=256)
+def _in_dialect(statement: str, dialect: str) -> str:
+    if dialect == "sqlite":
+        return statement.replace("{keys}", "IN (SELECT value FROM json_each(?))")
+    return statement.replace("{keys}", "= ANY(?)").replace("?", "%s")
+
+
+def insert_new(
+    connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Row], *, fresh: bool = False
+) -> None:
+    """Insert rows; rows whose key exists are left as they are.
+
+    Args:
+        names: the columns of the values.
+        fresh: True for rows whose keys cannot exist, since they contain a number that this transaction has given.
+    """
+    if not rows:
+        return
+    rows = _cleaned(table, names, rows)
+    names = tuple(names)
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(_insert_into_sqlite(table, names, "ON CONFLICT DO NOTHING"), rows)
+    elif fresh and len(rows) >= COPY_FROM_ROWS:
+        _copy(connection, table, names, rows)
+    else:
+        _insert_into_postgres(connection, table, names, rows, "ON CONFLICT DO NOTHING")
 
 
 def find_or_insert(
     connection: Connection,
     table: Table,
+    names: Sequence[str],
     keys: Iterable[Key],
     find: Callable[[], dict[Key, Found]],
-    row_of: Callable[[Key], Values],
-) -> dict[Key, Found]:
-    """Return the result of ``find``, after inserting a row for each key that it does not find at first."""
+    row_of: Callable[[Key], Row],
+    found_of: Callable[[Key, int], Found],
+) -> tuple[dict[Key, Found], set[Key]]:
+    """Return the result of ``find`` with the rows that were inserted for the keys without one, and the keys of these rows.
+
+    Args:
+        names: the columns of a row.
+        found_of: the result for a key whose row was inserted with a number.
+    """
     found = find()
-    missing = [row_of(key) for key in keys if key not in found]
-    if missing:
-        insert_new(connection, table, missing)
+    missing = {key: row_of(key) for key in keys if key not in found}
+    new = insert_numbered(connection, table, names, missing)
+    if len(new) < len(missing):  # another program was faster
         found = find()
-    return found
+    found |= {key: found_of(key, number) for key, number in new.items()}
+    return found, set(new)
+
+
+def insert_numbered(
+    connection: Connection, table: Table, names: Sequence[str], given: Mapping[Key, Row]
+) -> dict[Key, int]:
+    """Insert rows of a table that numbers them; return their numbers, which rise in the order of the rows.
+
+    A row that another program inserted meanwhile is left as it is, and absent from the result. On SQLite there is none.
+    """
+    if not given:
+        return {}
+    names, rows = ("id", *names), _cleaned(table, names, list(given.values()))
+    if connection.dialect.name == "sqlite":
+        # Nobody else writes in this transaction, and SQLite gives the same numbers.
+        first = execute(connection, f"SELECT coalesce(max(id), 0) + 1 FROM {table.name}").scalar_one()
+        numbers = list(range(first, first + len(rows)))
+        numbered = [(number, *row) for number, row in zip(numbers, rows, strict=True)]
+        connection.exec_driver_sql(_insert_into_sqlite(table, names, ""), numbered)
+        return dict(zip(given, numbers, strict=True))
+    following = f"SELECT nextval(pg_get_serial_sequence('{table.name}', 'id')) FROM generate_series(1, ?)"
+    numbers = sorted(execute(connection, following, len(rows)).scalars())
+    numbered = [(number, *row) for number, row in zip(numbers, rows, strict=True)]
+    inserted = _insert_into_postgres(connection, table, names, numbered, "ON CONFLICT DO NOTHING RETURNING id")
+    there = set(numbers) if len(inserted) == len(rows) else {row[0] for row in inserted}
+    return {key: number for key, number in zip(given, numbers, strict=True) if number in there}
 
 
 def upsert(
-    connection: Connection, table: Table, rows: Sequence[Values], *, changing: Mapping[str, Any] | None = None
+    connection: Connection,
+    table: Table,
+    names: Sequence[str],
+    rows: Sequence[Row],
+    *,
+    changing: Mapping[str, str] | None = None,
 ) -> None:
-    """Insert rows; where the primary key exists, overwrite the other columns.
+    """Insert rows; where the primary key exists, overwrite the other columns. No two rows have one key.
 
     Args:
         changing: expressions for columns that are not simply overwritten.
     """
     if not rows:
         return
-    insert = insert_for(connection, table)
+    rows, names = _cleaned(table, names, rows), tuple(names)
     keys = [column.name for column in table.primary_key.columns]
-    values = {name: insert.excluded[name] for name in rows[0] if name not in keys} | dict(changing or {})
-    connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=values), list(rows))
+    expressions = {name: f'excluded."{name}"' for name in names if name not in keys} | dict(changing or {})
+    conflict = (
+        f"ON CONFLICT ({', '.join(_quoted(keys))}) DO UPDATE SET "
+        + ", ".join(f'"{name}" = {expression}' for name, expression in expressions.items())
+    )  # fmt: skip
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(_insert_into_sqlite(table, names, conflict), rows)
+    else:
+        _insert_into_postgres(connection, table, names, rows, conflict)
 
 
-def _copy_new(connection: Connection, table: Table, rows: Sequence[Values]) -> None:
-    """Send rows by binary COPY into a temporary table, then run one INSERT … ON CONFLICT DO NOTHING."""
-    quoted = ", ".join(f'"{name}"' for name in rows[0])
-    waiting = f"copy_{table.name}"
-    connection.execute(
-        text(
-            f"CREATE TEMPORARY TABLE IF NOT EXISTS {waiting} ON COMMIT DELETE ROWS "
-            f"AS SELECT {quoted} FROM {table.name} WITH NO DATA"
-        )
+def update_present(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Row],
+                   changing: Mapping[str, str]) -> None:  # fmt: skip
+    """Update rows by their number, the last column; None leaves a column as it is.
+
+    Args:
+        changing: expressions for columns that are not simply overwritten; ``given.NAME`` is the given value.
+    """
+    if not rows:
+        return
+    rows = _cleaned(table, names, rows)
+    columns = [name for name in names if name != "id"]
+    set_to = ", ".join(
+        f'"{name}" = ' + changing.get(name, f'coalesce(given."{name}", {table.name}."{name}")') for name in columns
     )
+    if connection.dialect.name == "sqlite":
+        # A row of values as a table: so that the expressions are the same on both databases.
+        values = ", ".join(f'? AS "{name}"' for name in names)
+        statement = f"UPDATE {table.name} SET {set_to} FROM (SELECT {values}) AS given WHERE {table.name}.id = given.id"
+        connection.exec_driver_sql(statement, rows)
+        return
+    source = f"unnest({', '.join(['%s'] * len(names))}) AS given({', '.join(_quoted(names))})"
+    statement = f"UPDATE {table.name} SET {set_to} FROM {source} WHERE {table.name}.id = given.id"
+    for part in chunked(sorted(rows, key=lambda row: row[-1]), _ROWS_AT_ONCE):
+        connection.exec_driver_sql(statement, _arrays(table, names, part))
+
+
+def _quoted(names: Iterable[str]) -> list[str]:
+    return [f'"{name}"' for name in names]
+
+
+def _cleaned(table: Table, names: Sequence[str], rows: Sequence[Row]) -> list[tuple[Any, ...]]:
+    """Return the rows as tuples with texts that both databases take."""
+    text = _text_columns(table, tuple(names))
+    if not text:
+        return [tuple(row) for row in rows]
+    found = []
+    for row in rows:
+        for place in text:
+            value = row[place]
+            if value and ("\x00" in value or not value.isascii()):
+                cleaned = list(row)
+                for other in text:
+                    cleaned[other] = None if row[other] is None else clean_text(row[other])
+                row = cleaned
+                break
+        found.append(tuple(row))
+    return found
+
+
+@lru_cache(maxsize=256)
+def _text_columns(table: Table, names: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(place for place, name in enumerate(names) if isinstance(table.columns[name].type, Text))
+
+
+@lru_cache(maxsize=256)
+def _insert_into_sqlite(table: Table, names: tuple[str, ...], conflict: str) -> str:
+    values = ", ".join("?" * len(names))
+    return f"INSERT INTO {table.name} ({', '.join(_quoted(names))}) VALUES ({values}) {conflict}"
+
+
+def _insert_into_postgres(
+    connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Row], conflict: str
+) -> list[Any]:
+    """Insert by one statement with an array per column; return the rows that it returns."""
+    quoted, places = ", ".join(_quoted(names)), ", ".join(["%s"] * len(names))
+    statement = f"INSERT INTO {table.name} ({quoted}) SELECT * FROM unnest({places}) {conflict}"
+    returned: list[Any] = []
+    for part in chunked(rows, _ROWS_AT_ONCE):
+        result = connection.exec_driver_sql(statement, _arrays(table, names, part))
+        if result.returns_rows:
+            returned += result.all()
+    return returned
+
+
+def _arrays(table: Table, names: Sequence[str], rows: Collection[Row]) -> tuple[Any, ...]:
+    from bioclip_plugin.store.database import arrays
+
+    kinds: dict[str, Callable[[Sequence[Any]], Any]]
+    kinds = {"int8": arrays.integers, "float8": arrays.floats, "bytea": arrays.blobs, "text": arrays.texts}
+    columns = zip(*rows, strict=True)
+    return tuple(kinds[_type_of(table, name)](column) for name, column in zip(names, columns, strict=True))
+
+
+def _copy(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Row]) -> None:
+    """Send rows by binary ``COPY``, straight into the table."""
     cursor = connection.connection.cursor()
     try:
-        with cursor.copy(f"COPY {waiting} ({quoted}) FROM STDIN (FORMAT BINARY)") as copy:
-            copy.set_types([_copy_type(table, name) for name in rows[0]])
+        with cursor.copy(f"COPY {table.name} ({', '.join(_quoted(names))}) FROM STDIN (FORMAT BINARY)") as copy:
+            copy.set_types([_type_of(table, name) for name in names])
             for row in rows:
-                copy.write_row([clean_text(value) if isinstance(value, str) else value for value in row.values()])
+                copy.write_row(row)
     finally:
         cursor.close()
-    for statement in (
-        f"INSERT INTO {table.name} ({quoted}) SELECT {quoted} FROM {waiting} ON CONFLICT DO NOTHING",
-        f"TRUNCATE {waiting}",  # more rows of this table may follow in the same transaction
-    ):
-        connection.execute(text(statement))
 
 
-def _copy_type(table: Table, name: str) -> str:
+def _type_of(table: Table, name: str) -> str:
     kind = table.columns[name].type
-    return "int8" if kind is Integer else "float8" if kind is Real else "bytea" if kind is Blob else "text"
+    return (
+        "int8"
+        if kind is Integer
+        else "float8"
+        if kind is Real
+        else "bytea"
+        if isinstance(kind, LargeBinary)
+        else "text"
+    )

@@ -167,7 +167,7 @@ def test_images_of_people_are_not_public_unless_asked(store: Store, table: Path,
     assert public == dict.fromkeys(["box.jpg", "named.jpg", "said.jpg", "event.jpg"], hidden) | {"fox.jpg": "true"}
 
 
-def test_a_person_that_a_rule_leaves_open_still_hides_the_image_and_noise_does_not(
+def test_a_person_hides_the_image_whatever_a_rule_decides_and_however_uncertain_the_detector_is(
     store: Store, table: Path, tmp_path: Path
 ) -> None:
     faint = replace(SOMEBODY, confidence=0.1)
@@ -179,7 +179,11 @@ def test_a_person_that_a_rule_leaves_open_still_hides_the_image_and_noise_does_n
     )
     folder, _ = exported(store, run, tmp_path / "out", deployments=table)
     public = {row["fileName"]: row["filePublic"] for row in read_table(folder, "media")}
-    assert public == {"person.jpg": "false", "faint.jpg": "true", "faint_and_undecided.jpg": "false"}
+    assert public == dict.fromkeys(["person.jpg", "faint.jpg", "faint_and_undecided.jpg"], "false")
+    kinds = [row["observationType"] for row in read_table(folder, "observations")]
+    assert kinds == ["blank"] * 3, (
+        "neither boxes below the threshold are observations, nor a person that a rule left open"
+    )
 
 
 def test_a_person_whose_region_is_not_selected_still_hides_the_image(store: Store, table: Path, tmp_path: Path) -> None:
