@@ -8,6 +8,7 @@ memory never waits for one that waits for it.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import OrderedDict, deque
@@ -42,6 +43,7 @@ MOST_AT_ONCE = 8
 """Images in one batch of a detector, and the most threads that wait for it beside those that decode."""
 _REMEMBERED = 4_096  # contents whose boxes may not be committed yet
 _LOOK_S = 0.5  # after which a waiting thread looks whether its image is still wanted, and the detector alive
+_KEEP_S = 2.0  # after which boxes are stored, though the model still waits for more crops
 _REASONS = 3  # of an image without any usable box
 _PLAIN_WORDS = ("animal", "person", "vehicle")
 
@@ -76,6 +78,10 @@ class ChosenDetector:
             "detect_version": DETECT_VERSION,
         }
         self.lock = threading.Lock()
+        self.sharing = threading.Lock()
+        """Guards what the streams of a Session share, which are given equal images at the same time."""
+        self.waiting: dict[Content, _Waiting] = {}
+        self.recent: OrderedDict[Content, Found] = OrderedDict()
         self.is_open = False
         """True once it was called, so that a forked child cannot use it."""
 
@@ -165,10 +171,10 @@ def is_detected(item: MediaItem) -> bool:
 
 
 class _Waiting:
-    """An image that waits for the detector, with the outcome that it gets."""
+    """An image that waits for the detector of a stream, with the outcome that it gets."""
 
-    def __init__(self, uri: str, pixels: Pixels) -> None:
-        self.uri = uri
+    def __init__(self, stream: Detecting, content: Content, size: int, uri: str, pixels: Pixels) -> None:
+        self.stream, self.content, self.size, self.uri = stream, content, size, uri
         self.pixels: Pixels | None = pixels
         self.is_alone = False
         self.found: Found | None = None
@@ -185,6 +191,11 @@ class _Waiting:
             self.reason, self.pixels = reason, None
             self.done.set()
 
+    @property
+    def is_lost(self) -> bool:
+        """True if it has no boxes and gets none: another stream with an equal image asks for itself."""
+        return self.found is None and (self.done.is_set() or self.stream.is_closed)
+
 
 class Detecting:
     """The detector of one pipeline, on a thread of its own."""
@@ -197,6 +208,7 @@ class Detecting:
         limit_s: float,
         findings: Findings | None,
         stored: Callable[[Sequence[Content]], Mapping[Content, Sequence[FoundBox]]] | None,
+        keep: Callable[[Mapping[Content, tuple[int, Found]]], None] | None = None,
     ) -> None:
         """Set up; nothing is begun yet.
 
@@ -206,68 +218,92 @@ class Detecting:
             limit_s: seconds per image after which a call is given up.
             findings: counts boxes that cannot be used.
             stored: returns the boxes of contents that are known already.
+            keep: stores sizes and boxes of contents, before their batch is committed.
         """
+        self._keep, self._unkept, self._kept_at, self._process = (
+            keep,
+            dict[Content, tuple[int, Found]](),
+            0.0,
+            os.getpid(),
+        )
         self.settings, self._chosen = settings, settings.chosen
         self._device, self._limit_s, self._findings, self._stored = device, limit_s, findings, stored
         self._workers = Workers(1, "bioclip-detect")
         self._lock = threading.Lock()
         self._queue: deque[_Waiting] = deque()
-        self._open: dict[Content, _Waiting] = {}
-        self._recent: OrderedDict[Content, Found] = OrderedDict()
         self._batch: list[_Waiting] = []
         self._job: Job[None] | None = None
         self._began_at: float | None = None
         self._most = MOST_AT_ONCE
-        self._is_closed = False
+        self.is_closed = False
 
     def known(self, content: Content) -> Found | None:
-        """Return the boxes of an image whose content was seen before, in this stream or by an earlier run."""
-        with self._lock:
-            if content in self._recent:
-                return self._recent[content]
+        """Return the boxes of an image whose content was seen before, in a stream of this Session or by an earlier run."""
+        with self._chosen.sharing:
+            if content in self._chosen.recent:
+                return self._chosen.recent[content]
         if self._stored is None:
             return None
         found = self._stored([content]).get(content)
         return None if found is None else tuple(Detection(*box) for box in found)
 
-    def found_in(self, content: Content, uri: str, pixels: Pixels) -> Found:
-        """Return the boxes of an image, once the batch that it is in is done; equal images are looked at once.
+    def found_in(self, content: Content, size: int, uri: str, pixels: Pixels) -> Found:
+        """Return the boxes of an image, once the batch that it is in is done.
+
+        Equal images are looked at once, also those of other streams of the Session.
 
         Raises:
             ImageError: with the stage ``detect``, if there are none, with the reason.
         """
+        while True:
+            waiting = self._joined(content, size, uri, pixels)
+            if isinstance(waiting, tuple):
+                return waiting
+            with not_counted():
+                while not waiting.done.wait(_LOOK_S) and not waiting.is_lost:
+                    if not is_wanted():
+                        raise ImageError(
+                            "it is not wanted any more, while it waits for the detector", stage=DETECT_STAGE
+                        )
+                    waiting.stream.look_after()
+            shared = self._chosen
+            with shared.sharing:
+                if shared.waiting.get(content) is waiting:
+                    del shared.waiting[content]
+                    if waiting.found is not None:
+                        shared.recent[content] = waiting.found
+                        while len(shared.recent) > _REMEMBERED:
+                            shared.recent.popitem(last=False)
+            if waiting.found is not None:
+                return waiting.found
+            if waiting.stream is self or not waiting.stream.is_closed:
+                raise ImageError(waiting.reason, stage=DETECT_STAGE)
+
+    def _joined(self, content: Content, size: int, uri: str, pixels: Pixels) -> _Waiting | Found:
+        """Return the image of this content that waits already, in whatever stream, or a new one; or its boxes."""
         with self._lock:
-            if self._is_closed:
+            if self.is_closed:
                 raise WorkersClosed("the detector is closed")
-            waiting = self._open.get(content)
-            if waiting is None:
-                waiting = self._open[content] = _Waiting(uri, pixels)
-                self._queue.append(waiting)
-                self._begin()
-        with not_counted():
-            while not waiting.done.wait(_LOOK_S):
-                if not is_wanted():
-                    raise ImageError("it is not wanted any more, while it waits for the detector", stage=DETECT_STAGE)
-                self._look_after()
-        with self._lock:
-            if self._open.get(content) is waiting:
-                del self._open[content]
-                if waiting.found is not None:
-                    self._recent[content] = waiting.found
-                    while len(self._recent) > _REMEMBERED:
-                        self._recent.popitem(last=False)
-        if waiting.found is None:
-            raise ImageError(waiting.reason, stage=DETECT_STAGE)
-        return waiting.found
+            with self._chosen.sharing:
+                if content in self._chosen.recent:
+                    return self._chosen.recent[content]
+                waiting = self._chosen.waiting.get(content)
+                if waiting is not None and not waiting.is_lost:
+                    return waiting
+                waiting = self._chosen.waiting[content] = _Waiting(self, content, size, uri, pixels)
+            self._queue.append(waiting)
+            self._begin()
+        return waiting
 
     def close(self, *, wait_s: float) -> None:
         """Take no more images; those that wait fail."""
         with self._lock:
-            self._is_closed = True
+            self.is_closed = True
             left = [*self._queue, *self._batch]
             self._queue.clear()
         for waiting in left:
             waiting.fail("the detector was closed before it was asked")
+        self._keep_found(after_s=0.0)
         self._workers.close(wait_s=wait_s)
 
     # On the detector's thread
@@ -276,7 +312,7 @@ class Detecting:
         """Submit the next batch, if there are images and none is at work; the lock is held."""
         while self._queue and self._queue[0].done.is_set():  # by a call that was given up and ended after all
             self._queue.popleft()
-        if self._batch or not self._queue or self._is_closed:
+        if self._batch or not self._queue or self.is_closed:
             return
         batch = [self._queue.popleft()]
         while not batch[0].is_alone and self._queue and len(batch) < self._most and not self._queue[0].is_alone:
@@ -300,6 +336,20 @@ class Detecting:
                         waiting.fail("the detector ended without an answer")
                     self._batch = []
                     self._begin()
+        if not self.is_closed:
+            self._keep_found(after_s=_KEEP_S)
+
+    def _keep_found(self, *, after_s: float) -> None:
+        """Store the boxes whose batches are not committed yet: the work of a detector is worth more than a transaction."""
+        with self._lock:
+            is_due = time.monotonic() - self._kept_at >= after_s and os.getpid() == self._process
+            if self._keep is None or not self._unkept or not is_due:
+                return
+            found, self._unkept, self._kept_at = self._unkept, {}, time.monotonic()
+        try:
+            self._keep(found)
+        except BioclipError as error:  # the commit of their batch says the same, if it cannot be done either
+            log.debug("boxes are not stored before their batch: %s", error)
 
     def _detect_locked(self, batch: list[_Waiting]) -> None:
         try:
@@ -367,7 +417,11 @@ class Detecting:
             reasons = "; ".join(faults[:_REASONS])
             waiting.fail(f"{self._chosen.described}: none of its boxes can be used: {reasons}{more}")
         else:
-            waiting.succeed(tuple(kept.values()))
+            found = tuple(kept.values())
+            with self._lock:
+                if self._keep is not None:
+                    self._unkept[waiting.content] = waiting.size, found
+            waiting.succeed(found)
 
     def _count(self, what: str, example: str) -> None:
         if self._findings is not None:
@@ -377,7 +431,7 @@ class Detecting:
 
     # On the threads that wait
 
-    def _look_after(self) -> None:
+    def look_after(self) -> None:
         """Give up a call that does not end: its images are tried one by one, and one that is alone fails."""
         with self._lock:
             batch, began_at, job = self._batch, self._began_at, self._job

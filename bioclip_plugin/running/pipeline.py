@@ -189,6 +189,7 @@ class Pipeline:
             limit_s=self._engine.request.item_timeout,
             findings=self._findings,
             stored=None if store is None or run is None else lambda contents: store.found_boxes(run, contents),
+            keep=None if store is None or run is None else lambda found: store.keep_boxes(run, found),
         )
 
     def _count_undetected(self, task: Task) -> None:

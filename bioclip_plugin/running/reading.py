@@ -102,7 +102,7 @@ class Reader:
                 sha256 = content_key(hashlib.sha256(content).hexdigest(), is_read_by_us(item, content))
                 item = self._with_camera(with_metadata(item, content), item)
                 pixels = content
-            crops, found = self._crops(item, pixels, (sha256, item.frame), boxes)
+            crops, found = self._crops(item, pixels, (sha256, item.frame), len(content), boxes)
         except (GivenUp, WorkersClosed, StoreError):
             raise
         except Exception as error:
@@ -110,7 +110,12 @@ class Reader:
         return Reading(item, None, sha256, len(content), crops, found)
 
     def _crops(
-        self, item: MediaItem, pixels: Image.Image | bytes, content: Content, boxes: Sequence[DecodedBox] | None
+        self,
+        item: MediaItem,
+        pixels: Image.Image | bytes,
+        content: Content,
+        size: int,
+        boxes: Sequence[DecodedBox] | None,
     ) -> tuple[list[NDArray[np.uint8]], tuple[Detection, ...] | None]:
         """Return the crops, and the boxes of the detector if it is to find them; the image is decoded once, if at all."""
         preprocessing, detecting, found = self._engine.model.preprocessing, self.detecting, None
@@ -123,7 +128,8 @@ class Reader:
                     if isinstance(pixels, bytes)
                     else decoded_image(pixels, preprocessing)
                 )
-                found = detecting.found_in(content, item.uri, decoded.upright_pixels(detecting.settings.chosen.side))
+                upright = decoded.upright_pixels(detecting.settings.chosen.side)
+                found = detecting.found_in(content, size, item.uri, upright)
                 with reasons(b""):
                     return decoded.crops(_boxes_to_name(detecting, item, found), preprocessing), found
             boxes = _boxes_to_name(detecting, item, found)

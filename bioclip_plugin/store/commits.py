@@ -16,10 +16,10 @@ from bioclip_core.errors import StoreError
 from bioclip_plugin.items.media import WHOLE_BOX
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import execute, find_or_insert, insert_new, keys_parameter, upsert
-from bioclip_plugin.store.detections import BY_DETECTOR, NOTHING_BY_DETECTOR, write_boxes
+from bioclip_plugin.store.detections import BY_DETECTOR, NOTHING_BY_DETECTOR, write_boxes, write_found
 from bioclip_plugin.store.listing import delete_answers, forget, update_media
 from bioclip_plugin.store.media_rows import CAPTURE, RegionPlace, capture_of, region_ids, region_key
-from bioclip_plugin.store.records import DONE, Box, ItemRecord, RegionRecord, Run
+from bioclip_plugin.store.records import DONE, Box, Content, FoundBox, ItemRecord, RegionRecord, Run
 from bioclip_plugin.store.runs import check, fail
 from bioclip_plugin.store.taxa import Numbers, TaxonCache, rank_code
 
@@ -108,25 +108,38 @@ def _contents(connection: Connection, records: Sequence[ItemRecord]) -> tuple[di
             key = (record.content_sha256, record.item.frame)
             keys[record.listed.media_id] = key
             sizes[key] = (record.stat or (0,))[0] if record.content_size is None else record.content_size
-    if not keys:
+    found, new = _content_numbers(connection, sizes)
+    return {media: found[key] for media, key in keys.items()}, new
+
+
+def keep_boxes(connection: Connection, run: Run, found: Mapping[Content, tuple[int, Sequence[FoundBox]]]) -> None:
+    """Write boxes of the run's detector by content, before the images that have it are committed."""
+    check(connection, run)
+    numbers, _ = _content_numbers(connection, {content: size for content, (size, _) in found.items()})
+    write_found(connection, run, {numbers[content]: boxes for content, (_, boxes) in found.items()})
+
+
+def _content_numbers(connection: Connection, sizes: Mapping[Content, int]) -> tuple[dict[Content, int], set[int]]:
+    """Return the numbers of contents, and those of them that are new, with their sizes."""
+    if not sizes:
         return {}, set()
 
     def stored() -> dict[tuple[str, int], int]:
         # Descending, so that of several rows of one content (with other sizes) the oldest counts.
         query = f"SELECT sha256, frame, id FROM {schema.contents.name} WHERE sha256 {{keys}} ORDER BY id DESC"
-        hashes = keys_parameter(connection, list({sha256 for sha256, _ in keys.values()}))
+        hashes = keys_parameter(connection, list({sha256 for sha256, _ in sizes}))
         return {(sha256, frame): number for sha256, frame, number in execute(connection, query, hashes)}
 
     found, new = find_or_insert(
         connection,
         schema.contents,
         ("sha256", "frame", "size"),
-        list(dict.fromkeys(keys.values())) if connection.dialect.name == "sqlite" else sorted(set(keys.values())),
+        list(sizes) if connection.dialect.name == "sqlite" else sorted(sizes),
         stored,
         lambda key: (*key, sizes[key]),
         lambda _, number: number,
     )
-    return {media: found[key] for media, key in keys.items()}, {found[key] for key in new}
+    return found, {found[key] for key in new}
 
 
 def _media(

@@ -55,12 +55,21 @@ def found_boxes(connection: Connection, run: Run, keys: Sequence[Content]) -> di
 
 def write_boxes(connection: Connection, run: Run, records: Iterable[ItemRecord], contents: Mapping[int, int]) -> None:
     """Write the boxes of a batch, by the numbers of the contents by media."""
+    write_found(
+        connection,
+        run,
+        {
+            contents[record.listed.media_id]: record.found
+            for record in records
+            if record.found is not None and record.failure is None and record.listed.media_id in contents
+        },
+    )
+
+
+def write_found(connection: Connection, run: Run, found: Mapping[int, Sequence[FoundBox]]) -> None:
+    """Write the boxes of contents, by their numbers."""
     detection = detection_of(run.rule_settings)
-    rows = {
-        contents[record.listed.media_id]: to_json([list(box) for box in record.found])
-        for record in records
-        if record.found is not None and record.failure is None and record.listed.media_id in contents
-    }
+    rows = {content: to_json([list(box) for box in boxes]) for content, boxes in found.items()}
     if detection is None or not rows:
         return
     number = _detector_set(connection, detection)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -292,6 +292,11 @@ class Store(Upkeep):
     def found_boxes(self, run: Run, keys: Sequence[Content]) -> dict[Content, tuple[FoundBox, ...]]:
         """Return the stored boxes of the run's detector by content sha256 and frame; contents that it has not seen are absent."""
         return self._database.read(detections.found_boxes, run, keys)
+
+    def keep_boxes(self, run: Run, found: Mapping[Content, tuple[int, Sequence[FoundBox]]]) -> None:
+        """Store boxes of the run's detector by content, with its size, before the images that have it are committed."""
+        self._mark(run)
+        self._database.write(commits.keep_boxes, run, found)
 
     def answers(self, run: Run, media_ids: Sequence[int]) -> dict[int, list[StoredRegion]]:
         """Return every region of these media with an answer in the run's answer set, whichever run wrote it."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import json
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,8 @@ from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.images import decoded
 from bioclip_plugin import Answer, ClassifyRequest, MediaItem, Region, Session, create_plugin_manager, hookimpl
 from bioclip_plugin.plugin_api import BioclipPluginManager, Detection, ListingOptions
-from bioclip_plugin.running import pipeline
+from bioclip_plugin.running import detecting, pipeline
+from bioclip_plugin.running.detecting import ChosenDetector, Detecting, DetectorSettings
 from bioclip_plugin.testing import FakeModel
 
 
@@ -446,3 +450,105 @@ def test_other_weights_leave_the_confidences_of_an_earlier_run_alone(
             stored = [region.region for item in session.store.items_of(run) for region in item.regions]
             assert {region.confidence for region in stored if region} == {confidence}
             assert session.store.box_counts(run).named == 3
+
+
+def test_boxes_are_stored_before_the_model_has_a_batch_so_that_an_interruption_loses_little(
+    plugins: BioclipPluginManager, tmp_path: Path, spotter: Spotter
+) -> None:
+    photos = [scene(tmp_path / f"{number}.png", (RED, (number, 0, 60, 48))) for number in range(30)]
+    store, detect = str(tmp_path / "r.db"), spotter.detect
+
+    def interrupting(images: Any, device: str) -> Any:
+        found = detect(images, device)
+        if spotter.images >= 16:
+            _thread.interrupt_main()
+            time.sleep(0.3)
+        return found
+
+    spotter.detect = interrupting  # type: ignore[method-assign]
+    session = opened(plugins, store=store, batch_size=64)
+    with pytest.raises(KeyboardInterrupt):
+        list(session.classify_stream(photos))
+    session.close()
+    looked_at = spotter.images
+    spotter.detect = detect  # type: ignore[method-assign]
+    with opened(plugins, store=store, batch_size=64) as session:
+        answers = list(session.classify_stream(photos))
+        assert {tuple(names(answer)) for answer in answers} == {("a red fish",)}
+        assert session.store is not None
+        assert session.store.verify(session.store.run(None)).problems == []
+    assert looked_at < 30
+    assert spotter.images - 30 <= detecting.MOST_AT_ONCE, "only those of the interrupted call are looked at again"
+
+
+def test_boxes_are_stored_by_time(photos: list[str], spotter: Spotter, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: dict[Any, Any] = {}
+    one = Detecting(
+        DetectorSettings(ChosenDetector(spotter), 0.2),
+        lambda: "cpu",
+        limit_s=60,
+        findings=None,
+        stored=None,
+        keep=kept.update,
+    )
+    pixels = np.asarray(Image.open(photos[0]))
+
+    def wait_for(*shas: str) -> None:
+        ends = time.monotonic() + 10
+        while {sha for sha, _ in kept} != set(shas) and time.monotonic() < ends:
+            time.sleep(0.01)
+        assert {sha for sha, _ in kept} == set(shas)
+
+    one.found_in(("a", 0), 5, "a", pixels)
+    wait_for("a")
+    one.found_in(("b", 0), 5, "b", pixels)  # within two seconds
+    time.sleep(0.05)
+    wait_for("a")
+    monkeypatch.setattr(detecting, "_KEEP_S", 0.0)
+    found = one.found_in(("c", 0), 5, "c", pixels)
+    wait_for("a", "b", "c")
+    assert kept["c", 0] == (5, found)
+    one.close(wait_s=1)
+
+
+def test_equal_images_in_parallel_streams_of_a_session_are_looked_at_once(
+    plugins: BioclipPluginManager, photos: list[str], spotter: Spotter
+) -> None:
+    begun, together, detect = threading.Event(), threading.Event(), spotter.detect
+
+    def slow(images: Any, device: str) -> Any:
+        begun.set()
+        together.wait(10)
+        return detect(images, device)
+
+    spotter.detect = slow  # type: ignore[method-assign]
+    with opened(plugins, workers=2) as session, ThreadPoolExecutor(2) as pool:
+        streams = [pool.submit(lambda: [names(answer) for answer in session.classify_stream(photos)]) for _ in range(2)]
+        assert begun.wait(10)
+        time.sleep(0.3)
+        together.set()
+        first, second = (stream.result(30) for stream in streams)
+    assert first == second
+    assert spotter.images == 3
+
+
+def test_a_stream_that_ends_leaves_its_images_to_others_with_equal_ones(
+    plugins: BioclipPluginManager, photos: list[str], spotter: Spotter
+) -> None:
+    chosen = ChosenDetector(spotter)
+    settings = DetectorSettings(chosen, 0.2)
+    one, other = (Detecting(settings, lambda: "cpu", limit_s=60, findings=None, stored=None) for _ in range(2))
+    pixels = np.asarray(Image.open(photos[0]))
+    chosen.lock.acquire()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(one.found_in, ("sha", 0), 1, "a", pixels)
+        while ("sha", 0) not in chosen.waiting:
+            time.sleep(0.01)
+        second = pool.submit(other.found_in, ("sha", 0), 1, "b", pixels)
+        time.sleep(0.1)
+        one.close(wait_s=0)
+        with pytest.raises(BioclipError):
+            first.result(10)
+        chosen.lock.release()
+        assert len(second.result(20)) == 2
+    other.close(wait_s=1)
