@@ -1,4 +1,4 @@
-"""The lists of built-ins: models, sources, exporters, rules, detectors and commands, registered through the public hooks."""
+"""The lists of built-ins: models, sources, exporters, rules, detectors, engines and commands, registered through the public hooks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from bioclip_plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from bioclip_plugin.contracts.detector import Detector
+    from bioclip_plugin.contracts.engine import ExecutionEngine
     from bioclip_plugin.contracts.exporter import Exporter
     from bioclip_plugin.contracts.manager import BioclipPluginManager
     from bioclip_plugin.contracts.rule import Rule
@@ -57,6 +58,7 @@ NAMES = {
     ),
     "rule": ("only", "prior", "sequences", "thresholds", "speciesnet-ensemble", "geofence", "blanks", "unknown"),
     "detector": ("speciesnet",),
+    "engine": ("local", "slurm", "ray"),
     "source": (
         "standard input", "Camtrap DP package", "Darwin Core archive", "Wildlife Insights images", "MegaDetector results (.json)",
         "SpeciesNet predictions (.json)", "PyTorch-Wildlife detections (.json)", "shards", "folder", "Timelapse table",
@@ -185,6 +187,15 @@ class Builtins:
         from bioclip_plugin.detectors.speciesnet import SpeciesNetDetector
 
         register(SpeciesNetDetector())
+
+    @hookimpl
+    def register_engines(self, register: Callable[[ExecutionEngine], None]) -> None:
+        from bioclip_plugin.engines.local import LocalEngine
+        from bioclip_plugin.engines.ray_engine import RayEngine
+        from bioclip_plugin.engines.slurm import SlurmEngine
+
+        for engine in (LocalEngine(), SlurmEngine(), RayEngine()):
+            register(engine)
 
     @hookimpl
     def register_commands(self, cli: Any) -> None:

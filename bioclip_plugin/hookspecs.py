@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Answer,
         ClassifyRequest,
         Detector,
+        ExecutionEngine,
         Exporter,
         LabelSet,
         ListingOptions,
@@ -85,6 +86,11 @@ def register_rules(register: Callable[[type[Rule]], None]) -> None:
 @hookspec
 def register_detectors(register: Callable[[Detector], None]) -> None:
     """Add detectors that ``--detector`` takes: they find the boxes that the model names, in images without boxes."""
+
+
+@hookspec
+def register_engines(register: Callable[[ExecutionEngine], None]) -> None:
+    """Add execution engines that ``--engine`` takes: they have the shards of a run worked on, on other machines too."""
 
 
 @hookspec

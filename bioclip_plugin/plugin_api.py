@@ -32,6 +32,7 @@ from bioclip_plugin.contracts.detector import (
     FetchingDetector,
     OptionalDetector,
 )
+from bioclip_plugin.contracts.engine import ExecutionEngine, OptionalEngine, ShardJob, ShardResult, ShardWorker
 from bioclip_plugin.contracts.export import Export, Selection
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.exporter import (
@@ -65,6 +66,7 @@ __all__ = [
     "Detector",
     "Encoder",
     "EventKey",
+    "ExecutionEngine",
     "Export",
     "ExportOptions",
     "Exporter",
@@ -85,6 +87,7 @@ __all__ = [
     "NestedFolderExporter",
     "NoTextTower",
     "OptionalDetector",
+    "OptionalEngine",
     "Place",
     "PluginError",
     "Problem",
@@ -100,6 +103,9 @@ __all__ = [
     "Run",
     "Selection",
     "SelectiveExporter",
+    "ShardJob",
+    "ShardResult",
+    "ShardWorker",
     "Source",
     "SourceError",
     "StatedReview",

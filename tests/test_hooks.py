@@ -6,6 +6,7 @@ import json
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,20 @@ from bioclip_core.errors import PluginError, UnknownModel, UsageError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import Answer, ClassifyRequest, MediaItem, Place, cli, create_plugin_manager, hookimpl
 from bioclip_plugin.cli import CommandGroup
+from bioclip_plugin.engines.worker import Worker
 from bioclip_plugin.plugin_api import (
     BioclipPluginManager,
     Detection,
     Detector,
+    ExecutionEngine,
     Export,
     ExportOptions,
     ListingOptions,
     Problem,
     Rule,
     Ruling,
+    ShardJob,
+    ShardResult,
     Subject,
     TrainingPlan,
 )
@@ -486,6 +491,49 @@ def test_hook_register_rules(pm: BioclipPluginManager, tmp_path: Path) -> None:
     assert (red.decision.verdict, blue.decision.verdict) == ("taxon", "blank"), done.output
     assert blue.decision.trail[-1]["why"] == "it is the water"
     assert blue.by_rank["label"][0].name == "a blue fish", "the model's own answer stays"
+
+
+def test_hook_register_engines(pm: BioclipPluginManager, tmp_path: Path) -> None:
+    class Backwards:
+        name, description = "backwards", "in this process, the last shard first"
+
+        def is_worker(self) -> bool:
+            return False
+
+        def check(self, request: ClassifyRequest, workers: int | None) -> None:
+            del request, workers
+
+        def work(self, job: ShardJob) -> Iterator[ShardResult]:
+            with closing(
+                Worker(job.folder, job.request, pm)
+            ) as worker:  # the model is not installed, but in this process
+                for shard in reversed(job.shards):
+                    result = worker.work(shard)
+                    assert result is not None
+                    done.append(job.shards.index(shard))
+                    yield result
+
+    class Engines:
+        @hookimpl
+        def register_engines(self, register: Callable[[ExecutionEngine], None]) -> None:
+            register(Backwards())
+
+    done: list[int] = []
+    pm.register(Engines())
+    for number in range(3):
+        Image.new("RGB", (16, 16), RED if number else BLUE).save(tmp_path / f"{number}.png")
+    (tmp_path / "fish.txt").write_text("\n".join(FISH), "utf-8")
+    store = str(tmp_path / "r.db")
+    command = ["classify", str(tmp_path), "--model", "fake", "--labels", str(tmp_path / "fish.txt"), "--store", store,
+               "--engine", "backwards", "--work-folder", str(tmp_path / "work"), "--shard-size", "1"]  # fmt: skip
+    result = CliRunner().invoke(cli.command_line(pm), command, obj=pm)
+    assert result.exit_code == 0, result.output
+    assert done == [2, 1, 0]
+    with Store.open(store) as opened:
+        items = list(opened.items_of(opened.run()))
+    assert [item.regions[0].by_rank["label"][0].name for item in items] == ["a blue fish", "a red fish", "a red fish"]
+    listed = CliRunner().invoke(cli.command_line(pm), ["plugins"], obj=pm)
+    assert "backwards" in next(line for line in listed.output.splitlines() if line.startswith("Engines: "))
 
 
 def test_hook_register_detectors(pm: BioclipPluginManager) -> None:

@@ -201,6 +201,7 @@ PARSE_ALONE = {
     "training/bioclip_training/loop/journal.py": "its own lines, in which a loss may be NaN",
     "training/bioclip_training/loop/start.py": "a copy of a value in memory",
     "training/bioclip_training/towers/kernel_book.py": "a copy of a value in memory",
+    "bioclip_plugin/engines/documents.py": "lines of our own work folder, as many as images",
 }
 """Modules that call a parser of documents themselves, with the reason."""
 

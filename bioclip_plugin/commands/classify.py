@@ -19,12 +19,14 @@ from bioclip_core.next_commands import PROGRAM, command, free_name, next_lines, 
 from bioclip_core.nouns import number_of
 from bioclip_plugin.commands.boxes import box_lines
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
+from bioclip_plugin.commands.distributing import Distribution, driven, work_on_shards
 from bioclip_plugin.commands.options import DEFAULT_STORE, count_unused, filled, options_from
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, json_alone, log_lines, print_json, print_lines, printable
 from bioclip_plugin.commands.signals import interruptible
 from bioclip_plugin.contracts.run_deployments import deployments_of
 from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.engines.options import EngineOptions
 from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, uri_of
 from bioclip_plugin.items.request import ClassifyRequest
@@ -47,6 +49,7 @@ _SHOWN_REASONS, _SHOWN_IMAGES = 10, 5
 @options_from(ListingOptions, omit=["detection_threshold"])
 @options_from(DeploymentOptions)
 @options_from(WebOptions)
+@options_from(EngineOptions)
 @click.option(
     "--rehash", is_flag=True, help="Read every file again, even if its size and modification time are unchanged."
 )
@@ -73,6 +76,12 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
     request = filled(ClassifyRequest, options)
     listing_options = filled(ListingOptions, options, detection_threshold=request.detection_threshold)
     deployments = filled(DeploymentOptions, options)
+    engines = filled(EngineOptions, options)
+    distribution: Distribution | None = None
+    engine = plugins_of(ctx).engine(engines.engine) if engines.is_distributed else None
+    if engine is not None and engine.is_worker():
+        with log_lines(console):
+            return work_on_shards(engine, engines, request, plugins_of(ctx), console)
     is_store = request.store is not None and ("://" in request.store or Path(request.store).exists())
     if not paths and not is_store:
         raise UsageError("no PATHS: give folders, files or tables of images, or - for paths on standard input")
@@ -80,6 +89,7 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
     with (
         json_alone() if as_json else nullcontext(),
         log_lines(console),
+        driven(engine, engines, request) as folder,
         Session(request, plugins_of(ctx), web=filled(WebOptions, options)) as session,
         session.listing(paths, listing_options) as listing,
     ):
@@ -89,9 +99,16 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
         with interruptible(
             console, f"Nothing was classified yet; begin again with: {_command(session.store, request.store)}"
         ):
-            entries = listing.begun(listing.counted(line.expect))  # an empty folder is refused before a run begins
+            # An empty folder is refused before a run begins; with a plan, nothing is listed.
+            has_plan = folder is not None and folder.is_planned()
+            entries = iter(()) if has_plan else listing.begun(listing.counted(line.expect))
+            if engine is not None and folder is not None:
+                begin = lambda: listing.begun(iter(listing)) if has_plan else entries  # noqa: E731
+                distribution = Distribution(engine, engines, folder, console, listing, begin, rehash=rehash)
             run = session.begin_run([uri_of(path) for path in paths], listing_options, deployments)
-        return _Classification(session, session.store, run, console, as_json, listing_options.findings, line).work(
+        return _Classification(
+            session, session.store, run, console, as_json, listing_options.findings, line, distribution
+        ).work(
             listing,
             entries,
             session.pipeline(
@@ -134,6 +151,7 @@ class _Classification:
     as_json: bool
     findings: Findings
     line: ProgressLine
+    distribution: Distribution | None = None
 
     def work(self, listing: Listing, entries: Iterator[MediaItem | Unlisted], pipeline: Pipeline) -> int:
         """Answer the items, store the reviews in their files, apply the rules, and print a summary."""
@@ -147,7 +165,7 @@ class _Classification:
         with interruptible(self.console, outcome, stop):
             try:
                 with line:
-                    self._answer(entries, pipeline, line)
+                    is_complete = self._answer(entries, pipeline, line)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
@@ -155,6 +173,10 @@ class _Classification:
                 if isinstance(error, BioclipError) and line.count:
                     raise type(error)(f"{error}. Finished work is committed; continue with: {repeat}") from error
                 raise
+        if not is_complete:
+            assert self.distribution is not None
+            self._end("interrupted")
+            return self.distribution.unfinished(repeat)
         outcome = (
             "All answers are stored. Continue the rules with: "
             f"{command('rules apply', run=self.run.id, store=self.store.shown_address)}"
@@ -173,10 +195,16 @@ class _Classification:
                 self._end("failed")
                 raise
         counts = {"seconds": round(line.seconds, 1), **({"rules": applied.as_dict()} if applied else {})}
+        if self.distribution is not None:
+            counts |= self.distribution.finish()
         self.store.end_run(self.run, "finished", counts)
-        return self._summarise(line, pipeline.already_done, applied)
+        already_done = pipeline.already_done if self.distribution is None else self.distribution.already_done
+        return self._summarise(line, already_done, applied)
 
-    def _answer(self, entries: Iterator[MediaItem | Unlisted], pipeline: Pipeline, line: ProgressLine) -> None:
+    def _answer(self, entries: Iterator[MediaItem | Unlisted], pipeline: Pipeline, line: ProgressLine) -> bool:
+        """Answer the items; False if workers elsewhere have not finished yet."""
+        if self.distribution is not None:
+            return self.distribution.answer(self.session, self.run, pipeline, line, self.findings)
         for count, answer in enumerate(pipeline.answers(entries), start=1):
             # With --json stored answers come out of the pipeline too; otherwise they are only counted there.
             done = pipeline.already_done
@@ -187,6 +215,7 @@ class _Classification:
                 nothing = {"uri": answer.item.uri, "frame": answer.item.frame, "status": "done"}
                 rows = answer.as_dicts() or [nothing]
                 self._print_rows(rows, [region.region for region in answer.regions])
+        return True
 
     def _keep_reviews(self, listing: Listing) -> None:
         """Store the reviews in the listed files; a review that is stored already stays one review."""

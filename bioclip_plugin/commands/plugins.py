@@ -7,12 +7,13 @@ import click
 from bioclip_plugin.commands.context import plugins_of
 from bioclip_plugin.commands.reporting import console_for, print_lines, print_table, printable
 from bioclip_plugin.contracts.detector import Detector, OptionalDetector
+from bioclip_plugin.contracts.engine import ExecutionEngine, OptionalEngine
 
 
-def _detector(detector: Detector) -> str:
-    """Return a detector's name, with what is missing for its use."""
-    missing = detector.missing() if isinstance(detector, OptionalDetector) else ""
-    return f"{detector.name} (needs {missing})" if missing else detector.name
+def _with_needs(one: Detector | ExecutionEngine) -> str:
+    """Return the name of a detector or an engine, with what is missing for its use."""
+    missing = one.missing() if isinstance(one, (OptionalDetector, OptionalEngine)) else ""
+    return f"{one.name} (needs {missing})" if missing else one.name
 
 
 @click.command()
@@ -29,7 +30,8 @@ def plugins(ctx: click.Context) -> None:
         f"Sources: {'; '.join(source.name for source in manager.sources())}",
         f"Export formats: {', '.join(manager.exporters())}",
         f"Rules: {', '.join(manager.rules())}",
-        f"Detectors: {', '.join(map(_detector, manager.detectors().values())) or 'none'}",
+        f"Detectors: {', '.join(map(_with_needs, manager.detectors().values())) or 'none'}",
+        f"Engines: {', '.join(map(_with_needs, manager.engines().values()))}",
     )
     manager.media_suffixes()  # a plugin that fails only now is left out before the plugins are listed
     rows = [(row["name"], row["distribution"], row["hooks"]) for row in manager.described()]

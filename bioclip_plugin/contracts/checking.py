@@ -40,7 +40,7 @@ def checked_name(name: Any, kind: str) -> str:
         if kind != "source" and _NAME.fullmatch(name):
             return name
     raise Garbage(
-        f"the name of a {kind} is {shown(name)}; it must be a text "
+        f"the name of {'an' if kind[0] in 'aeiou' else 'a'} {kind} is {shown(name)}; it must be a text "
         + (
             "without spaces around it"
             if kind == "source"

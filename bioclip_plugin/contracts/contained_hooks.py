@@ -19,6 +19,7 @@ from bioclip_plugin.contracts.checking import (
     checked_weights,
 )
 from bioclip_plugin.contracts.contained_detectors import contained_detector
+from bioclip_plugin.contracts.contained_engines import contained_engine
 from bioclip_plugin.contracts.contained_models import contained_model
 from bioclip_plugin.contracts.contained_objects import contained_exporter, contained_source
 from bioclip_plugin.contracts.containing import Garbage, Owner, at_work, mark, reason_of, shown
@@ -35,6 +36,7 @@ KINDS = {
     "register_exporters": "format",
     "register_rules": "rule",
     "register_detectors": "detector",
+    "register_engines": "engine",
     "register_commands": "command",
 }
 """Kinds of objects, by the hooks that register them."""
@@ -236,6 +238,7 @@ def _contained(kind: str, entry: Any, owner: Owner) -> Any:
         "source": contained_source,
         "format": contained_exporter,
         "detector": contained_detector,
+        "engine": contained_engine,
     }
     return make[kind](entry, owner)
 

@@ -23,6 +23,7 @@ from bioclip_plugin.items.media import MediaItem, Unlisted
 if TYPE_CHECKING:
     from bioclip_core.models import ModelEntry
     from bioclip_plugin.contracts.detector import Detector
+    from bioclip_plugin.contracts.engine import ExecutionEngine
     from bioclip_plugin.contracts.exporter import Exporter
     from bioclip_plugin.contracts.rule import Rule
     from bioclip_plugin.contracts.source import ListingOptions, Source
@@ -251,6 +252,29 @@ class BioclipPluginManager(pluggy.PluginManager):
         if not weights:
             raise UsageError(f"detector {given!r} names no weights behind the colon; give --detector {name}")
         return detector.with_weights(weights)
+
+    def engines(self) -> dict[str, ExecutionEngine]:
+        """Return the registered execution engines by name."""
+        return self._collected("register_engines")
+
+    def engine(self, name: str) -> ExecutionEngine:
+        """Return the execution engine that ``--engine`` names.
+
+        Raises:
+            UsageError: if there is none of that name, or packages that it needs are missing.
+        """
+        from bioclip_plugin.contracts.engine import OptionalEngine
+
+        engines = self.engines()
+        if name not in engines:
+            there_are = listed(sorted(engines), str, command("plugins"))
+            raise UsageError(
+                f"engine {name!r} is not known; there are {there_are}{did_you_mean(name, engines)}{self._skipped()}"
+            )
+        engine = engines[name]
+        if isinstance(engine, OptionalEngine) and (install := engine.missing()):
+            raise UsageError(f"the engine {name} needs packages that are not installed: {install}")
+        return engine
 
     def _unknown_detector(self, name: str, detectors: Mapping[str, Detector]) -> str:
         """Return the message: the detectors that there are, the nearest one, and the plugins that were skipped."""

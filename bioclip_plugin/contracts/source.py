@@ -39,6 +39,10 @@ class TemporaryFolders:
         self._folders.append(temporary_folder("bioclip-images-"))
         return Path(self._folders[-1].name)
 
+    def hold(self, path: Path | None) -> bool:
+        """True if a file lies in one of the folders, so that it is gone when they are removed."""
+        return path is not None and any(path.is_relative_to(folder.name) for folder in self._folders)
+
     def close(self) -> None:
         """Remove the folders and their files."""
         while self._folders:

@@ -141,6 +141,10 @@ class Listing:
             for address, source in self._sources
         )
 
+    def is_unpacked(self, item: MediaItem) -> bool:
+        """True for an item whose file was unpacked, and is removed when this listing is closed."""
+        return self._temporary.hold(item.path)
+
     def reviews(self) -> Iterator[StatedReview]:
         """Yield the reviews in the files at the addresses."""
         for address, source in self._sources:

@@ -153,7 +153,7 @@ class Session:
         check_several(items)
         _ = self.engine.labels  # a missing label set is reported before any image is read
         pipeline = self._noted(
-            Pipeline(self.engine, self.store, self._own_run(), on_stored=self._notify, fetching=self.fetching)
+            Pipeline(self.engine, self.store, self._own_run(), on_stored=self.notify, fetching=self.fetching)
         )
         failed = regions = 0
         try:
@@ -283,7 +283,7 @@ class Session:
                 run,
                 repeat_done=repeat_done,
                 rehash=rehash,
-                on_stored=self._notify,
+                on_stored=self.notify,
                 findings=findings,
                 fetching=self.fetching,
                 on_wait=on_wait,
@@ -444,7 +444,7 @@ class Session:
         self._run = None
         self._pipelines = WeakSet()
 
-    def _notify(self, run: Run, answers: Sequence[Answer]) -> None:
+    def notify(self, run: Run, answers: Sequence[Answer]) -> None:
         """Call the observers; an error in one of them is logged and never stops the run."""
         try:
             self.plugins.hook.answers_stored(run=run, answers=answers)

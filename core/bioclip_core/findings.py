@@ -53,6 +53,10 @@ class Findings:
         """Return the texts of the findings so far."""
         return frozenset(self._found)
 
+    def found(self) -> list[tuple[str, int, str]]:
+        """Return the text, count and first example of each finding, which :meth:`add` takes elsewhere."""
+        return [(text, count, example) for text, (count, example) in list(self._found.items())]
+
     def __bool__(self) -> bool:
         return bool(self._found)
 

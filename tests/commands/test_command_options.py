@@ -16,6 +16,7 @@ from bioclip_core.tables.options import PathOptions, TableOptions
 from bioclip_plugin.contracts.export import Selection
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.engines.options import EngineOptions
 from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.report.options import ReportOptions
@@ -27,7 +28,7 @@ from bioclip_training.loop.recipe import TrainConfig
 from bioclip_training.shards.options import ShardOptions
 
 FILLED: dict[str, tuple[type, ...]] = {
-    "classify": (ClassifyRequest, ListingOptions, DeploymentOptions, WebOptions),
+    "classify": (ClassifyRequest, ListingOptions, DeploymentOptions, WebOptions, EngineOptions),
     "embed": (ClassifyRequest, ListingOptions, WebOptions),
     "export": (Selection, ExportOptions, PathOptions),
     "report": (Selection, ReportOptions, DeploymentOptions),

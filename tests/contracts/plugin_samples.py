@@ -67,6 +67,7 @@ ARGUMENTS = {
     "register_exporters": "register",
     "register_rules": "register",
     "register_detectors": "register",
+    "register_engines": "register",
     "register_commands": "cli",
     "media_suffixes": "",
     "expand_media": "item, options",

@@ -1,0 +1,246 @@
+"""The work folder of a distributed run: its plan, its shards, who works on them, and which parts are there and loaded.
+
+Everything in it is a small file that appears by a rename, or an empty file that marks something, so that it works on a network
+file system too. A claim is a locked file, which ends with its program. Without locks (a network file system that is mounted
+without them) two workers may do the same shard, which costs time only: a part is the same whoever writes it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bioclip_core.errors import DataError, UsageError
+from bioclip_core.files.documents import read_document
+from bioclip_core.files.locks import lock
+from bioclip_core.files.replacing import reason_of
+from bioclip_core.files.whole import write_whole
+
+FORMAT = 1
+_PLAN, _SHARDS = "plan.json", "shards.tsv"
+_FOLDERS = ("shards", "parts", "claims", "attempts", "loaded")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a run: written when all of its shards are, so that workers never see half of it."""
+
+    key: str
+    """Identity of the run: its sources, model, labels and rules."""
+    number: int
+    """1, and one more each time that the finished run is continued."""
+    run: int
+    """Number of the run in its store."""
+    created_at: str
+    """Time at which the store made the run, which tells two stores apart."""
+    feature_settings: Mapping[str, Any]
+    answer_settings: Mapping[str, Any]
+    rule_settings: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    """The options of the run."""
+    feature_id: str
+    answer_id: str
+    rule_id: str
+    dimension: int
+    directory: str
+    """The working directory in which relative paths begin."""
+    images: int
+    """Images in the shards."""
+    already_done: int
+    shards: int
+    later: int = 0
+    """Images that are listed again after an earlier place; they are answered after the shards."""
+    read_again: bool = False
+    """True if files are read again though the store knows them."""
+    findings: list[list[Any]] = field(default_factory=list)
+    """Findings of the listing: text, count, first example."""
+    is_finished: bool = False
+    """True when the parts are loaded and the run is ended."""
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One shard of the plan."""
+
+    id: str
+    images: int
+
+
+class WorkFolder:
+    """The files of one work folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+
+    # The plan
+
+    def prepare(self) -> None:
+        """Make the folder.
+
+        Raises:
+            UsageError: if it holds other things, or cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            held = {entry.name for entry in self.folder.iterdir() if not entry.name.startswith(".")}
+            others = sorted(held - {_PLAN, _SHARDS, "later.jsonl.gz", "driver.lock", *_FOLDERS})
+            if others:
+                raise UsageError(
+                    f"the work folder {self.folder} holds other things ({others[0]}); give an empty or new folder"
+                )
+            for name in _FOLDERS:
+                (self.folder / name).mkdir(exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"the work folder {self.folder} cannot be used: {reason_of(error, self.folder)}") from None
+
+    def plan(self) -> Plan | None:
+        """Return the plan, None before there is one.
+
+        Raises:
+            DataError: if it cannot be read, or another version wrote it.
+        """
+        path = self.folder / _PLAN
+        if not path.exists():
+            return None
+        values = read_document(path, dict[str, Any], name="plan")
+        if values.get("format") != FORMAT:
+            raise DataError(
+                f"the plan {path} is of format {values.get('format')}, and this version has {FORMAT}: finish it with the version "
+                "that made it, or give a new work folder"
+            )
+        try:
+            return Plan(**values)
+        except TypeError as error:
+            raise DataError(f"the plan {path} cannot be used: {error}; give a new work folder") from None
+
+    def is_planned(self) -> bool:
+        """True if there is a plan that is not finished."""
+        plan = self.plan()
+        return plan is not None and not plan.is_finished
+
+    def write_plan(self, plan: Plan, shards: Iterable[Shard] | None = None) -> None:
+        """Write the plan, after its shards."""
+        if shards is not None:
+            write_whole(self.folder / _SHARDS, "".join(f"{shard.id}\t{shard.images}\n" for shard in shards))
+        write_whole(self.folder / _PLAN, json.dumps(asdict(plan), default=dict, indent=1))
+
+    def shards(self) -> list[Shard]:
+        """Return the shards of the plan, in the order of their images.
+
+        Raises:
+            DataError: if their list cannot be read.
+        """
+        path = self.folder / _SHARDS
+        try:
+            rows = [line.split("\t") for line in path.read_text("utf-8").splitlines()]
+            return [Shard(name, int(images)) for name, images in rows]
+        except (OSError, ValueError) as error:
+            raise DataError(f"the list of shards {path} cannot be read: {error}; give a new work folder") from None
+
+    # Files of shards
+
+    def write_lines(self, path: Path, lines: Iterable[str]) -> None:
+        """Write lines to a compressed file; the same lines give the same bytes."""
+        buffer = io.BytesIO()
+        with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, compresslevel=4) as packed:
+            for line in lines:
+                packed.write(line.encode("ascii") + b"\n")
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, buffer.getvalue())
+
+    def lines(self, path: Path) -> list[str]:
+        """Return the lines of such a file.
+
+        Raises:
+            DataError: if it cannot be read.
+        """
+        try:
+            with gzip.open(path, "rt", encoding="ascii") as packed:
+                return packed.read().splitlines()
+        except (OSError, EOFError, ValueError) as error:
+            raise DataError(f"{path} cannot be read: {error}; give a new work folder") from None
+
+    def shard_file(self, shard: str) -> Path:
+        """Return the file of a shard's items."""
+        return self.folder / "shards" / shard[:2] / f"{shard}.jsonl.gz"
+
+    def part_file(self, shard: str) -> Path:
+        """Return the place of a shard's results."""
+        return self.folder / "parts" / shard[:2] / f"part-{shard}.parquet"
+
+    def later_file(self) -> Path:
+        """Return the file of the items that are answered after the shards."""
+        return self.folder / "later.jsonl.gz"
+
+    def has_part(self, shard: str) -> bool:
+        """True if the shard's part is whole."""
+        return self.part_file(shard).exists()
+
+    def with_parts(self) -> set[str]:
+        """Return the ids of all parts that are there, by listing the folders."""
+        return {path.stem.removeprefix("part-") for path in (self.folder / "parts").glob("*/part-*.parquet")}
+
+    # Who works
+
+    @contextmanager
+    def claimed(self, shard: str) -> Iterator[bool]:
+        """Claim a shard for the block; False while another living program has it."""
+        with _locked(self.folder / "claims" / shard[:2] / shard) as is_ours:
+            yield is_ours
+
+    @contextmanager
+    def driven(self) -> Iterator[None]:
+        """Keep other programs from planning and loading in this folder.
+
+        Raises:
+            UsageError: if another one does.
+        """
+        with _locked(self.folder / "driver.lock") as is_ours:
+            if not is_ours:
+                raise UsageError(f"another program plans or loads in the work folder {self.folder}; wait for its end")
+            yield
+
+    # What is loaded
+
+    def is_loaded(self, shard: str) -> bool:
+        """True if the part was committed to the store."""
+        return (self.folder / "loaded" / shard[:2] / shard).exists()
+
+    def mark_loaded(self, shard: str) -> None:
+        """Record that a part was committed."""
+        path = self.folder / "loaded" / shard[:2] / shard
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+
+    def forget_loaded(self, shards: Iterable[Shard]) -> None:
+        """Have all parts loaded again."""
+        for shard in shards:
+            (self.folder / "loaded" / shard.id[:2] / shard.id).unlink(missing_ok=True)
+
+
+def shard_id(key: str, number: int, lines: Iterable[str]) -> str:
+    """Return the id of a shard: a hash of its run, of the number of the plan, and of its items as they are listed."""
+    digest = hashlib.sha256(f"{FORMAT} {key} {number}\n".encode())
+    for line in lines:
+        digest.update(line.encode("ascii") + b"\n")
+    return digest.hexdigest()[:32]
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Lock a file for the block; True also where the file system has no locks, False if another program has it."""
+    path.parent.mkdir(exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        yield lock(file, exclusive=True) is not False
+    finally:
+        os.close(file)

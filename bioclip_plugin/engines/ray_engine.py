@@ -1,0 +1,223 @@
+"""The engine ``ray``: Ray Data hands out shards to actors, on this machine or in a cluster.
+
+Only names of shards are in the dataset, and only counts come back. Decoding and errors of images are inside the actors, and what is
+done is told by our parts and not by Ray, whose own bookkeeping drops rows of failed blocks and writes others twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from bioclip_core.errors import BioclipError, UsageError
+from bioclip_core.nouns import number_of
+from bioclip_core.process.quiet import importing
+from bioclip_plugin.contracts.engine import ShardJob, ShardResult
+from bioclip_plugin.engines.ray_actor import ShardActor
+from bioclip_plugin.items.request import ClassifyRequest
+from bioclip_plugin.running.places import working_directory
+
+INSTALL = 'pip install "bioclip-plugin[ray]"'
+ADDRESS = "RAY_ADDRESS"
+"""Variable with the address of a running cluster, which Ray's own tools read too."""
+SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+"""Variables for Ray while it is imported and started: it sends statistics of its use otherwise, and prints lines of its own."""
+_OBJECTS_BYTES = 200_000_000
+"""Shared memory of a cluster that is started here; names and counts need less."""
+_MOST_BLOCKS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The actors of a run."""
+
+    size: int
+    cpus: float
+    """Logical CPUs of Ray that each actor holds; its threads are not bound by them."""
+    gpus: int
+    threads: int
+    """Threads of the model in each actor."""
+
+
+def pool_for(cpus: float, gpus: int, nodes: int, workers: int | None) -> Pool:
+    """Return the actors for a cluster: one per GPU, and without GPUs one per node.
+
+    Args:
+        cpus: logical CPUs of the cluster.
+        gpus: its GPUs, 0 if they are not to be used.
+        nodes: its machines.
+        workers: number of actors that the user wants.
+
+    Raises:
+        UsageError: for actors that the cluster cannot hold, and for those that would leave it no CPU: Ray Data starts its actors
+            first and then waits for ever, without a word, for a CPU for its own tasks.
+    """
+    nodes = max(1, nodes)
+    size = workers or gpus or nodes
+    threads = max(1, int(cpus / nodes / -(-size // nodes)))
+    if gpus:
+        if size > gpus:
+            raise UsageError(f"{size} workers for {number_of(gpus, 'GPU')}: give --engine-workers {gpus} at most")
+        return Pool(size, 0, 1, threads)
+    each = 1.0 if cpus > 1 else 0.5
+    if cpus <= 0:
+        raise UsageError("the Ray cluster has no CPU: start it with at least one")
+    if size * each >= cpus:
+        raise UsageError(
+            f"{number_of(size, 'worker')} would hold all of the {cpus:g} CPUs of the Ray cluster, which then waits for ever for one "
+            f"of its own: give --engine-workers {max(1, int(cpus / each) - 1)} at most; a worker uses the whole machine anyway"
+        )
+    return Pool(size, each, 0, threads)
+
+
+class RayEngine:
+    """Works in actors of Ray."""
+
+    name = "ray"
+    description = "in a Ray cluster, that of RAY_ADDRESS or one on this machine"
+
+    def missing(self) -> str:
+        """Return how to install Ray, if it is missing."""
+        return INSTALL if find_spec("ray") is None else ""
+
+    def is_worker(self) -> bool:
+        """False: Ray starts the workers."""
+        return False
+
+    def check(self, request: ClassifyRequest, workers: int | None) -> None:
+        """Refuse a pool that the cluster cannot hold, before images are listed. A cluster on this machine is not started yet."""
+        if not os.environ.get(ADDRESS):
+            if workers is not None and request.device == "cpu":
+                pool_for(os.cpu_count() or 1, 0, 1, workers)
+            return
+        with _cluster() as ray:
+            _pool(ray, request, workers)
+
+    def work(self, job: ShardJob) -> Iterator[ShardResult]:
+        """Yield shards as actors finish them."""
+        with _cluster() as ray:
+            pool = _pool(ray, job.request, job.workers)
+            where = f"Ray cluster at {os.environ[ADDRESS]}" if os.environ.get(ADDRESS) else "Ray on this machine"
+            what = number_of(pool.size, "worker")
+            job.report(f"{where}: {what}, {'one per GPU' if pool.gpus else 'without a GPU'}")
+            try:
+                yield from _results(job, pool)
+            except BioclipError:
+                raise
+            except Exception as error:
+                if not type(error).__module__.startswith("ray"):
+                    raise
+                raise BioclipError(f"Ray ended the work: {_reason(error)}") from error
+
+
+def _results(job: ShardJob, pool: Pool) -> Iterator[ShardResult]:
+    data = import_module("ray.data")
+    options: dict[str, Any] = {"num_gpus": pool.gpus} if pool.gpus else {}
+    shards = data.from_items(
+        [{"shard": shard} for shard in job.shards], override_num_blocks=min(len(job.shards), _MOST_BLOCKS)
+    ).map_batches(
+        ShardActor,
+        fn_constructor_kwargs={
+            "open_worker": job.open_worker,
+            "threads": pool.threads,
+            "directory": working_directory(),
+        },
+        batch_size=1,
+        compute=data.ActorPoolStrategy(size=min(pool.size, len(job.shards)), max_tasks_in_flight_per_actor=2),
+        num_cpus=pool.cpus,
+        **options,
+    )
+    failed: str | None = None
+    with _context(data):
+        for row in shards.iter_rows():
+            if row["error"]:
+                failed = failed or str(row["error"])
+            else:
+                yield ShardResult(str(row["shard"]), int(row["images"]), int(row["failed"]))
+    if failed:
+        raise BioclipError(failed)
+
+
+@contextmanager
+def _context(data: Any) -> Iterator[None]:
+    """Set what Ray Data has one of per process, and put it back: its progress bars and lines are for people at a terminal."""
+    context = data.DataContext.get_current()
+    logger = logging.getLogger("ray.data")
+    before = context.enable_progress_bars, logger.level
+    context.enable_progress_bars = False
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        context.enable_progress_bars = before[0]
+        logger.setLevel(before[1])
+
+
+def _pool(ray: Any, request: ClassifyRequest, workers: int | None) -> Pool:
+    resources = ray.cluster_resources()
+    gpus = 0 if request.device == "cpu" else int(resources.get("GPU", 0))
+    nodes = sum(1 for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU"))
+    return pool_for(float(resources.get("CPU", 0)), gpus, nodes, workers)
+
+
+@contextmanager
+def _cluster() -> Iterator[Any]:
+    """Give Ray, connected; what it does to this process is undone at the end, and a connection of the host stays."""
+    with _settings():
+        with importing():
+            ray: Any = import_module("ray")
+        is_ours = not ray.is_initialized()
+        if is_ours:
+            address = os.environ.get(ADDRESS)
+            local = {} if address else {"include_dashboard": False, "object_store_memory": _OBJECTS_BYTES}
+            with _signals_kept():
+                try:
+                    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+                except Exception as error:  # of many types, also of the system
+                    raise UsageError(f"Ray cannot be started or reached: {_reason(error)}") from error
+    try:
+        yield ray
+    finally:
+        if is_ours:
+            with _signals_kept(), suppress(Exception):
+                ray.shutdown()
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """Set the variables for Ray, and put them back."""
+    before = {name: os.environ.get(name) for name in SETTINGS}
+    os.environ.update(SETTINGS)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Keep the handler of SIGTERM, which Ray replaces when it starts."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if is_main and before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _reason(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:300]
