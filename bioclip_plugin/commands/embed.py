@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.running.engine import Engine
     from bioclip_plugin.running.listing import Entry
     from bioclip_plugin.running.pipeline import Pipeline
+    from bioclip_plugin.store.box_counts import BoxCounts
 
     Row = tuple[MediaItem, Region | None, NDArray[np.float16]]
 
@@ -78,13 +79,15 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
     from bioclip_plugin.running.fetched import Fetching
     from bioclip_plugin.running.listing import Listing
     from bioclip_plugin.running.pipeline import Pipeline
+    from bioclip_plugin.store.box_counts import BoxCounts
 
     check_output(output, force=force)
     plugins, console = plugins_of(ctx), console_for()
     request = filled(ClassifyRequest, options)
     listing_options = filled(ListingOptions, options, detection_threshold=request.detection_threshold)
     engine = Engine(request, plugins)
-    _ = engine.detector  # one that cannot be used is reported now
+    detector = engine.detector  # one that cannot be used is reported now
+    boxes = BoxCounts()
     failures, line = Counter[tuple[str, str]](), ProgressLine("Embedding", console=console)
     count_unused(ctx, WebOptions, "fetch", listing_options.findings)
     fetching = Fetching(filled(WebOptions, options), listing_options.findings)
@@ -103,13 +106,18 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
                 fetching=fetching,
                 on_wait=lambda: line.remark(fetching.note()),
             )
-            rows = _write(draft, engine, _rows(pipeline, entries, line, failures))
+            rows = _write(draft, engine, _rows(pipeline, entries, line, failures, boxes, request.detection_threshold))
     failed = failures.total()
     shown = failures.most_common(_SHOWN_FAILURES) if failed > _SHOWN_FAILURES else ()  # fewer were all named
     print_lines(
         console,
         f"{number_of(line.count, 'image')}, {line.count - failed} done, {failed} failed, {number_of(rows, 'region')}; "
         f"{line.rate:.1f} images/s",
+        *(
+            map(printable, boxes.lines((detector.name, detector.version), request.detection_threshold))
+            if detector
+            else ()
+        ),
         *(f"  {count} x {stage}: {reason}" for (stage, reason), count in shown),
         *map(printable, listing_options.findings.lines()),
         *map(printable, fetching.lines()),
@@ -119,7 +127,12 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
 
 
 def _rows(
-    pipeline: Pipeline, items: Iterator[Entry], line: ProgressLine, failures: Counter[tuple[str, str]]
+    pipeline: Pipeline,
+    items: Iterator[Entry],
+    line: ProgressLine,
+    failures: Counter[tuple[str, str]],
+    boxes: BoxCounts,
+    threshold: float,
 ) -> Iterator[Row]:
     """Yield one row per region; failures are counted, and the first ones printed."""
     for answer, vectors in pipeline.features(items):
@@ -129,6 +142,7 @@ def _rows(
             if failures.total() <= _SHOWN_FAILURES:
                 line.console.print(f"Failed: {printable(shortened(answer.item.uri))}: {answer.failure.reason}")
         else:
+            boxes.add(answer.item.regions, threshold)
             whole: tuple[Region | None, ...] = () if answer.item.regions or answer.item.detected else (None,)
             regions = (*whole, *(region for region in answer.item.regions if region.classified))
             for region, vector in zip(regions, vectors, strict=True):

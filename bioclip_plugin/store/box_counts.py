@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, func, select
 
 from bioclip_core.nouns import number_of
 from bioclip_plugin.items.categories import CategoryKind, kind_of_category
+from bioclip_plugin.items.media import Region
 from bioclip_plugin.items.request import DETECTION_THRESHOLD
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.reading import confidence_in
@@ -31,6 +32,23 @@ class BoxCounts:
     """Boxes of people, of vehicles, and of categories that mean nothing, from the threshold on."""
     highest: float | None = None
     """Highest confidence of a box of an animal that is below the threshold."""
+
+    def add(self, regions: Iterable[Region], threshold: float) -> None:
+        """Count an image that is done, with its boxes."""
+        self.images += 1
+        found = [region for region in regions if region.detector]
+        self.without += not found
+        for region in found:
+            confidence = 1.0 if region.confidence is None else region.confidence
+            kind = kind_of_category(region.category)
+            if kind != "animal" and confidence >= threshold:
+                self.others[kind] = self.others.get(kind, 0) + 1
+            elif region.classified:
+                self.named += 1
+            else:
+                self.faint += 1
+                if kind == "animal":
+                    self.highest = max(self.highest or 0.0, confidence)
 
     def lines(self, detector: tuple[str, str], threshold: object) -> Iterator[str]:
         """Yield a line with the numbers, and one with advice if nothing was named; nothing if no image is done."""

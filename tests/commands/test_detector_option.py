@@ -137,6 +137,19 @@ def test_embed_takes_the_boxes_of_the_detector(
     )
     assert code == 0, out + err
     assert [row["region_w"] for row in parquet.read_table("f.parquet").to_pylist()] == [0.2, 0.2]
+    assert "Detector spotter 7: 2 boxes of animals, 1 of people; 1 of 3 images without a box" in out + err
+
+
+def test_embed_tells_why_no_image_has_a_row(
+    manager: BioclipPluginManager, capsys: pytest.CaptureFixture[str], spotter: Spotter
+) -> None:
+    spotter.confidence = 0.1
+    code, out, err = run(
+        manager, capsys, "embed", "photos", "--model", "fake", "--detector", "spotter", "--output", "f.parquet"
+    )
+    assert code == 0, out + err
+    assert "Detector spotter 7: 0 boxes of animals, 3 below 0.2; 1 of 3 images without a box" in out + err
+    assert "No box of an animal reaches --detection-threshold 0.2; the highest confidence is 0.1" in out + err
 
 
 def test_an_unknown_detector_is_wrong_usage_in_one_line(
