@@ -196,13 +196,15 @@ class _Directory:
     """The working directory, kept from plugins: they would change the meaning of every relative path.
 
     The directory of the first of several calls at once comes back after the last of them, so that a plugin that changes it
-    for a moment does not disturb another. On our own threads nothing is put back: meanwhile the host may change the directory.
+    for a moment does not disturb another. On our own threads nothing is put back, since meanwhile the host may change the
+    directory: the change is named, once for each plugin.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._calls = 0
         self._before: Path | None = None
+        self._named: set[str] = set()
 
     def after_fork(self) -> None:
         """Forget the calls of the parent's other threads, which do not come back in a child."""
@@ -212,7 +214,11 @@ class _Directory:
     def kept(self, owner: Owner) -> Iterator[None]:
         """Give the directory back after a call of a plugin's code."""
         if threading.current_thread().name.startswith(_OUR_THREADS):
-            yield
+            before = _working_directory()
+            try:
+                yield
+            finally:
+                self._name_change(owner, before)
             return
         renew_after_fork(self)
         with self._lock:
@@ -228,6 +234,17 @@ class _Directory:
                     with suppress(OSError):
                         os.chdir(self._before)
                         log.warning("%s changed the working directory; it is %s again", owner, self._before)
+
+    def _name_change(self, owner: Owner, before: Path | None) -> None:
+        after = _working_directory()
+        if after == before or str(owner) in self._named:
+            return
+        self._named.add(str(owner))
+        log.warning(
+            "the working directory changed from %s to %s while %s was at work; images with relative paths are looked for there: "
+            "if the plugin did it, uninstall it, or give absolute paths",
+            before, after, owner,
+        )  # fmt: skip
 
 
 def _working_directory() -> Path | None:
