@@ -24,7 +24,7 @@ def test_a_change_of_the_directory_on_our_thread_is_named_once(
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
-        call_on_our_thread(Owner("plugin wanderer"), folder)
+        call_on_our_thread(Owner("wanderer"), folder)
     assert len(caplog.messages) == 1
     assert f"from {tmp_path} to {folders[0]} while plugin wanderer was at work" in caplog.messages[0]
 
@@ -33,5 +33,5 @@ def test_calls_that_leave_the_directory_alone_are_not_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    call_on_our_thread(Owner("plugin settled"), tmp_path)
+    call_on_our_thread(Owner("settled"), tmp_path)
     assert not caplog.messages
