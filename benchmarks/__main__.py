@@ -1,4 +1,4 @@
-"""Program of ``make bench``: every benchmark beside pybioclip, the parity check, the profile, and the page of results.
+"""Program of ``make bench``: every benchmark beside its peer, the parity check, the profile, and the page of results.
 
 python -m benchmarks                 everything; writes benchmarks/results/*.json and benchmarks/RESULTS.md
 BENCH_QUICK=1 python -m benchmarks   a quick look with few rounds; leaves RESULTS.md unchanged
@@ -6,9 +6,11 @@ BENCH_QUICK=1 python -m benchmarks   a quick look with few rounds; leaves RESULT
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from benchmarks import fixtures
@@ -16,30 +18,62 @@ from benchmarks import fixtures
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 RESULTS = HERE / "results"
+CELLS = RESULTS / "scale"
+MINUTES = 20
+"""What a run may take on two quiet cores, once the fixtures are in the cache."""
 
 
 def main() -> int:
     """Run the parts one after the other and return 0, or the exit code of a failed suite. A missed target is not a failure."""
+    started = time.monotonic()
     RESULTS.mkdir(exist_ok=True)
     prefix = "quick-" if fixtures.QUICK else ""
     bench, profile, parity = (RESULTS / f"{prefix}{name}.json" for name in ("bench", "profile", "parity"))
     # Training needs real images and a second environment. It is run separately, and its results are added to the page.
     suites = sorted(str(path.relative_to(ROOT)) for path in HERE.glob("bench_*.py") if path.name != "bench_train.py")
     beside = [] if fixtures.QUICK else sorted(map(str, RESULTS.glob("train.json")))
-    failed = _python("pytest", "-q", *suites, "--benchmark-disable-gc", f"--benchmark-json={bench.relative_to(ROOT)}")
+    bench.unlink(missing_ok=True)  # figures of an earlier commit are not taken for this one's
+    failed = run_module(
+        "pytest",
+        "-q",
+        "--durations=25",
+        *suites,
+        "--benchmark-disable-gc",
+        f"--benchmark-json={bench.relative_to(ROOT)}",
+    )
     if not bench.exists() or bench.stat().st_size == 0:
         return failed or 1
-    _python("benchmarks.profile_stages", f"--bench={bench}", f"--output={profile}")
+    run_module("benchmarks.profile_stages", f"--bench={bench}", f"--output={profile}")
     page = [] if fixtures.QUICK else [f"--output={HERE / 'RESULTS.md'}"]
-    _python("benchmarks.table", str(bench), *beside, f"--profile={profile}", f"--parity={parity}", *page)
+    _note_time(bench, (time.monotonic() - started) / 60)
+    run_module(
+        "benchmarks.table", str(bench), *beside, f"--profile={profile}", f"--parity={parity}", f"--scale={CELLS}", *page
+    )
+    minutes = (time.monotonic() - started) / 60
+    print(
+        f"{minutes:.1f} minutes" + (f", more than the {MINUTES} planned" if minutes > MINUTES else ""), file=sys.stderr
+    )
     return failed
 
 
-def _python(module: str, *arguments: str) -> int:
+def _note_time(bench: Path, minutes: float) -> None:
+    """Put the time of the run into its file, for the page."""
+    content = json.loads(bench.read_text(encoding="utf-8"))
+    content["machine_info"]["minutes"] = round(minutes, 1)
+    bench.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def run_module(module: str, *arguments: str) -> int:
     """Run a module from the root of the repository, with our source roots on the path, installed or not."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment(), check=False
+    ).returncode
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a process of ours, with the settings of our command line."""
     roots = os.pathsep.join(str(ROOT / part) for part in (".", "core", "training"))
-    environment = {"GOMP_SPINCOUNT": "1000", **os.environ, "PYTHONPATH": roots}  # as our command line sets it
-    return subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment, check=False).returncode
+    return {"GOMP_SPINCOUNT": "1000", **os.environ, "PYTHONPATH": roots}
 
 
 if __name__ == "__main__":

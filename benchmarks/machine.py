@@ -6,12 +6,15 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("torch", "open_clip_torch", "pillow", "numpy", "sqlalchemy")
+import numpy as np
+
+_PACKAGES = ("torch", "open_clip_torch", "openvino", "nncf", "pillow", "numpy", "sqlalchemy")
 _REPOSITORY = Path(__file__).parent.parent
 
 
@@ -28,7 +31,8 @@ def describe() -> dict[str, Any]:
         "avx2": "avx2" in flags,
         "avx512f": "avx512f" in flags,
         "avx512_bf16": "avx512_bf16" in flags,
-        "amx_bf16": "amx_bf16" in flags,
+        "avx512_vnni": "avx512_vnni" in flags or "avx_vnni" in flags,
+        "amx_bf16": has_amx(),
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -52,22 +56,60 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(_cpuinfo("flags").split())
 
 
-def gemm_gflops(dtype_name: str, *, images: int = 16, repeats: int = 5) -> float:
-    """Return the best rate of the four matrix products of a ViT-B/16 layer, in 10⁹ floating-point operations per second."""
+def has_amx() -> bool:
+    """Return True if torch can multiply bf16 and int8 in AMX tiles here: the targets of the end-to-end suites assume it."""
     import torch
 
-    dtype = getattr(torch, dtype_name)
-    tokens = images * 197
-    best = 0.0
-    for columns, rows in ((768, 2304), (768, 768), (768, 3072), (3072, 768)):
-        inputs, weight = torch.randn(tokens, columns).to(dtype), torch.randn(rows, columns).to(dtype)
-        with torch.inference_mode():
-            torch.nn.functional.linear(inputs, weight)
-            for _ in range(repeats):
-                started = time.perf_counter()
-                torch.nn.functional.linear(inputs, weight)
-                best = max(best, 2e-9 * tokens * rows * columns / (time.perf_counter() - started))
-    return best
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+
+
+SHAPES = ((768, 2304), (768, 768), (768, 3072), (3072, 768))
+"""Inputs and outputs of the four matrix products of a ViT-B/16 layer."""
+TOKENS = 197  # of an image of 224 px
+
+
+def product_gflops(number: str, *, images: int = 16, samples: int = 5) -> list[float]:
+    """Return the rate of one layer's products of ``images`` images, in 10⁹ operations per second, several times.
+
+    Args:
+        number: ``fp32``, ``bf16`` or ``int8`` (with 32-bit sums, without the scaling of a quantised model).
+    """
+    import torch
+
+    rows = images * TOKENS
+    operations = 2e-9 * rows * sum(width * height for width, height in SHAPES)
+    layer = [_product(number, rows, width, height) for width, height in SHAPES]
+    rates = []
+    with torch.inference_mode():
+        for _ in range(samples + 1):
+            started = time.perf_counter()
+            for product in layer:
+                product()
+            rates.append(operations / (time.perf_counter() - started))
+    return rates[1:]  # the first one prepares kernels and memory
+
+
+def _product(number: str, rows: int, width: int, height: int) -> Callable[[], object]:
+    import torch
+
+    if number == "int8":
+        left, right = (torch.randint(-127, 128, size, dtype=torch.int8) for size in ((rows, width), (height, width)))
+        return lambda: torch._int_mm(left, right.t())
+    dtype = torch.bfloat16 if number == "bf16" else torch.float32
+    inputs, weight = torch.randn(rows, width).to(dtype), torch.randn(height, width).to(dtype)
+    return lambda: torch.nn.functional.linear(inputs, weight)
+
+
+def copy_gb_s(*, megabytes: int = 256, samples: int = 5) -> list[float]:
+    """Return the rate of a memory copy in 10⁹ bytes per second (each read once and written once), several times."""
+    source = np.ones(megabytes * 2**20, np.uint8)
+    target = np.zeros_like(source)
+    rates = []
+    for _ in range(samples):
+        started = time.perf_counter()
+        np.copyto(target, source)
+        rates.append(source.nbytes / 1e9 / (time.perf_counter() - started))
+    return rates
 
 
 def _processor() -> str:

@@ -1,10 +1,11 @@
-"""Measurement beside the peer: A B A B in one run, and the ratio of each pair with its spread."""
+"""Measurement beside the peer: A B A B in one run, and the ratio of each adjacent pair with its quartiles."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -16,18 +17,59 @@ WARM_UP_ROUNDS = 1
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Median, lowest and highest of a few rounds."""
+    """Median, quartiles, lowest and highest of a few rounds."""
 
     median: float
+    q1: float
+    """First quartile: a quarter of the rounds are below."""
+    q3: float
     low: float
     high: float
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        return cls(statistics.median(values), min(values), max(values))
+        if len(values) < 2:
+            return cls(*[values[0]] * 5)
+        q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(median, q1, q3, min(values), max(values))
 
     def as_dict(self) -> dict[str, float]:
-        return {"median": self.median, "low": self.low, "high": self.high}
+        return asdict(self)
+
+
+def percentile_90(values: Sequence[float]) -> float:
+    """Return the 90th percentile: the rate that a machine reaches when it is left alone, without a single lucky sample."""
+    return statistics.quantiles(values, n=10, method="inclusive")[-1] if len(values) > 1 else values[0]
+
+
+def in_turn(
+    sides: Mapping[str, Callable[[T], float]], *, prepare: Callable[[], T], pairs: int
+) -> dict[str, list[float]]:
+    """Run each side once per round, one after the other, and return the seconds of each after the warm-up.
+
+    Args:
+        sides: each runs the work of a round and returns its seconds.
+        prepare: makes the work of one round; not timed.
+        pairs: rounds that count.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(WARM_UP_ROUNDS + pairs):
+        for name, side in sides.items():
+            taken = side(prepare())
+            if number >= WARM_UP_ROUNDS:
+                seconds[name].append(taken)
+    return seconds
+
+
+def timed(work: Callable[[T], Any]) -> Callable[[T], float]:
+    """Return a side that runs ``work`` in this process and returns its seconds."""
+
+    def side(given: T) -> float:
+        started = time.perf_counter()
+        work(given)
+        return time.perf_counter() - started
+
+    return side
 
 
 def beside_peer(
@@ -66,15 +108,21 @@ def beside_peer(
         return
     ours_s = list(benchmark.stats.stats.data)
     peer_s = peer_s[WARM_UP_ROUNDS : WARM_UP_ROUNDS + pairs]
+    figures = pair_figures(ours_s, peer_s, ours_items, peer_items or ours_items)
+    benchmark.extra_info.update(unit=unit, **figures, mark=mark, note=note)
+
+
+def pair_figures(ours_s: Sequence[float], peer_s: Sequence[float], ours_items: int, peer_items: int) -> dict[str, Any]:
+    """Return the rates of both sides and the ratios of adjacent rounds, as they stand in the JSON file.
+
+    The two rounds of a pair follow each other, so work beside them disturbs both, and their ratio less than either rate.
+    """
     ours_rates = [ours_items / seconds for seconds in ours_s]
-    peer_rates = [(peer_items or ours_items) / seconds for seconds in peer_s]
+    peer_rates = [peer_items / seconds for seconds in peer_s]
     ratios = [mine / theirs for mine, theirs in zip(ours_rates, peer_rates, strict=True)]
-    benchmark.extra_info.update(
-        unit=unit,
-        ours=Spread.of(ours_rates).as_dict(),
-        peer=Spread.of(peer_rates).as_dict(),
-        ratio=Spread.of(ratios).as_dict(),
-        pairs=pairs,
-        mark=mark,
-        note=note,
-    )
+    return {
+        "ours": Spread.of(ours_rates).as_dict(),
+        "peer": Spread.of(peer_rates).as_dict(),
+        "ratio": Spread.of(ratios).as_dict(),
+        "pairs": len(ratios),
+    }

@@ -1,4 +1,4 @@
-"""Parity with pybioclip 2.1.6 in fp32: the same top-5 species and the same genus sums for at least 98% of 100 photos.
+"""Parity with pybioclip 2.1.6 in fp32: the same top-5 species and the same genus sums for at least 98% of photos.
 
 python -m benchmarks.parity [--output FILE.json]    exit code 0 if parity holds; BIOCLIP_DATA adds real photographs
 """
@@ -24,8 +24,9 @@ from benchmarks.peer import Peer
 from bioclip_core.taxonomy import RANKS, Rank
 from bioclip_plugin import Session
 
-PHOTOS = 100
+PHOTOS = int(os.environ.get("BENCH_PARITY_PHOTOS", "50"))
 TAXA = 10_000
+_SPAN = 100  # photos whose features the labels are made of
 ASKED = 0.98  # share of photos whose answers agree
 SUM_TOLERANCE = 0.01  # two sums are the same within this
 # Expected differences: our features and labels are float16, which moves a logit of 100 × cosine by one or two thousandths,
@@ -79,13 +80,13 @@ def label_files() -> Path:
     folder = fixtures.cache() / f"labels-parity-{TAXA}"
     if (folder / taxa.JSON).exists():
         return folder
-    others = photos.write_photos(fixtures.cache() / "photos-parity", PHOTOS, *fixtures.SMALL, first_seed=800_000)
+    others = photos.write_photos(fixtures.cache() / "photos-parity", _SPAN, *fixtures.SMALL, first_seed=800_000)
     features_PD = _features_of(others)
     species = taxa.invented_taxa(TAXA, seed=1)
     genera = {lineage: index for index, lineage in enumerate(sorted({taxon.lineage[:6] for taxon in species}))}
     rng = np.random.default_rng(23)
-    centres_GD = _unit(rng.dirichlet(np.full(PHOTOS, 0.5), size=len(genera)) @ features_PD)
-    noise_ND = _unit(rng.standard_normal((TAXA, PHOTOS)) @ features_PD)
+    centres_GD = _unit(rng.dirichlet(np.full(_SPAN, 0.5), size=len(genera)) @ features_PD)
+    noise_ND = _unit(rng.standard_normal((TAXA, _SPAN)) @ features_PD)
     vectors_ND = _unit(centres_GD[[genera[taxon.lineage[:6]] for taxon in species]] + noise_ND)
     return taxa.write_label_files(folder, species, vectors_ND.astype(np.float32))
 
@@ -159,7 +160,7 @@ def peer_answers(peer: Peer, paths: Sequence[Path]) -> list[AnswerPair]:
 
 
 def real_photos() -> list[Path]:
-    """Return up to 100 real photographs under ``BIOCLIP_DATA``, spread evenly: complete, in RGB, and upright without EXIF.
+    """Return up to ``PHOTOS`` real photographs under ``BIOCLIP_DATA``, spread evenly: complete, in RGB, and upright without EXIF.
 
     pybioclip ignores the EXIF orientation and crashes on a truncated file, so it has no answer for comparison.
     """

@@ -106,6 +106,26 @@ def encode(state: State, *, batch: int, size: int = 224) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - started}
 
 
+def plain(state: State, *, images: list[str], k: int = 5, batch: int = 16) -> dict[str, Any]:
+    """Classify as open_clip's documentation does: Pillow at full size, open_clip's transform, a softmax over all labels, in fp32."""
+    import torch
+    from open_clip.transform import image_transform
+    from PIL import Image
+
+    classifier = state["classifier"]
+    if "transform" not in state:
+        state["transform"] = image_transform(224, is_train=False, resize_mode="squash", interpolation="bilinear")
+    labels_DN = classifier.get_txt_embeddings()
+    started = time.perf_counter()
+    best = []
+    with torch.no_grad():
+        for start in range(0, len(images), batch):
+            inputs = torch.stack([state["transform"](Image.open(image)) for image in images[start : start + batch]])
+            features_BD = classifier.model.encode_image(inputs, normalize=True)
+            best.append((100.0 * features_BD @ labels_DN).softmax(dim=-1).topk(k).indices.tolist())
+    return {"seconds": time.perf_counter() - started, "batches": len(best)}
+
+
 def reduce(state: State, *, features: str, rank: str, k: int = 5) -> dict[str, Any]:
     """Find the best ``k`` taxa of each row of stored features (a ``.npy`` file, B×D)."""
     import numpy as np
@@ -155,7 +175,7 @@ def versions(_state: State) -> dict[str, Any]:
 
 OPERATIONS: dict[str, Callable[..., dict[str, Any]]] = {
     operation.__name__: operation
-    for operation in (load, labels, classify, answers, decode, encode, reduce, write, memory, versions)
+    for operation in (load, labels, classify, answers, decode, encode, plain, reduce, write, memory, versions)
 }
 
 

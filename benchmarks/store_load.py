@@ -15,9 +15,11 @@ from benchmarks import fixtures, taxa
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.items.media import MediaItem
-from bioclip_plugin.store import ItemRecord, RegionRecord, RunPlan, Store
+from bioclip_plugin.store import ItemRecord, Listed, RegionRecord, RunPlan, Store
 
-BATCH = 16
+BATCH = 512
+"""Images in one commit: of a GPU's batches, or of several small ones whose answers waited for the writer."""
+LISTED_AT_ONCE = 512
 _run = itertools.count()
 
 
@@ -46,14 +48,17 @@ class StoreLoad:
             for candidate in by_rank["species"]
         ]
 
-    def write(self, store: Store) -> None:
+    def write(self, store: Store, batch: int = BATCH) -> None:
         """Store a complete run under new names: list the items, commit them batch by batch, end the run."""
         number = next(_run)
         run = store.begin_run(_plan(number))
-        for start in range(0, len(self), BATCH):
-            places = range(start, min(start + BATCH, len(self)))
-            items = [MediaItem(uri=f"run_{number}/photo_{place}.jpg") for place in places]
-            listed = store.list_items(run, items, [(1, 1)] * len(items), start + 1)
+        listed: list[Listed] = []
+        for start in range(0, len(self), batch):
+            places = range(start, min(start + batch, len(self)))
+            while len(listed) < places.stop:
+                ahead = range(len(listed), min(len(listed) + LISTED_AT_ONCE, len(self)))
+                items = [MediaItem(uri=f"run_{number}/photo_{place}.jpg") for place in ahead]
+                listed += store.list_items(run, items, [(1, 1)] * len(items), ahead.start + 1)
             records = [
                 ItemRecord(
                     listed=one,
@@ -63,7 +68,7 @@ class StoreLoad:
                     content_size=1,
                     regions=(RegionRecord(None, self.features_BD[place], self.answers[place]),),
                 )
-                for place, one in zip(places, listed, strict=True)
+                for place, one in zip(places, listed[start : places.stop], strict=True)
             ]
             store.commit(run, records)
         store.end_run(run, "finished", {})

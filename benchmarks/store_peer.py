@@ -79,7 +79,7 @@ class RowByRow:
         names = (*taxon.lineage, taxon.common_name, taxon.source_id)
         key = (candidate.rank, *names)
         if key not in self._taxa:
-            text = repr(key)[:200]
+            text = repr(key)
             known = connection.execute(select(schema.taxa.c.id).where(schema.taxa.c.key == text)).scalar()
             row = dict(zip(NAMES, names, strict=True))
             self._taxa[key] = known or _new(connection, schema.taxa, key=text, rank=rank_code(candidate.rank), **row)

@@ -58,7 +58,6 @@ _BOX = ("region_x", "region_y", "region_w", "region_h")
         "item_timeout",
         "device",
         "precision",
-        "runtime",
         "exact",
     ],
 )
@@ -76,7 +75,6 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
     \b
     bioclip-plugin embed photos/ --model demo --output features.parquet
     """
-    from bioclip_plugin.running.calibrating import with_int8_model
     from bioclip_plugin.running.engine import Engine
     from bioclip_plugin.running.fetched import Fetching
     from bioclip_plugin.running.listing import Listing
@@ -100,9 +98,7 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
         console.print(f"Model {engine.model.name}: {engine.model.preprocessing.described()}")
         interrupts = interruptible(console, "Nothing was written; the same command starts again.")
         with log_lines(console), interrupts, whole_file(output, force=force) as draft, line:
-            entries = with_int8_model(
-                engine, listing.begun(listing.counted(line.expect)), labels=False, fetching=fetching
-            )
+            entries = listing.begun(listing.counted(line.expect))
             pipeline = Pipeline(
                 engine,
                 classify=False,

@@ -65,24 +65,19 @@ def commit(connection: Connection, run: Run, records: Sequence[ItemRecord], cach
     return taxa
 
 
-def _candidates_of(region: RegionRecord) -> Iterable[Candidate]:
-    """Yield all candidates of a region, with the one that was decided on."""
+def _candidates_of(region: RegionRecord) -> list[Candidate]:
+    """Return all candidates of a region, with the one that was decided on."""
+    found = [] if region.consensus is None else [region.consensus]
     for listed in (region.by_rank or {}).values():
-        yield from listed
-    if region.consensus is not None:
-        yield region.consensus
+        found += listed
+    return found
 
 
 def _check(run: Run, records: Iterable[ItemRecord]) -> None:
     """Refuse probabilities and features that are not numbers."""
     regions = [(record, region) for record in records for region in record.regions]
-    for record, region in regions:
-        for candidate in _candidates_of(region):
-            if not math.isfinite(candidate.probability):
-                raise StoreError(
-                    f"{record.item.uri}: {candidate.name!r} has the probability {candidate.probability}, which is not "
-                    "stored: the model gave no number; try --precision fp32"
-                )
+    if not np.isfinite([c.probability for _, region in regions for c in _candidates_of(region)]).all():
+        _refuse_probability(regions)
     vectors = [(record, region.features) for record, region in regions if region.features is not None]
     for record, features_D in vectors:
         if features_D.dtype != np.float16 or features_D.shape != (run.dimension,):
@@ -98,6 +93,16 @@ def _check(run: Run, records: Iterable[ItemRecord]) -> None:
             f"{vectors[int(finite_B.argmin())][0].item.uri}: its features hold values that are not numbers: the model gave "
             "none; try --precision fp32"
         )
+
+
+def _refuse_probability(regions: Iterable[tuple[ItemRecord, RegionRecord]]) -> None:
+    for record, region in regions:
+        for candidate in _candidates_of(region):
+            if not math.isfinite(candidate.probability):
+                raise StoreError(
+                    f"{record.item.uri}: {candidate.name!r} has the probability {candidate.probability}, which is not "
+                    "stored: the model gave no number; try --precision fp32"
+                )
 
 
 def _contents(connection: Connection, records: Sequence[ItemRecord]) -> tuple[dict[int, int], set[int]]:
@@ -202,14 +207,13 @@ def _answers_and_decisions(
 ) -> Numbers:
     """Write the answers in the place of earlier ones, and the decisions of regions that the model names."""
     answered = {number: region for number, (_, region) in regions.items() if region.by_rank is not None}
-    places: list[tuple[int, int, int]] = []  # region, rank, position
-    candidates: list[Candidate] = []
-    for number, region in answered.items():
-        by_rank = region.by_rank or {}
-        for code, rank in _in_order(tuple(by_rank)):
-            listed = by_rank[rank]
-            places += [(number, code, position) for position in range(len(listed))]
-            candidates += listed
+    levels = [
+        (number, code, by_rank[rank])
+        for number, region in answered.items()
+        if (by_rank := region.by_rank)
+        for code, rank in _in_order(tuple(by_rank))
+    ]
+    candidates = [candidate for _, _, listed in levels for candidate in listed]
     decided = {
         number: region.consensus
         for number, (_, region) in regions.items()
@@ -221,9 +225,11 @@ def _answers_and_decisions(
     _forget_answers(connection, run, [number for number in answered if number not in new])
     answers = [(run.answer_set, number, " ".join(region.flags)) for number, region in answered.items()]
     _insert_in_two(connection, schema.answers, ("answer_set", "region", "flags"), answers, new)
+    taxon, answer_set = iter(numbers), run.answer_set
     rows = [
-        (run.answer_set, *place, taxon, float(candidate.probability))
-        for place, taxon, candidate in zip(places, numbers, candidates, strict=False)  # those decided on follow
+        (answer_set, number, code, position, next(taxon), float(candidate.probability))
+        for number, code, listed in levels
+        for position, candidate in enumerate(listed)
     ]
     _insert_in_two(connection, schema.candidates, _CANDIDATE, rows, new)
     # Verdict, event and trail become null, since rules decided on an earlier answer.

@@ -79,7 +79,7 @@ class TaxonCache:
             return
         with self._lock:
             if len(self._numbers.by_object) + len(new.by_object) > _OBJECTS:
-                self._numbers.by_object.clear()
+                self._numbers.by_object = {}  # not cleared: another thread may be looking into it
             if len(self._numbers.by_key) + len(new.by_key) > _REMEMBERED:
                 self._numbers = Numbers()
                 self._taxa.clear()
@@ -95,20 +95,21 @@ class TaxonCache:
 
     def numbers(self, connection: Connection, candidates: Sequence[Candidate]) -> tuple[list[int], Numbers]:
         """Return the numbers of the candidates' taxa, new ones inserted, and what to :meth:`remember` after the commit."""
-        with self._lock:
-            known = self._numbers.by_object
-            found = [known.get(id(candidate.taxon), _NOTHING) for candidate in candidates]
-        new, numbers, unknown = Numbers(), [], []
-        for place, (candidate, (taxon, rank, number)) in enumerate(zip(candidates, found, strict=True)):
+        known, new = self._numbers.by_object, Numbers()
+        numbers, unknown = [], []
+        for place, candidate in enumerate(candidates):
+            taxon, rank, number = known.get(id(candidate.taxon), _NOTHING)
             numbers.append(number)
             if taxon is not candidate.taxon or rank != candidate.rank:
                 unknown.append(place)
         if unknown:
-            keys = {place: key_of(candidates[place]) for place in unknown}
+            first = {(id(candidates[place].taxon), candidates[place].rank): candidates[place] for place in unknown}
+            keys = {name: key_of(candidate) for name, candidate in first.items()}
             ids, new.by_key = self._ids(connection, set(keys.values()))
-            for place, key in keys.items():
-                numbers[place] = ids[key]
-                new.by_object[id(candidates[place].taxon)] = (candidates[place].taxon, candidates[place].rank, ids[key])
+            for name, candidate in first.items():
+                new.by_object[name[0]] = (candidate.taxon, candidate.rank, ids[keys[name]])
+            for place in unknown:
+                numbers[place] = ids[keys[id(candidates[place].taxon), candidates[place].rank]]
         return numbers, new
 
     def ids(self, connection: Connection, keys: Collection[Key]) -> dict[Key, int]:

@@ -11,7 +11,6 @@ import pytest
 from core_samples import ENCODER, label_set, random_rows, random_taxa
 from numpy.typing import NDArray
 
-from bioclip_core import classify as classify_module
 from bioclip_core.classify import PRIOR_IGNORED, Candidate, Classification, Classifier, consensus_of
 from bioclip_core.errors import UsageError
 from bioclip_core.labels.checklist import subset_of
@@ -209,15 +208,14 @@ def big_enough() -> tuple[LabelSet, NDArray[np.float16], NDArray[np.float32]]:
 @pytest.mark.parametrize(
     "sizes",
     [
-        {"_RESIDENT_BYTES": 0},
-        {"_RESIDENT_BYTES": 0, "_CHUNK_BYTES": 1},  # one row at a time
-        {"_RESIDENT_BYTES": 0, "_CHUNK_BYTES": 7 * 32},  # 7 rows of 8 numbers in fp32; 200 is not a multiple of 7
-        {"_PASS_BYTES": 1},  # one feature at a time
-        {"_PASS_BYTES": 4 * 200 * 5},  # 5 features at a time, then 3
-        {"_RUNNING_BYTES": 8 * 200 * 3},  # sums of 3 features at a time
-        {"_BLOCK": 4},  # 50 blocks of columns; from 21 blocks on, only the best blocks are sorted
-        {"_BLOCK": 3},  # 66 blocks, and two columns after the last one
-        {"_RESIDENT_BYTES": 0, "_CHUNK_BYTES": 7 * 32, "_PASS_BYTES": 4 * 200 * 5, "_RUNNING_BYTES": 1, "_BLOCK": 4},
+        {"matrix.BLOCK": 1, "matrix._CHUNK_BYTES": 1},  # one row at a time
+        {"matrix.BLOCK": 7, "matrix._CHUNK_BYTES": 7 * 32},  # 7 rows of 8 numbers in fp32; 200 is not a multiple of 7
+        {"looking._PASS_BYTES": 1},  # one feature at a time
+        {"looking._PASS_BYTES": 4 * 260 * 5},  # about 5 features at a time
+        {"matrix.BLOCK": 4},  # 50 blocks of columns; from 29 blocks on, only the best blocks are sorted
+        {"matrix.BLOCK": 3},  # 66 blocks, and two columns after the last one
+        {"columns.MOST_SUMMANDS": 2, "whole.MOST_SUMMANDS": 2},  # sums in many stages
+        {"matrix.BLOCK": 4, "matrix._CHUNK_BYTES": 1, "looking._PASS_BYTES": 4 * 260 * 5, "columns.MOST_SUMMANDS": 3},
     ],
 )
 def test_resident_chunked_and_split_batches_give_the_same_answers(
@@ -226,7 +224,7 @@ def test_resident_chunked_and_split_batches_give_the_same_answers(
     labels, features, weights = big_enough()
     expected = Classifier(labels).classify(features, rank="genus", top=7, weights_N=weights)
     for name, size in sizes.items():
-        monkeypatch.setattr(classify_module, name, size)
+        monkeypatch.setattr(f"bioclip_core.classifying.{name}", size)
     found = Classifier(labels).classify(features, rank="genus", top=7, weights_N=weights)
     assert len(found) == len(expected) == 13
     for one, other in zip(found, expected, strict=True):
@@ -238,17 +236,15 @@ def test_resident_chunked_and_split_batches_give_the_same_answers(
             )
 
 
-def test_blocks_of_text_and_prototypes_each_have_their_own_scale_bias_and_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_text_and_prototypes_each_have_their_own_scale_bias_and_mean() -> None:
     # Two labels, the unit vectors. The first is text: 2 * 0.6 + 0.5 = 1.7. For the second, the feature (0.6, 0.8) minus
     # the mean (0.6, 0.3) is (0, 0.5), normalised (0, 1): 3 * 1 = 3.
     blocks = [Block(0, 1, "text", 2.0, 0.5), Block(1, 2, "prototype", 3.0, 0.0, (0.6, 0.3))]
     labels = in_memory([Taxon("A"), Taxon("B")], np.eye(2), ENCODER, blocks)
     feature = np.array([[0.6, 0.8]], dtype=np.float16)
-    for resident in (classify_module._RESIDENT_BYTES, 0):
-        monkeypatch.setattr(classify_module, "_RESIDENT_BYTES", resident)
-        (found,) = Classifier(labels).classify(feature, rank="kingdom")
-        assert [c.taxon.kingdom for c in found.by_rank["kingdom"]] == ["B", "A"]
-        assert found.by_rank["kingdom"][1].probability == pytest.approx(1 / (1 + math.exp(3 - 1.7)), abs=1e-4)
+    (found,) = Classifier(labels).classify(feature, rank="kingdom")
+    assert [c.taxon.kingdom for c in found.by_rank["kingdom"]] == ["B", "A"]
+    assert found.by_rank["kingdom"][1].probability == pytest.approx(1 / (1 + math.exp(3 - 1.7)), abs=1e-4)
 
 
 def test_custom_labels_answer_with_their_words_and_groups() -> None:

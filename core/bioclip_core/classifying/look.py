@@ -1,0 +1,423 @@
+"""The first look: every label in low precision with a bound of its error, and an exact second look at labels that matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.classifying.columns import Level
+from bioclip_core.classifying.crew import on_each
+from bioclip_core.classifying.matrix import LabelMatrix
+from bioclip_core.classifying.queries import ROUNDING, error_of
+from bioclip_core.classifying.whole import LOWEST, Tree, cubes_of, row_parts, wide_type
+
+if TYPE_CHECKING:
+    import torch
+
+SHARE = 2e-5
+"""Largest share of a reported probability that labels without a second look may hold."""
+_DEPTHS = (10.0, 18.0)
+"""Labels this far below the largest logit get no second look, unless they hold too much together; then the next depth is tried."""
+_FEWEST_LOOKED_AT = 256
+_SHARE_LOOKED_AT = 128
+"""A row that needs a second look at more than 1/128 of its labels takes the exact path, which costs no more."""
+_PAIRS_AT_ONCE = 2048
+_CLOSER_AT_ONCE = 16
+"""Rows of which a whole level is looked at, so that memory stays small."""
+
+
+class WrongBound(Exception):
+    """A product differs from the exact one by more than arithmetic of this precision can explain."""
+
+
+@dataclass(slots=True)
+class Look:
+    """Rows of a group that the first look decided, and their answers."""
+
+    decided_B: NDArray[np.bool_]
+    largest_B: NDArray[np.float64]
+    """About the largest logit of each row."""
+    found: dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]]
+    """As in :data:`bioclip_core.classifying.whole.Found`; rows without a decision are not to be used."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[Look]) -> Look:
+        """Return the rows of several looks as one."""
+        found = {
+            name: (
+                np.concatenate([part.found[name][0] for part in parts]),
+                np.concatenate([part.found[name][1] for part in parts]),
+            )
+            for name in parts[0].found
+        }
+        decided, largest = (
+            np.concatenate(values) for values in zip(*((part.decided_B, part.largest_B) for part in parts), strict=True)
+        )
+        return cls(decided, largest, found)
+
+
+@dataclass(slots=True)
+class _First:
+    """Logits in low precision, block by block."""
+
+    products_KB: torch.Tensor
+    maxima_LB: torch.Tensor
+    """Largest logit of each block."""
+    sums_LB: torch.Tensor
+    """Sum of powers of each block, relative to the maximum of its chunk."""
+    bases_CB: torch.Tensor
+    """Maximum of each chunk."""
+    largest_B: torch.Tensor
+    error_B: torch.Tensor
+    """Bound of the error of every logit of a row, either way."""
+
+    def part(self, rows: slice) -> _First:
+        """Return some of the rows."""
+        return _First(
+            self.products_KB[:, rows], self.maxima_LB[:, rows], self.sums_LB[:, rows], self.bases_CB[:, rows],
+            self.largest_B[rows], self.error_B[rows],
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Pairs:
+    """Labels with a second look, by row and column."""
+
+    rows_P: NDArray[np.int64]
+    columns_P: NDArray[np.int64]
+    logits_P: NDArray[np.float64]
+
+
+def look(
+    matrix: LabelMatrix,
+    tree: Tree,
+    queries: Sequence[NDArray[np.float64]],
+    bias_K: torch.Tensor | None,
+    asked: str,
+    top: int,
+    dtype: torch.dtype,
+) -> Look:
+    """Answer the rows whose answers a few labels decide.
+
+    Args:
+        matrix: the label rows.
+        tree: their taxa.
+        queries: B×D of each kind.
+        bias_K: added to the products, minus infinity for impossible labels.
+        asked: level of the ``top`` best.
+        top: number of answers at that level.
+        dtype: of the first look.
+
+    Raises:
+        WrongBound: if a logit is outside its bound.
+    """
+    first = _first_look(matrix, queries, bias_K, dtype)
+    parts = row_parts(len(queries[0]), matrix.device)
+
+    def decide(number: int) -> Look:
+        own = parts[number]
+        return _decided(matrix, tree, [query_BD[own] for query_BD in queries], bias_K, first.part(own), asked, top)
+
+    return Look.joined(on_each(decide, len(parts), matrix.device))
+
+
+def _decided(
+    matrix: LabelMatrix,
+    tree: Tree,
+    queries: Sequence[NDArray[np.float64]],
+    bias_K: torch.Tensor | None,
+    first: _First,
+    asked: str,
+    top: int,
+) -> Look:
+    """Return the answers that a first look and second looks decide."""
+    rows = len(queries[0])
+    count = min(top, matrix.columns.count) if _is_single(tree, asked) else 1
+    floor_B, rest_B = _floors(first, matrix, count, rows)
+    pairs, below_B = _second_look(first, matrix, queries, bias_K, floor_B)
+    largest_B = first.largest_B[:rows].double().cpu().numpy()
+    error_B = first.error_B[:rows].double().cpu().numpy()
+    best_B = np.full(rows, -np.inf)
+    np.maximum.at(best_B, pairs.rows_P, pairs.logits_P)
+    with np.errstate(over="ignore", invalid="ignore"):
+        base_B = np.where(np.isfinite(best_B), best_B, 0.0)
+        likely_B = (rest_B + below_B) * np.exp(largest_B - base_B)
+        most_B = likely_B * np.exp(error_B)
+        # A label that was not looked at again is at most this probable, relative to the best one.
+        unseen_B = np.exp(floor_B + error_B - base_B)
+        powers_P = np.exp(pairs.logits_P - base_B[pairs.rows_P])
+        seen_B = np.bincount(pairs.rows_P, weights=powers_P, minlength=rows)
+        decided_B = np.isfinite(floor_B + best_B) & (most_B <= SHARE * seen_B)
+    found = {}
+    for level in tree.columns.levels:
+        is_asked = level.name == asked
+        count = min(top, len(level.starts_T)) if is_asked else 1
+        values_Bk, places_Bk, next_B = _best_of(level, pairs, powers_P, rows, count, needs_name=not is_asked)
+        last_B = values_Bk[:, -1]
+        if not is_asked and not level.named_T.any():
+            is_sure_B = np.ones(rows, dtype=bool)  # without an answer
+        elif level.is_single:  # its labels are exact, and others are below the bound of a single label
+            is_sure_B = (last_B >= unseen_B) | ((last_B <= 0) & (most_B <= 0))
+        else:  # its sums lack at most all of the rest
+            is_sure_B = (last_B - next_B >= most_B) & (most_B <= SHARE * last_B)
+        if len(unsure := np.flatnonzero(decided_B & ~is_sure_B)):
+            closer = _Closer(matrix, tree, queries, bias_K, first, base_B)
+            decided_B[unsure] = closer.look(level, unsure, values_Bk, places_Bk, needs_name=not is_asked)
+        found[level.name] = (values_Bk / np.maximum(seen_B + likely_B, 1e-300)[:, None], places_Bk)
+    return Look(decided_B, largest_B, found)
+
+
+@dataclass(slots=True)
+class _Closer:
+    """A look at a whole level, for rows of which the labels with a second look do not decide the best taxa there."""
+
+    matrix: LabelMatrix
+    tree: Tree
+    queries: Sequence[NDArray[np.float64]]
+    bias_K: torch.Tensor | None
+    first: _First
+    base_B: NDArray[np.float64]
+
+    def look(
+        self,
+        level: Level,
+        rows_R: NDArray[np.int64],
+        values_Bk: NDArray[np.float64],
+        places_Bk: NDArray[np.int64],
+        *,
+        needs_name: bool,
+    ) -> NDArray[np.bool_]:
+        """Write the best taxa of some rows, and return True for each that is decided now.
+
+        The sums of the first look are within the powers of its error, which leaves few taxa; all their labels get a second look.
+        """
+        decided = [np.empty(0, dtype=bool)]
+        # A pass for few rows costs nearly as much as one for many, so few may have more labels looked at.
+        most = max(most_looked_at(self.matrix), self.matrix.columns.count // (8 * len(rows_R)))
+        for first in range(0, len(rows_R), _CLOSER_AT_ONCE):
+            some_R = rows_R[first : first + _CLOSER_AT_ONCE]
+            taxa_H, places_H, decided_R = self._likely(level, some_R, values_Bk.shape[1], most, needs_name=needs_name)
+            pairs = self._labels_of(level, taxa_H, some_R[places_H])
+            powers_P = np.exp(pairs.logits_P - self.base_B[pairs.rows_P])
+            best = _best_of(level, pairs, powers_P, len(values_Bk), values_Bk.shape[1], needs_name=needs_name)
+            own = some_R[decided_R]
+            values_Bk[own], places_Bk[own] = best[0][own], best[1][own]
+            decided.append(decided_R & (best[0][some_R, -1] > 0))
+        return np.concatenate(decided)
+
+    def _likely(
+        self, level: Level, rows_R: NDArray[np.int64], count: int, most: int, *, needs_name: bool
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the taxa that may be among the best, the places of their rows, and True for rows that have few of them."""
+
+        own = self.matrix.tensor(rows_R)
+        logits_KR = self.first.products_KB[: self.matrix.columns.count].index_select(1, own).float()
+        self.matrix.add_scales(logits_KR, 0, self.bias_K)
+        sums_TR = logits_KR.sub_(self.first.largest_B[own]).exp_()
+        if not level.is_single:
+            sums_TR = next(sums for one, sums in self.tree.sums(self.tree.slots(sums_TR)) if one.name == level.name)
+        if needs_name and level.name in self.tree.unnamed:
+            sums_TR = sums_TR.index_fill(0, self.tree.unnamed[level.name], 0.0)
+        last_R = sums_TR.T.contiguous().topk(count, dim=1).values[:, -1]
+        # Each of the two may be off by the error, and sums in fp32 by 1e-4 at the very most.
+        floor_R = last_R * (-2 * self.first.error_B[own] - 1e-4).exp()
+        is_likely_TR = (sums_TR >= floor_R) & (floor_R > 0)
+        sizes_T = self.matrix.tensor(np.diff(level.starts_T, append=self.matrix.columns.count))
+        decided_R = ((sizes_T[:, None] * is_likely_TR).sum(dim=0) <= most) & (floor_R > 0)
+        places_H, taxa_H = (is_likely_TR & decided_R).T.nonzero(as_tuple=True)
+        return taxa_H.cpu().numpy(), places_H.cpu().numpy(), decided_R.cpu().numpy()
+
+    def _labels_of(self, level: Level, taxa_H: NDArray[np.int64], rows_H: NDArray[np.int64]) -> _Pairs:
+        """Return all labels of taxa, computed exactly."""
+        sizes_H = np.diff(level.starts_T, append=self.matrix.columns.count)[taxa_H]
+        before_H = np.cumsum(sizes_H) - sizes_H
+        columns_P = np.arange(int(sizes_H.sum())) + np.repeat(level.starts_T[taxa_H] - before_H, sizes_H)
+        rows_P = np.repeat(rows_H, sizes_H)
+        return _Pairs(rows_P, columns_P, _exact(self.matrix, self.queries, self.bias_K, rows_P, columns_P))
+
+
+def most_looked_at(matrix: LabelMatrix) -> int:
+    """Return the number of labels of a row from which the exact path costs less than a second look at each."""
+    return max(_FEWEST_LOOKED_AT, matrix.columns.count // _SHARE_LOOKED_AT)
+
+
+def _is_single(tree: Tree, asked: str) -> bool:
+    return next(level.is_single for level in tree.columns.levels if level.name == asked)
+
+
+def _first_look(
+    matrix: LabelMatrix, queries: Sequence[NDArray[np.float64]], bias_K: torch.Tensor | None, dtype: torch.dtype
+) -> _First:
+    import torch
+
+    rounded = matrix.queries(queries, dtype)
+    width, count = len(rounded[0]), matrix.columns.count
+    blocks = -(-count // matrix.block)
+    per_chunk = matrix.chunk // matrix.block
+    products_KB = torch.empty((blocks * matrix.block, width), dtype=dtype, device=matrix.device)
+    products_KB[count:] = -torch.inf
+    maxima_LB, sums_LB = (torch.empty((blocks, width), device=matrix.device) for _ in range(2))
+    bases_CB, sizes_CB = (torch.empty((matrix.chunks, width), device=matrix.device) for _ in range(2))
+
+    def compute(number: int) -> None:
+        start, chunk_RD = matrix.read(number, dtype)
+        stop = start + len(chunk_RD)
+        matrix.product(chunk_RD, start, rounded, products_KB[start:stop])
+        part_RB = products_KB[start : -(-stop // matrix.block) * matrix.block]
+        own = slice(number * per_chunk, number * per_chunk + len(part_RB) // matrix.block)
+        wide_RB = matrix.buffer("powers", torch.float32, width)[: len(part_RB)].copy_(part_RB)
+        products_RB = wide_RB[: stop - start]
+        torch.maximum(products_RB.amax(dim=0), -products_RB.amin(dim=0), out=sizes_CB[number])
+        matrix.add_scales(products_RB, start, bias_K)
+        cubes = wide_RB.view(-1, matrix.block, width)
+        torch.amax(cubes, dim=1, out=maxima_LB[own])
+        torch.clamp(maxima_LB[own].amax(dim=0), min=LOWEST, out=bases_CB[number])
+        wide_RB.sub_(bases_CB[number]).exp_()
+        torch.sum(cubes, dim=1, out=sums_LB[own])
+
+    on_each(compute, matrix.chunks, matrix.device)
+    name = str(dtype).removeprefix("torch.")
+    kept = [query_BD.to(torch.float64).cpu().numpy()[: len(queries[0])] for query_BD in rounded]
+    error_B = torch.zeros(width, dtype=torch.float32)
+    error_B[: len(queries[0])] = torch.from_numpy(error_of(queries, kept, matrix.longest, name)).float()
+    size_B = sizes_CB.amax(dim=0)
+    bias = 0.0 if bias_K is None else float(bias_K.abs().nan_to_num(posinf=0.0).amax())
+    # The result is rounded once more, and again in fp32 when a bias is added.
+    error_B = error_B.to(matrix.device) + 1.01 * ROUNDING[name] * size_B + 2**-22 * (size_B + bias)
+    return _First(products_KB, maxima_LB, sums_LB, bases_CB, bases_CB.amax(dim=0), error_B)
+
+
+def _floors(first: _First, matrix: LabelMatrix, top: int, rows: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the logit from which each row's labels get a second look, and the sum of the powers of blocks below it.
+
+    Powers are relative to the row's largest logit. The floor is minus infinity for rows that need too many second looks.
+    """
+    import torch
+
+    maxima_LB, largest_B = first.maxima_LB, first.largest_B
+    if len(maxima_LB) < top:
+        return np.full(rows, -np.inf), np.zeros(rows)
+    # A label among the best has at least the k-th largest logit, less both errors.
+    last_B = maxima_LB.T.contiguous().topk(top, dim=1).values[:, -1] - 2 * first.error_B
+    per_chunk = matrix.chunk // matrix.block
+    most = most_looked_at(matrix)
+    floor_B = torch.full_like(largest_B, -torch.inf)
+    rest_B = torch.zeros_like(largest_B)
+    for depth in _DEPTHS:
+        tried_B = torch.minimum(last_B, largest_B - depth)
+        is_below_LB = maxima_LB < tried_B
+        counted_B = len(maxima_LB) - is_below_LB.sum(dim=0)
+        left_B = torch.zeros_like(largest_B)
+        for number, base_B in enumerate(first.bases_CB):
+            own = slice(number * per_chunk, (number + 1) * per_chunk)
+            left_B += (first.sums_LB[own] * is_below_LB[own]).sum(dim=0) * (base_B - largest_B).exp()
+        is_better_B = (counted_B <= most) & (floor_B.isinf() | (rest_B > SHARE / 4))
+        if not is_better_B.any():
+            break
+        floor_B = torch.where(is_better_B, tried_B, floor_B)
+        rest_B = torch.where(is_better_B, left_B, rest_B)
+    return floor_B[:rows].double().cpu().numpy(), rest_B[:rows].double().cpu().numpy()
+
+
+def _second_look(
+    first: _First,
+    matrix: LabelMatrix,
+    queries: Sequence[NDArray[np.float64]],
+    bias_K: torch.Tensor | None,
+    floor_B: NDArray[np.float64],
+) -> tuple[_Pairs, NDArray[np.float64]]:
+    """Compute labels above the floors exactly, and return the sum of powers of others in their blocks.
+
+    Raises:
+        WrongBound: if a logit is outside its bound.
+    """
+    import torch
+
+    rows = len(floor_B)
+    floor = torch.from_numpy(np.where(np.isfinite(floor_B), floor_B, np.inf)).to(first.maxima_LB)
+    blocks_H, rows_H = (first.maxima_LB[:, :rows] >= floor).nonzero(as_tuple=True)
+    cubes = cubes_of(first.products_KB, matrix.block)
+    logits_HC = cubes[blocks_H, :, rows_H].float()
+    columns_HC = blocks_H[:, None] * matrix.block + torch.arange(matrix.block, device=blocks_H.device)
+    within_HC = columns_HC.clamp(max=matrix.columns.count - 1)  # columns behind the last have minus infinity already
+    if matrix.factor_K is not None:
+        logits_HC *= matrix.factor_K[within_HC]
+    if bias_K is not None:
+        logits_HC += bias_K[within_HC]
+    is_chosen_HC = (logits_HC >= floor[rows_H, None]) & logits_HC.isfinite()
+    others_HC = (logits_HC - first.largest_B[rows_H, None]).exp().masked_fill_(is_chosen_HC, 0.0)
+    below_B = np.bincount(
+        rows_H.cpu().numpy(), weights=others_HC.sum(dim=1).double().cpu().numpy(), minlength=rows
+    ).astype(np.float64)
+    rows_P = rows_H[:, None].expand_as(columns_HC)[is_chosen_HC].cpu().numpy()
+    columns_P = columns_HC[is_chosen_HC].cpu().numpy()
+    seen_P = logits_HC[is_chosen_HC].double().cpu().numpy()
+    order = np.lexsort((columns_P, rows_P))
+    rows_P, columns_P, seen_P = rows_P[order], columns_P[order], seen_P[order]
+    exact_P = _exact(matrix, queries, bias_K, rows_P, columns_P)
+    error_B = first.error_B[:rows].double().cpu().numpy()
+    off_P = np.abs(exact_P - seen_P) - error_B[rows_P]
+    if (off_P > 0).any():
+        raise WrongBound(f"a logit is off by {float(off_P.max()):.3g} more than its bound")
+    return _Pairs(rows_P, columns_P, exact_P), below_B
+
+
+def _exact(
+    matrix: LabelMatrix,
+    queries: Sequence[NDArray[np.float64]],
+    bias_K: torch.Tensor | None,
+    rows_P: NDArray[np.int64],
+    columns_P: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return the logits of single labels in fp64."""
+    import torch
+
+    wide = wide_type(matrix.device)
+    query_KBD = torch.from_numpy(np.stack(queries)).to(wide).to(matrix.device)
+    found = np.empty(len(rows_P))
+    for first in range(0, len(rows_P), _PAIRS_AT_ONCE):
+        own = slice(first, first + _PAIRS_AT_ONCE)
+        kinds_P = matrix.tensor(matrix.kind_of(columns_P[own]))
+        query_PD = query_KBD[kinds_P, matrix.tensor(rows_P[own])]
+        found[own] = torch.linalg.vecdot(matrix.pairs(columns_P[own]).to(wide), query_PD).double().cpu().numpy()
+    columns = matrix.tensor(columns_P)
+    if matrix.factor_K is not None:
+        found *= matrix.factor_K[columns].double().cpu().numpy()
+    if bias_K is not None:
+        found += bias_K[columns].double().cpu().numpy()
+    return found
+
+
+def _best_of(
+    level: Level, pairs: _Pairs, powers_P: NDArray[np.float64], rows: int, count: int, *, needs_name: bool
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return the largest sums of each row (B×k, zero if there are fewer), their taxa, and the largest of the others.
+
+    Labels are sorted by row and column, so the labels of a taxon follow each other.
+    """
+    if level.is_single:
+        taxa_P, rows_T, sums_T = pairs.columns_P, pairs.rows_P, powers_P
+    else:
+        taxa_P = np.searchsorted(level.starts_T, pairs.columns_P, side="right") - 1
+        is_first_P = np.ones(len(taxa_P), dtype=bool)
+        is_first_P[1:] = (np.diff(taxa_P) != 0) | (np.diff(pairs.rows_P) != 0)
+        starts = np.flatnonzero(is_first_P)
+        taxa_P, rows_T = taxa_P[starts], pairs.rows_P[starts]
+        sums_T = np.add.reduceat(powers_P, starts) if len(starts) else powers_P[:0]
+    if needs_name and not level.named_T.all():
+        is_named_T = level.named_T[taxa_P]
+        taxa_P, rows_T, sums_T = taxa_P[is_named_T], rows_T[is_named_T], sums_T[is_named_T]
+    order = np.lexsort((taxa_P, -sums_T, rows_T))
+    taxa_P, rows_T, sums_T = taxa_P[order], rows_T[order], sums_T[order]
+    place_T = np.arange(len(rows_T)) - np.searchsorted(rows_T, rows_T)
+    values_Bk, places_Bk, next_B = np.zeros((rows, count)), np.zeros((rows, count), dtype=np.int64), np.zeros(rows)
+    is_best_T = place_T < count
+    values_Bk[rows_T[is_best_T], place_T[is_best_T]] = sums_T[is_best_T]
+    places_Bk[rows_T[is_best_T], place_T[is_best_T]] = taxa_P[is_best_T]
+    is_next_T = place_T == count
+    next_B[rows_T[is_next_T]] = sums_T[is_next_T]
+    return values_Bk, places_Bk, next_B

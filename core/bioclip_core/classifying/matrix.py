@@ -1,0 +1,206 @@
+"""The label matrix on a device, in chunks of a precision, and its products with queries."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.classifying.columns import Columns
+from bioclip_core.classifying.crew import on_each
+from bioclip_core.labels.label_set import LabelSet
+
+if TYPE_CHECKING:
+    import torch
+
+_CHUNK_BYTES = 4 << 20
+"""Labels in fp32 at once on a CPU, so that a chunk and its products stay in the cache."""
+_CHUNK_BYTES_OF_GPU = 256 << 20
+_RESIDENT_BYTES = 256 << 20
+"""On a CPU, labels up to this size in bf16 stay converted; more are converted in each pass."""
+BLOCK = 32
+"""Columns of a block."""
+_LONGEST_ROW = 1.02
+"""Largest norm of the rows of a label set in a folder, which is verified when it is opened."""
+_FEWEST_QUERIES = 8
+"""For fewer columns the product of a large fp32 matrix takes a slower path on CPUs."""
+
+
+def chunk_size(dimension: int, device: str) -> int:
+    """Return the number of labels that are computed at once."""
+    size = _CHUNK_BYTES_OF_GPU if device.startswith("cuda") else _CHUNK_BYTES
+    return max(1, size // (4 * dimension * BLOCK)) * BLOCK
+
+
+class LabelMatrix:
+    """K label rows in float16 as they are stored, converted chunk by chunk."""
+
+    def __init__(self, labels: LabelSet, columns: Columns, chunk: int, device: str) -> None:
+        import torch
+
+        self.columns = columns
+        self.chunk = chunk
+        self.block = BLOCK
+        """Columns whose largest product and sum are kept together. Chunks are whole blocks."""
+        self.device = device
+        self.dimension = labels.dimension
+        self._rows_K = None if columns.rows_K is None else self.tensor(columns.rows_K)
+        stored_ND = torch.from_numpy(labels.embeddings_ND)
+        if device != "cpu":  # the whole of it, once
+            stored_ND = (stored_ND if self._rows_K is None else stored_ND[self._rows_K.cpu()]).to(device)
+            self._rows_K = None
+        self._stored_ND = stored_ND
+        self._resident: torch.Tensor | None = None
+        self._own = threading.local()
+        self.longest = _LONGEST_ROW if labels.folder is not None else _longest(labels.embeddings_ND)
+        """Largest norm of a row."""
+        scales = labels.row_scales
+        self.factor_K = None if scales is None else self._of_rows(np.array(scales.factor, dtype=np.float32))
+        """Factors of a probe's rows."""
+        kinds = labels.kinds
+        bias_N = np.zeros(len(labels), dtype=np.float64)
+        for kind in kinds:
+            bias_N[kind.rows_R] = kind.bias
+        if scales is not None:
+            bias_N = bias_N * np.array(scales.factor) + np.array(scales.bias)
+        self.bias_K: NDArray[np.float64] = bias_N if columns.rows_K is None else bias_N[columns.rows_K]
+        """Biases of the columns, without temperature."""
+        self._others = [self._places(kind.rows_R) for kind in kinds[1:]]
+
+    def tensor(self, values: NDArray[Any]) -> torch.Tensor:
+        import torch
+
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+
+    def _of_rows(self, values_N: NDArray[Any]) -> torch.Tensor:
+        rows_K = self.columns.rows_K
+        return self.tensor(values_N if rows_K is None else values_N[rows_K])
+
+    def _places(self, rows_R: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the columns of label rows, ascending; unused rows have none."""
+        rows_K = self.columns.rows_K
+        if rows_K is None:
+            return rows_R
+        place_R = np.searchsorted(rows_K, rows_R)
+        is_used = place_R < len(rows_K)
+        is_used[is_used] = rows_K[place_R[is_used]] == rows_R[is_used]
+        return np.asarray(place_R[is_used])
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks."""
+        return -(-self.columns.count // self.chunk)
+
+    def keep(self, dtype: torch.dtype) -> None:
+        """Keep the rows converted, if they are small enough."""
+        import torch
+
+        if self.device == "cpu" and 2 * self.columns.count * self.dimension <= _RESIDENT_BYTES:
+            whole_KD = torch.empty((self.columns.count, self.dimension), dtype=dtype)
+
+            def convert(number: int) -> None:
+                start, chunk_RD = self.read(number, dtype)
+                whole_KD[start : start + len(chunk_RD)] = chunk_RD
+
+            on_each(convert, self.chunks, self.device)
+            self._resident = whole_KD
+
+    def read(self, number: int, dtype: torch.dtype) -> tuple[int, torch.Tensor]:
+        """Return the first column and the rows of a chunk; use them before this thread reads the next, which overwrites them."""
+        import torch
+
+        start = number * self.chunk
+        stop = min(start + self.chunk, self.columns.count)
+        if self._resident is not None and self._resident.dtype == dtype:
+            return start, self._resident[start:stop]
+        wide_RD = self.buffer("wide", torch.float32, self.dimension)[: stop - start].copy_(self._read(start, stop))
+        if dtype == torch.float32:
+            return start, wide_RD
+        # By way of fp32: torch has no fast conversion from float16 to bfloat16.
+        return start, self.buffer("own", dtype, self.dimension)[: stop - start].copy_(wide_RD)
+
+    def buffer(self, name: str, dtype: torch.dtype, width: int) -> torch.Tensor:
+        """Return memory of this thread for a chunk, R×width."""
+        import torch
+
+        kept: dict[tuple[str, torch.dtype], torch.Tensor] = self._own.__dict__.setdefault("buffers", {})
+        found = kept.get((name, dtype))
+        if found is None or found.shape[1] != width:
+            found = kept[name, dtype] = torch.empty((self.chunk, width), dtype=dtype, device=self.device)
+        return found
+
+    def _read(self, start: int, stop: int) -> torch.Tensor:
+        if self._rows_K is None:
+            return self._stored_ND[start:stop]
+        rows_R = self._rows_K[start:stop]
+        first, last = int(rows_R[0]), int(rows_R[-1])
+        if last - first == stop - start - 1:
+            return self._stored_ND[first : last + 1]
+        return self._stored_ND.index_select(0, rows_R)
+
+    def pairs(self, columns_P: NDArray[np.int64]) -> torch.Tensor:
+        """Return the stored rows of single columns, P×D in float16."""
+        places_P = self.tensor(columns_P)
+        return self._stored_ND.index_select(0, places_P if self._rows_K is None else self._rows_K[places_P])
+
+    def kind_of(self, columns_P: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of each column's kind."""
+        kind_P = np.zeros(len(columns_P), dtype=np.int64)
+        for number, places in enumerate(self._others, 1):
+            if len(places):
+                found = np.minimum(np.searchsorted(places, columns_P), len(places) - 1)
+                kind_P[places[found] == columns_P] = number
+        return kind_P
+
+    def queries(self, queries: Sequence[NDArray[np.float64]], dtype: torch.dtype) -> list[torch.Tensor]:
+        """Return queries on the device, B×D of each kind, with rows of zeros if there are very few."""
+        import torch
+
+        found = []
+        for query_BD in queries:
+            missing = self.width(len(query_BD)) - len(query_BD)
+            query_BD = np.concatenate([query_BD, np.zeros((missing, query_BD.shape[1]))]) if missing else query_BD
+            found.append(torch.from_numpy(query_BD).to(dtype).to(self.device))
+        return found
+
+    def width(self, rows: int) -> int:
+        """Return the number of rows that :meth:`queries` makes of B."""
+        return max(rows, _FEWEST_QUERIES)
+
+    def add_scales(self, products_RB: torch.Tensor, start: int, bias_K: torch.Tensor | None) -> None:
+        """Turn the products of columns from ``start`` on into logits."""
+        own = slice(start, start + len(products_RB))
+        if self.factor_K is not None:
+            products_RB.mul_(self.factor_K[own, None])
+        if bias_K is not None:
+            products_RB.add_(bias_K[own, None])
+
+    def product(
+        self, chunk_RD: torch.Tensor, start: int, queries: Sequence[torch.Tensor], out_RB: torch.Tensor
+    ) -> None:
+        """Write the products of a chunk's rows with the queries of their kinds into R×B numbers of the same type.
+
+        A joined set has many short blocks: the most frequent kind is computed for all rows, in one product, and the rows of
+        the others are overwritten.
+        """
+        import torch
+
+        torch.mm(chunk_RD, queries[0].T, out=out_RB)
+        for places, query_BD in zip(self._others, queries[1:], strict=True):
+            first, last = np.searchsorted(places, [start, start + len(chunk_RD)])
+            if first < last:
+                rows = self.tensor(places[first:last] - start)
+                out_RB[rows] = chunk_RD[rows] @ query_BD.T
+
+
+def _longest(rows_ND: NDArray[np.float16]) -> float:
+    return max(
+        (
+            float(np.sqrt(np.nanmax(np.einsum("rd,rd->r", chunk_RD, chunk_RD, dtype=np.float64), initial=0.0)))
+            for chunk_RD in (rows_ND[start : start + 8192] for start in range(0, len(rows_ND), 8192))
+        ),
+        default=0.0,
+    )

@@ -1,0 +1,294 @@
+"""Probabilities against a plain float64 softmax over the same stored numbers, on the exact path and after a first look in bf16."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from core_samples import ENCODER, random_rows, random_taxa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from bioclip_core.classify import Classification, Classifier
+from bioclip_core.classifying import crew, look, looking, matrix
+from bioclip_core.labels.label_set import LabelSet, in_memory
+from bioclip_core.labels.manifest import Block, RowScales
+from bioclip_core.taxonomy import RANKS, Taxon
+
+DIMENSION = 16
+RELATIVE = 1e-4
+SMALLEST = 1e-25
+"""Smaller probabilities are compared only with zero: fp32 ends near 1e-38 of the largest of a chunk."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Labels, features and settings of one call."""
+
+    labels: LabelSet
+    features: NDArray[np.float16]
+    temperature: float = 1.0
+    weights: NDArray[np.float32] | None = None
+    members: Sequence[int] | None = None
+
+    def expected(self) -> NDArray[np.float64]:
+        """Return the probabilities, G×N, written out in float64."""
+        labels, rows = self.labels, self.features.astype(np.float64)
+        logits = np.empty((len(rows), len(labels)))
+        for block in labels.blocks:
+            query = rows
+            if block.feature_mean is not None:
+                query = rows - np.array(block.feature_mean)
+                query = query / np.maximum(np.linalg.norm(query, axis=1, keepdims=True), 1e-12)
+            own = slice(block.start, block.stop)
+            logits[:, own] = block.scale * query @ labels.embeddings_ND[own].astype(np.float64).T + block.bias
+        if labels.row_scales is not None:
+            logits = logits * np.array(labels.row_scales.factor) + np.array(labels.row_scales.bias)
+        if self.members is not None:
+            ends = np.cumsum(self.members)
+            logits = np.stack(
+                [logits[end - size : end].mean(axis=0) for end, size in zip(ends, self.members, strict=True)]
+            )
+        logits /= self.temperature
+        logits[:, ~labels.kept_N] = -np.inf
+        if self.weights is not None and (self.weights[labels.kept_N] > 0).any():
+            with np.errstate(divide="ignore"):
+                logits += np.log(self.weights.astype(np.float64))
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        found: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+        return found
+
+    def check(self, found: Sequence[Classification], rank: str, top: int) -> None:
+        """Compare every candidate with the sum of its labels, and the sums with the largest ones."""
+        places = {level: places_of(self.labels, level) for level in self.labels.levels}
+        for classification, probabilities_N in zip(found, self.expected(), strict=True):
+            for level in self.labels.levels:
+                spans = self.labels.spans(level)
+                sums_S = np.add.reduceat(probabilities_N, spans.starts_S)
+                possible_S = sums_S if level == rank else np.where(spans.named_S, sums_S, 0.0)
+                largest = np.sort(possible_S)[::-1][: top if level == rank else 1]
+                candidates = classification.by_rank.get(level, ())
+                values = [candidate.probability for candidate in candidates]
+                own = [
+                    min((sums_S[place] for place in places[level][one.taxon]), key=partial(_distance, one.probability))
+                    for one in candidates
+                ]
+                assert values == sorted(values, reverse=True)
+                for number, expected in enumerate(largest.tolist()):
+                    if expected >= SMALLEST:
+                        assert values[number] == pytest.approx(expected, rel=RELATIVE), (level, number)
+                        assert own[number] == pytest.approx(expected, rel=2 * RELATIVE), (level, number)
+                for value in values[len(largest) :]:
+                    raise AssertionError(f"{level} has a further candidate of {value}")
+
+
+def _distance(one: float, other: float) -> float:
+    return abs(one - other)
+
+
+def places_of(labels: LabelSet, level: str) -> dict[Taxon, list[int]]:
+    """Return the spans of each taxon of a level; a hole has the taxon of its nearest named ancestor."""
+    places: dict[Taxon, list[int]] = {}
+    for place, start in enumerate(labels.spans(level).starts_S.tolist()):
+        places.setdefault(labels.taxon_at(start, level)[0], []).append(place)
+    return places
+
+
+def make_case(seed: int, count: int, scale: float, shape: str, kind: str, extras: Sequence[str]) -> Case:
+    """Return a random case.
+
+    Args:
+        seed: of all random numbers.
+        count: number of labels.
+        scale: of logits.
+        shape: ``peaked`` features are near a label, ``flat`` ones near none, ``equal`` labels are the same few vectors.
+        kind: ``text``, ``prototypes``, ``joined`` or ``probe``.
+        extras: any of ``subset``, ``prior``, ``pooled``, ``warm`` (a temperature) and ``doubled`` (lineages with two labels).
+    """
+    rng = np.random.default_rng(seed)
+    taxa: list[Taxon] = random_taxa(count, seed, names_a_rank=2 + seed % 3)
+    if "doubled" in extras:
+        taxa = [taxa[number // 2] for number in range(count)]
+    rows = random_rows(count, DIMENSION, seed).astype(np.float32)
+    if shape == "equal":
+        rows = rows[rng.integers(0, max(1, count // 8), count)]
+    mean = tuple((0.3 * random_rows(1, DIMENSION, seed + 1)[0].astype(np.float64)).tolist())
+    blocks, row_scales = [Block(0, count, "text", scale, -3.0)], None
+    if kind == "prototypes":
+        blocks = [Block(0, count, "prototype", scale, 0.0, mean)]
+    if kind == "probe":
+        blocks = [Block(0, count, "probe", scale, 0.0, mean)]
+        row_scales = RowScales(tuple(rng.uniform(0.2, 1, count).tolist()), tuple(rng.normal(0, 2, count).tolist()))
+    if kind == "joined" and count > 2:
+        middle = int(rng.integers(1, count))
+        blocks = [Block(0, middle, "text", scale), Block(middle, count, "prototype", 0.7 * scale, 1.5, mean)]
+    labels = in_memory(taxa, rows, ENCODER, blocks, row_scales=row_scales)
+    kept = None
+    if "subset" in extras:
+        kept = rng.random(count) < 0.3
+        kept[int(rng.integers(count))] = True
+    labels = LabelSet(labels.table, labels.embeddings_ND, labels.manifest, kept_N=kept)
+    features = random_rows(9, DIMENSION, seed + 2).astype(np.float32)
+    if shape == "peaked":
+        features = 0.4 * features + labels.embeddings_ND[rng.integers(0, count, 9)].astype(np.float32)
+        features /= np.linalg.norm(features, axis=1, keepdims=True)
+    weights = rng.choice([0.0, 1e-3, 1.0, 7.0], count).astype(np.float32) if "prior" in extras else None
+    members = (1, 4, 2, 2) if "pooled" in extras else None
+    return Case(labels, features.astype(np.float16), 0.8 if "warm" in extras else 1.0, weights, members)
+
+
+@pytest.fixture(params=["exact", "first look"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Compute on the exact path, or after a first look in bf16, whether or not this machine has units for it."""
+    monkeypatch.setattr(looking, "multiplies_bf16", lambda _device: request.param == "first look")
+    monkeypatch.setattr(looking, "_FEWEST_LABELS", 1)
+    monkeypatch.setattr(look, "_FEWEST_LOOKED_AT", 60)
+    monkeypatch.setattr(looking, "_UNDECIDED", 2.0)
+    monkeypatch.setattr(matrix, "BLOCK", 4)
+    monkeypatch.setattr(matrix, "_CHUNK_BYTES", 4 * DIMENSION * 64)
+    return str(request.param)
+
+
+EXTRAS = ("subset", "prior", "pooled", "warm", "doubled")
+
+
+def test_probabilities_are_those_of_float64_at_every_rank(path: str) -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(
+        seed=st.integers(0, 1 << 20),
+        count=st.integers(1, 400),
+        scale=st.sampled_from([1.0, 20.0, 100.0, 1000.0]),
+        shape=st.sampled_from(["peaked", "flat", "equal"]),
+        kind=st.sampled_from(["text", "prototypes", "joined", "probe"]),
+        extras=st.sets(st.sampled_from(EXTRAS)),
+        rank=st.sampled_from(RANKS),
+        top=st.sampled_from([1, 5, 40]),
+    )
+    def check(
+        seed: int, count: int, scale: float, shape: str, kind: str, extras: set[str], rank: str, top: int
+    ) -> None:
+        case = make_case(seed, count, scale, shape, kind, sorted(extras))
+        classifier = Classifier(case.labels, temperature=case.temperature)
+        found = classifier.classify(case.features, rank=rank, top=top, weights_N=case.weights, members_G=case.members)
+        case.check(found, rank, top)
+
+    check()
+
+
+def decided(case: Case, rank: str = "species") -> NDArray[np.bool_]:
+    """Return True for the rows that the first look decides, after a check of all answers."""
+    classifier = Classifier(case.labels, temperature=case.temperature)
+    seen: list[NDArray[np.bool_]] = []
+    original = look.look
+
+    def noted(*given: Any) -> look.Look:
+        found = original(*given)
+        seen.append(found.decided_B)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(looking, "look", noted)
+        case.check(classifier.classify(case.features, rank=rank), rank, 5)
+    return np.concatenate(seen) if seen else np.zeros(0, dtype=bool)
+
+
+@pytest.mark.parametrize("path", ["first look"], indirect=True)
+@pytest.mark.parametrize("rank", ["species", "genus"])
+def test_the_first_look_decides_peaked_answers_and_leaves_flat_ones_to_the_exact_path(path: str, rank: str) -> None:
+    assert decided(make_case(3, 1500, 100.0, "peaked", "text", ()), rank).mean() > 0.3
+    assert not decided(make_case(3, 1500, 2.0, "flat", "text", ()), rank).any()
+
+
+@pytest.mark.parametrize("path", ["first look"], indirect=True)
+def test_a_product_outside_its_bound_ends_the_first_look_with_a_warning(
+    path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    case = make_case(5, 2000, 100.0, "peaked", "text", ())
+    classifier = Classifier(case.labels)
+    product = matrix.LabelMatrix.product
+
+    def wrong(self: Any, chunk: torch.Tensor, start: int, queries: Any, out: torch.Tensor) -> None:
+        product(self, chunk, start, queries, out)
+        if out.dtype == torch.bfloat16:
+            out.mul_(0.5)
+
+    monkeypatch.setattr(matrix.LabelMatrix, "product", wrong)
+    case.check(classifier.classify(case.features), "species", 5)
+    assert "in bfloat16 are not what this machine should compute" in caplog.text
+    caplog.clear()
+    case.check(classifier.classify(case.features), "species", 5)
+    assert not caplog.text
+
+
+def test_products_that_the_host_lets_torch_round_are_computed_in_fp64(path: str) -> None:
+    case = make_case(7, 500, 100.0, "flat", "joined", ("prior",))
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        found = Classifier(case.labels).classify(case.features, weights_N=case.weights)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    case.check(found, "species", 5)
+
+
+def test_many_equal_labels_of_one_genus_add_up_to_one() -> None:
+    count = 1 << 15
+    taxa_at_once = [Taxon(genus="Aus", species=f"s{number:06d}") for number in range(count)]
+    labels = in_memory(taxa_at_once, np.tile(np.eye(1, 8), (count, 1)), ENCODER, [Block(0, count, "text", 30.0)])
+    (found,) = Classifier(labels).classify(np.full((1, 8), 8**-0.5, dtype=np.float16))
+    assert found.by_rank["genus"][0].probability == pytest.approx(1, abs=1e-6)
+    assert [one.probability for one in found.by_rank["species"]] == pytest.approx([1 / count] * 5, rel=RELATIVE)
+
+
+def test_rows_are_answered_alike_alone_and_in_a_group(path: str) -> None:
+    case = make_case(11, 900, 60.0, "peaked", "text", ("subset",))
+    classifier = Classifier(case.labels)
+    together = classifier.classify(case.features)
+    for row, whole in enumerate(together):
+        (alone,) = classifier.classify(case.features[row : row + 1])
+        assert alone.by_rank.keys() == whole.by_rank.keys()
+        for level, candidates in whole.by_rank.items():
+            own = [one.probability for one in alone.by_rank[level]]
+            assert own == pytest.approx([one.probability for one in candidates], rel=RELATIVE)
+
+
+def test_threads_of_the_host_keep_their_number() -> None:
+    before = torch.get_num_threads()
+    crew.on_each(lambda _number: torch.get_num_threads(), 8, "cpu")
+    assert torch.get_num_threads() == before
+    if before > 1:
+        assert set(crew.on_each(lambda _number: torch.get_num_threads(), 8, "cpu")) == {1}
+    import threading
+
+    seen: list[int] = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert seen == [before]
+
+
+def test_sums_for_evaluation_have_a_column_for_every_span_also_of_unused_labels() -> None:
+    case = make_case(13, 300, 20.0, "flat", "text", ("subset", "doubled"))
+    expected = case.expected()
+    for start, sums_at in Classifier(case.labels).sums(case.features):
+        for level in case.labels.levels:
+            found = sums_at(level).double().numpy()
+            own = np.add.reduceat(expected[start : start + len(found)], case.labels.spans(level).starts_S, axis=1)
+            np.testing.assert_allclose(found, own, rtol=RELATIVE, atol=1e-12)
+
+
+def test_features_that_are_no_numbers_have_no_answer(path: str) -> None:
+    case = make_case(17, 200, 20.0, "flat", "text", ())
+    features = case.features.copy()
+    features[2] = np.nan
+    found = Classifier(case.labels).classify(features)
+    assert not found[2].by_rank
+    assert found[3].by_rank
+    assert math.isfinite(found[3].by_rank["species"][0].probability)
