@@ -44,6 +44,7 @@ class Session(session.Session):
         item_timeout: float = _DEFAULT.item_timeout,
         device: str = _DEFAULT.device,
         precision: str = _DEFAULT.precision,
+        runtime: str = _DEFAULT.runtime,
         exact: bool = _DEFAULT.exact,
         fetch: str | os.PathLike[str] | None = None,
         fetch_options: FetchOptions | None = None,
@@ -77,6 +78,7 @@ class Session(session.Session):
             "item_timeout": item_timeout,
             "device": device,
             "precision": precision,
+            "runtime": runtime,
             "exact": exact,
         }
         web = _web_options(fetch, fetch_options)

@@ -38,6 +38,7 @@ def nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     """Keep the user's options file, cache (hashes, temperatures) and a batch system's variables from deciding a test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BIOCLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("BIOCLIP_RUNTIME", "torch")  # measuring others takes seconds, and the result would decide tests
         for name in ("BIOCLIP_CONFIG", "WORLD_SIZE", "RANK", "LOCAL_RANK", "HF_HUB_OFFLINE"):
             patch.delenv(name, raising=False)
         # From Python 3.12 on, a fork beside threads is reported on standard error. The tests fork on purpose.

@@ -102,6 +102,7 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
             # An empty folder is refused before a run begins; with a plan, nothing is listed.
             has_plan = folder is not None and folder.is_planned()
             entries = iter(()) if has_plan else listing.begun(listing.counted(line.expect))
+            entries = entries if has_plan else session.with_int8_model(entries)
             if engine is not None and folder is not None:
                 begin = lambda: listing.begun(iter(listing)) if has_plan else entries  # noqa: E731
                 distribution = Distribution(engine, engines, folder, console, listing, begin, rehash=rehash)

@@ -58,6 +58,7 @@ _BOX = ("region_x", "region_y", "region_w", "region_h")
         "item_timeout",
         "device",
         "precision",
+        "runtime",
         "exact",
     ],
 )
@@ -75,6 +76,7 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
     \b
     bioclip-plugin embed photos/ --model demo --output features.parquet
     """
+    from bioclip_plugin.running.calibrating import with_int8_model
     from bioclip_plugin.running.engine import Engine
     from bioclip_plugin.running.fetched import Fetching
     from bioclip_plugin.running.listing import Listing
@@ -98,7 +100,9 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
         console.print(f"Model {engine.model.name}: {engine.model.preprocessing.described()}")
         interrupts = interruptible(console, "Nothing was written; the same command starts again.")
         with log_lines(console), interrupts, whole_file(output, force=force) as draft, line:
-            entries = listing.begun(listing.counted(line.expect))
+            entries = with_int8_model(
+                engine, listing.begun(listing.counted(line.expect)), labels=False, fetching=fetching
+            )
             pipeline = Pipeline(
                 engine,
                 classify=False,

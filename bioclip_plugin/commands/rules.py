@@ -182,7 +182,7 @@ def _engine(base: Run, places: RunPlaces, plugins: BioclipPluginManager) -> Engi
     if request.pop("detector", None) is not None:  # decisions need its boxes alone, which are stored
         request["exact"] = True
     engine = Engine(ClassifyRequest.from_mapping(request), plugins)
-    engine.keep_precision([base.feature_settings])
+    engine.keep_precision([base.feature_settings], encodes=False)
     ids = engine.identities
     if ids.answer_id != base.answer_id:
         before = {**base.feature_settings, **base.answer_settings}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from bioclip_core.device import PRECISIONS
+from bioclip_core.device import INT8, PRECISIONS, RUNTIMES
 from bioclip_core.errors import UsageError
 from bioclip_core.options import check_options
 from bioclip_core.taxonomy import RANKS
@@ -65,10 +65,16 @@ class ClassifyRequest:
     """Seconds of decoding after which an item is given up and reported as a failure."""
     device: str = "auto"
     """Device of the model: auto, cpu, cuda, cuda:N or mps."""
-    precision: str = field(default="auto", metadata={"choices": ("auto", *PRECISIONS)})
+    precision: str = field(default="auto", metadata={"choices": ("auto", *PRECISIONS, INT8)})
     """Precision of the image tower; auto is BIOCLIP_PRECISION, else bf16 where the device multiplies it natively, else fp32.
 
-    A resumed run keeps the precision that it recorded.
+    int8 needs OpenVINO and a processor with VNNI; its model is calibrated on the first images. A resumed run keeps the
+    precision that it recorded.
+    """
+    runtime: str = field(default="auto", metadata={"choices": ("auto", *RUNTIMES)})
+    """Program that runs the image tower on a CPU; auto is BIOCLIP_RUNTIME, else the faster one, measured once per machine.
+
+    A resumed run keeps the runtime that it recorded.
     """
     exact: bool = False
     """Decode every image fully instead of at a fraction (slower)."""
@@ -82,6 +88,8 @@ class ClassifyRequest:
             if value is not None and not isinstance(value, (str, tuple)):
                 object.__setattr__(self, name, tuple(value) if isinstance(value, Iterable) else value)
         check_options(self)
+        if self.precision == INT8 and self.runtime == "torch":
+            raise UsageError("precision int8 is run by OpenVINO alone, and runtime is torch; leave out one of them")
         if not self.model.strip():
             raise UsageError("model is empty: give a name such as bioclip-2 or demo, or local-dir:FOLDER")
 

@@ -7,7 +7,7 @@ import os
 import platform
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, Generic, TypeVar
@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core import __version__
+from bioclip_core.acceleration.runtime_choice import choose_runtime
 from bioclip_core.classify import CLASSIFY_VERSION, Candidate, Classification, Classifier, consensus_of
-from bioclip_core.device import Compute, Precision, checked_precision, choose_compute
+from bioclip_core.device import INT8, Compute, checked_precision, choose_compute
 from bioclip_core.encoder import ENCODE_VERSION, Encoder
-from bioclip_core.errors import PluginError
+from bioclip_core.errors import PluginError, UsageError
 from bioclip_core.identity import settings_id
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.models import find_model
@@ -32,6 +33,7 @@ from bioclip_plugin.rules.settings import parse_rules, rule_settings
 from bioclip_plugin.running.detecting import ChosenDetector, DetectorSettings, choose_detector
 from bioclip_plugin.running.label_choice import LabelChoice, choose_labels
 from bioclip_plugin.running.places import WORKING_DIRECTORY, working_directory
+from bioclip_plugin.running.runtime_settings import chosen_int8, kept_settings, precision_of, runtime_of
 
 T = TypeVar("T")
 
@@ -84,24 +86,39 @@ class Engine:
         self.rules: list[Rule] = parse_rules(request.rules, plugins.rules()) if request.rules else []
         """The active rules, in the order in which they are asked."""
         self.lock = threading.RLock()
-        self._recorded: Precision | None = None
+        self._recorded: Mapping[str, Any] = {}
         self._weights_at = lru_cache(maxsize=_REMEMBERED_PLACES)(self._product_of_plugins)
 
     @property
     def is_open(self) -> bool:
         """True if the model or the labels were opened, which a forked child cannot use."""
-        has_model = not vars(self).keys().isdisjoint(("encoder", "classifier", "label_set"))
+        has_model = not vars(self).keys().isdisjoint(("encoder", "chosen", "classifier", "label_set"))
         return has_model or (vars(self).get("detector") is not None and vars(self)["detector"].is_open)
 
-    def keep_precision(self, recorded: Sequence[Mapping[str, Any]]) -> None:
-        """Use the precision that an earlier run over the same store recorded for the same model and preprocessing.
+    def keep_precision(self, recorded: Sequence[Mapping[str, Any]], *, encodes: bool = True) -> None:
+        """Use the precision and the runtime that an earlier run over the same store recorded for the same model and preprocessing.
 
         Args:
             recorded: feature settings of earlier runs with these weights, the newest first.
+            encodes: False for work on stored features alone, for which a runtime need not be there.
         """
         preprocessing = self.model.preprocessing.identity()
-        same = (settings["precision"] for settings in recorded if settings.get("preprocessing") == preprocessing)
-        self._recorded = next(same, None) if self.request.precision == "auto" else None
+        same = [settings for settings in recorded if settings.get("preprocessing") == preprocessing]
+        self._recorded = kept_settings(same, self.request, self.model, encodes=encodes)
+
+    @property
+    def is_recorded_int8(self) -> bool:
+        """True if a run that is continued has an int8 model."""
+        return bool(self._recorded.get("quantised"))
+
+    def leave_int8(self, reason: str) -> None:
+        """Go on without the int8 model that was asked for, with a line."""
+        log.warning("precision int8 is not used: %s; the images are encoded in %s", reason, self.compute.precision)
+        vars(self)["quantised"] = ""
+
+    def use_encoder(self, encoder: Encoder) -> None:
+        """Use an encoder that is open already."""
+        vars(self)["encoder"] = encoder
 
     @_Opened
     def labels(self) -> LabelChoice:
@@ -122,8 +139,29 @@ class Engine:
 
     @_Opened
     def compute(self) -> Compute:
-        """Device and precision, with the reason; imports torch."""
-        return choose_compute(self.request.device, self.request.precision, self._recorded)
+        """Device and precision without an int8 model, with the reason; imports torch."""
+        asked = "auto" if self.request.precision == INT8 else self.request.precision
+        return choose_compute(self.request.device, asked, precision_of(self._recorded))
+
+    @_Opened
+    def quantised(self) -> str:
+        """sha256 of the int8 model in use; empty without one."""
+        if recorded := self._recorded.get("quantised"):
+            return str(recorded)
+        if self.request.precision != INT8:
+            return ""
+        return chosen_int8(self.model, self.compute)
+
+    @_Opened
+    def chosen(self) -> tuple[Compute, Encoder | None]:
+        """The compute with its runtime, and the encoder if it was opened for the choice."""
+        kept = runtime_of(self._recorded)
+        if self.quantised:
+            why = "as recorded by an earlier run in this store" if kept else "as requested"
+            return Compute("cpu", "fp32", why, "openvino", quantised=self.quantised), None
+        # A run that began on the CPU with OpenVINO goes on so, on a machine with a GPU too.
+        compute = replace(self.compute, device="cpu") if kept == "openvino" else self.compute
+        return choose_runtime(self.model, compute, self.request.runtime, kept)
 
     @property
     def is_computing(self) -> bool:
@@ -131,11 +169,13 @@ class Engine:
         return "compute" in vars(self)
 
     @property
-    def precision(self) -> Precision:
+    def precision(self) -> str:
         """The precision alone; torch is asked only if it is neither requested nor recorded."""
-        if self.request.precision != "auto":
+        if self.quantised:
+            return INT8
+        if self.request.precision not in ("auto", INT8):
             return checked_precision(self.request.precision)
-        return self._recorded or self.compute.precision
+        return precision_of(self._recorded) or self.compute.precision
 
     @_Opened
     def identities(self) -> Identities:
@@ -167,7 +207,17 @@ class Engine:
             "preprocessing": self.model.preprocessing.identity(),
             "precision": self.precision,
             "encode_version": ENCODE_VERSION,
+            **self._runtime_settings(),
         }
+
+    def _runtime_settings(self) -> dict[str, str]:
+        """Return what a runtime adds to the identity of features; nothing for torch, and for fp32, where all give the same."""
+        if self.quantised:
+            return {"runtime": "openvino", "quantised": self.quantised}
+        if self.precision == "fp32" or self.request.runtime == "torch":
+            return {}
+        runtime = runtime_of(self._recorded) or self.chosen[0].runtime
+        return {} if runtime == "torch" else {"runtime": runtime}
 
     @property
     def dimension(self) -> int:
@@ -177,8 +227,14 @@ class Engine:
     @_Opened
     def encoder(self) -> Encoder:
         """The opened model."""
-        log.info("Opening %s on %s", self.model.name, self.compute.described())
-        return open_encoder(self.model, self.compute)
+        compute, encoder = self.chosen
+        if runtime_of(self._recorded) == "openvino" and compute.runtime != "openvino":
+            raise UsageError(
+                f"the features of this store were encoded in {self.precision} with OpenVINO, which cannot run the model here; give "
+                "--runtime torch, with which images are encoded again"
+            )
+        log.info("Opening %s on %s", self.model.name, compute.described())
+        return encoder or open_encoder(self.model, compute)
 
     @_Opened
     def classifier(self) -> Classifier:

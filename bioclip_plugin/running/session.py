@@ -131,6 +131,30 @@ class Session:
         (answer,) = self.classify_stream([image])
         return answer
 
+    def calibrate(self, images: Iterable[Classifiable | Unlisted]) -> None:
+        """Make the int8 model of this Session's checkpoint from images like those that it will be asked about.
+
+        For ``precision="int8"``; 16 to 128 images are enough. The model is kept in the user's cache, with its agreement, and
+        nothing is done if it is there already.
+
+        Raises:
+            UsageError: if the Session is closed.
+        """
+        check_several(images)
+        for _ in self.with_int8_model(map(item_of_image, images)):
+            pass
+
+    def with_int8_model(self, items: Iterable[MediaItem | Unlisted]) -> Iterator[MediaItem | Unlisted]:
+        """Return the items, after the int8 model was made from some of them, if the request asks for one and none is kept.
+
+        Raises:
+            UsageError: if the Session is closed.
+        """
+        from bioclip_plugin.running.calibrating import with_int8_model
+
+        self._check_open()
+        return with_int8_model(self.engine, items, labels=True, fetching=self.fetching)
+
     def classify_stream(
         self, items: Iterable[Classifiable | Unlisted], *, progress: Callable[[StreamProgress], None] | None = None
     ) -> Generator[Answer, None, None]:

@@ -15,9 +15,18 @@ log = logging.getLogger("bioclip_plugin.device")
 
 Precision = Literal["fp32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+"""Precisions of torch."""
+INT8 = "int8"
+"""Precision of a quantised image tower, which OpenVINO alone runs; captions and the rest stay in fp32."""
+
+Runtime = Literal["torch", "openvino"]
+RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
+"""Programs that run the image tower; text towers, training and GPUs have torch."""
 
 PRECISION_VARIABLE = "BIOCLIP_PRECISION"
 """Environment variable with the precision of a process that neither requests nor recorded one."""
+RUNTIME_VARIABLE = "BIOCLIP_RUNTIME"
+"""Environment variable with the runtime of a process that neither requests nor recorded one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +36,19 @@ class Compute:
     device: str
     """As torch spells it: ``cpu``, ``cuda``, ``cuda:1``, ``mps``."""
     precision: Precision
+    """With ``quantised``, that of the layers that are not."""
     reason: str
+    runtime: Runtime = "torch"
+    """Program that runs the image tower; encoders of plugins need not look at it."""
+    runtime_reason: str = ""
+    quantised: str = ""
+    """sha256 of the int8 model in the cache that is used; empty for the model itself."""
 
     def described(self) -> str:
         """Return one line for users: "cpu, bf16 (this CPU has AMX)"."""
-        return f"{self.device}, {self.precision} ({self.reason})"
+        line = f"{self.device}, {INT8 if self.quantised else self.precision} ({self.reason})"
+        why = f" ({self.runtime_reason})" if self.runtime_reason else ""
+        return line if self.runtime == "torch" else f"{line}, OpenVINO{why}"
 
 
 def checked_precision(precision: str, given_as: str = "precision") -> Precision:
@@ -113,6 +130,21 @@ def preset_precision() -> Precision | None:
     """
     word = os.environ.get(PRECISION_VARIABLE, "").strip().lower()
     return None if word in ("", "auto") else checked_precision(word, PRECISION_VARIABLE)
+
+
+def preset_runtime() -> Runtime | None:
+    """Return the runtime that the environment sets for this process; None without one.
+
+    Raises:
+        UsageError: if it is not one of those that there are.
+    """
+    word = os.environ.get(RUNTIME_VARIABLE, "").strip().lower()
+    if word in ("", "auto"):
+        return None
+    for runtime in RUNTIMES:
+        if word == runtime:
+            return runtime
+    raise UsageError(f"{RUNTIME_VARIABLE} {word!r}: allowed are auto, {', '.join(RUNTIMES)}")
 
 
 def _device(device: str) -> str:

@@ -20,10 +20,13 @@ from bioclip_core.labels.manifest import check_scale
 from bioclip_core.models import FoundModel
 from bioclip_core.process.imports import importing_torch
 from bioclip_core.process.quiet import quiet
+from bioclip_core.runtimes.quantised import quantised_file
 from bioclip_core.weights import check_numbers, check_sizes, check_tokens
 
 if TYPE_CHECKING:
     import torch
+
+    from bioclip_core.runtimes.openvino_tower import OpenVinoTower
 
 log = logging.getLogger("bioclip_plugin.encoder")
 
@@ -48,7 +51,7 @@ def open_encoder(found: FoundModel, compute: Compute) -> Encoder:
 
 
 class OpenClipEncoder:
-    """An open_clip model: the image tower in the chosen precision, the text tower in fp32."""
+    """An open_clip model: the image tower in the chosen precision and runtime, the text tower in fp32 with torch."""
 
     def __init__(self, found: FoundModel, compute: Compute) -> None:
         import torch
@@ -62,7 +65,9 @@ class OpenClipEncoder:
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[compute.precision]
         self.model = load_model(found).eval().requires_grad_(False).to(compute.device)
         """The open_clip module, for training and export."""
-        self.model.visual.to(self._dtype)
+        self._openvino = self._openvino_tower() if compute.runtime == "openvino" else None
+        if self._openvino is None:
+            self.model.visual.to(self._dtype)
         self._tokenizer: Any = None
         self.dimension = int(found.config.get("embed_dim") or self.model.visual.output_dim)
         self.logit_scale = float(self.model.logit_scale.exp())
@@ -82,6 +87,8 @@ class OpenClipEncoder:
 
         if not len(images_BHWC):
             return np.empty((0, self.dimension), dtype=np.float16)
+        if self._openvino is not None:
+            return self._openvino(images_BHWC).astype(np.float16)
         with self._lock, torch.inference_mode():
             pixels_BHWC = torch.from_numpy(np.ascontiguousarray(images_BHWC)).to(
                 self._compute.device, non_blocking=True
@@ -89,6 +96,15 @@ class OpenClipEncoder:
             images_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std).to(self._dtype)
             features_BD = torch.nn.functional.normalize(self.model.encode_image(images_BCHW).float(), dim=-1)
             return features_BD.to(torch.float16).cpu().numpy()
+
+    def _openvino_tower(self) -> OpenVinoTower:
+        """Return the image tower in OpenVINO; the module in torch stays in fp32, for captions and for comparison."""
+        from bioclip_core.runtimes.openvino_tower import converted_tower, read_tower
+
+        precision = self._compute.precision
+        if self._compute.quantised:
+            return read_tower(quantised_file(self._found, self._compute.quantised), precision)
+        return converted_tower(self.model, self.preprocessing, precision)
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         import torch

@@ -22,14 +22,16 @@ from typing import Any
 
 _LIBRARIES = frozenset(
     "PIL absl alembic botocore datasets exifread filelock fsspec h5py httpcore httpx huggingface_hub imagecodecs kagglehub "
-    "libav matplotlib numexpr open_clip openpyxl peft pillow_heif psycopg rawpy requests safetensors sklearn sqlalchemy tifffile timm "
-    "tokenizers torch transformers urllib3 webdataset yolov5".split()
+    "libav matplotlib nncf numexpr open_clip openpyxl openvino peft pillow_heif psycopg rawpy requests safetensors sklearn "
+    "sqlalchemy tifffile timm tokenizers torch transformers urllib3 webdataset yolov5".split()
 )
 """Packages whose log records are dropped while they work for us."""
 _WARN_IN_PYTHON = frozenset(
-    "PIL huggingface_hub matplotlib open_clip openpyxl peft scipy sklearn timm transformers".split()
+    "PIL huggingface_hub matplotlib open_clip openpyxl openvino peft scipy sklearn timm transformers".split()
 )
 """Packages whose warnings are dropped while they work for us: those that call :func:`warnings.warn` about files and models."""
+_WARN_IN_MODULES = frozenset(("torch.jit._trace",))
+"""Single modules of which the same is true, of packages whose other warnings are the host's."""
 
 _REPORT_WHEN_IMPORTED = tuple(
     "alembic.runtime.migration alembic.runtime.plugins datasets h5py._conv matplotlib matplotlib.font_manager numexpr.utils".split()
@@ -144,7 +146,7 @@ def _stand_between() -> None:
     if modules != _seen["modules"]:
         for name, module in sys.modules.copy().items():  # copied at once; list() may run others' code between two items
             package = name.partition(".")[0]
-            if package in _WARN_IN_PYTHON and module is not None:
+            if (package in _WARN_IN_PYTHON or name in _WARN_IN_MODULES) and module is not None:
                 _replace(vars(module), package)
         if "PIL._imaging" in sys.modules:
             _stand_behind_libtiff()
