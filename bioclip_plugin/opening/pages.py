@@ -17,6 +17,7 @@ from bioclip_core.images.budget import BYTES_PER_PIXEL, MAX_DECODED_PIXELS, MAX_
 from bioclip_core.images.crops import Deferred, turned_upright
 from bioclip_core.images.memory import image_memory, take_memory
 from bioclip_core.images.needs import decoding_bytes, pillow_bytes
+from bioclip_core.images.pyramids import unmarked_copies
 from bioclip_core.images.reasons import reasons
 from bioclip_core.images.tiff import metadata_of, opened_page
 from bioclip_core.images.tiff_header import LENGTH, MAGIC, WIDTH, DamagedChain, directories, layout_at, offsets
@@ -50,9 +51,9 @@ def is_tiff(path: Path) -> bool:
 def pages_of(item: MediaItem, path: Path, findings: Findings | None = None) -> list[MediaItem | Unlisted] | None:
     """Return an item for each page that is a picture of its own; None for a file with one picture, which stays as it is.
 
-    Masks, and pages that are marked as reduced, are not pictures of their own, nor are pages whose pixels show that they are
-    a smaller copy of another page: a thumbnail, or a level of a pyramid. Reads two short pieces per page, and pixels only of
-    a page that is smaller than its neighbour or the first page and has the same shape.
+    Masks, and pages that are marked as reduced, are not pictures of their own, nor are the levels of an SVS file, nor pages
+    whose pixels show that they are a smaller copy of another page: a thumbnail, or a level of a pyramid. Reads two short pieces
+    per page, and pixels only of a page that is smaller than its neighbour or the first page and has the same shape.
     """
     pages: list[Page] = []
     trouble = ""
@@ -108,7 +109,8 @@ def read_pages(file: BinaryIO) -> Iterator[Page]:
 
 def _pictures(file: BinaryIO, pages: list[Page]) -> tuple[list[int], int]:
     """Return the numbers of the pages that are pictures of their own, and how many could not be compared with others."""
-    full = [number for number, page in enumerate(pages) if not page.reduced]
+    copies = unmarked_copies(file) if len(pages) > 1 else set()
+    full = [number for number, page in enumerate(pages) if not page.reduced and page.offset not in copies]
     looks = Looks(lambda number: loaded(file, number), lambda number: pages[number].width * pages[number].height)
     own = []
     for place, number in enumerate(full):

@@ -329,8 +329,10 @@ class FetchStage:
         except FetchError as error:
             task.failure = Failure(FETCH_STAGE, _reason(error, error.host or host_of(task.item.uri)))
         else:
+            from bioclip_core.images.readers import is_key_of  # imports Pillow
+
             task.item = _with_file(task.item, fetched.path, address)
-            if task.content_sha256 is not None and fetched.sha256 not in task.content_sha256:
+            if task.content_sha256 is not None and not is_key_of(task.content_sha256, fetched.sha256):
                 self._fetching.find(_OTHER_BYTES, task.item.uri, self._findings)
             if fetched.path.suffix == ".tif" and not task.item.frame and _has_pages(fetched.path):
                 self._fetching.find(_FURTHER_PAGES, task.item.uri, self._findings)

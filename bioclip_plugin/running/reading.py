@@ -18,7 +18,7 @@ from bioclip_core.images.boxes import Box
 from bioclip_core.images.crops import WHOLE
 from bioclip_core.images.decoding import decode_regions, decoded_file, decoded_image, prepare, right_pixels
 from bioclip_core.images.memory import decoding_budget, image_memory, take_memory
-from bioclip_core.images.readers import content_key
+from bioclip_core.images.readers import content_key, has_smaller_levels
 from bioclip_core.images.reasons import reasons
 from bioclip_core.images.unexpected import unexpected
 from bioclip_core.process.threads import GivenUp, WorkersClosed
@@ -99,7 +99,8 @@ class Reader:
                 pixels: Image.Image | bytes = image
             else:
                 content = bytes_of(item)
-                sha256 = content_key(hashlib.sha256(content).hexdigest(), is_read_by_us(item, content))
+                sha256 = hashlib.sha256(content).hexdigest()
+                sha256 = content_key(sha256, is_read_by_us(item, content), has_smaller_levels(content, item.frame))
                 item = self._with_camera(with_metadata(item, content), item)
                 pixels = content
             crops, found = self._crops(item, pixels, (sha256, item.frame), len(content), boxes)

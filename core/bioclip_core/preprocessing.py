@@ -40,7 +40,8 @@ class Preprocessing:
     fill: int = 0
     """Grey value of the padding of ``longest``, 0 to 255."""
     decode: Decode = "reduced"
-    """``reduced`` decodes large JPEG and JPEG 2000 files at a fraction that keeps at least twice ``size``; ``full`` never does."""
+    """``reduced`` decodes large JPEG and JPEG 2000 files at a fraction, and pyramid TIFFs at a level, that keeps at least twice ``size``;
+    ``full`` never does."""
     said_by: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
     """Origin of each field: ``option``, ``registry``, ``folder`` or ``assumed``."""
 

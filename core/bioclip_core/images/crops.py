@@ -13,6 +13,13 @@ from bioclip_core.images.boxes import Box
 from bioclip_core.preprocessing import Preprocessing
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+_SUPPORT = 2
+"""Pixels on each side that the widest filter (bicubic) reads, of the source or of the result, whichever are larger."""
+_ROUNDING = 1e-6  # pixels
+_LEAST_WIDTH = 2
+"""Width of a part in multiples of the result's longer side, at which Pillow resizes it in the same order as the whole picture."""
+_MOST_STRETCH = 1.2
+"""Ratio of the vertical to the horizontal scale up to which it does so."""
 
 # For each EXIF orientation (Exif 2.32, tag 0x0112): the operation that makes it upright, and the position of an upright box
 # in the stored image: x and y are swapped, then the stored x and y are counted from the other end.
@@ -40,6 +47,8 @@ class Picture:
     """EXIF's, 1 to 8."""
     shift: float = 0.0
     """Offset of the content to the right and bottom, in pixels of the picture, compared with averaging decoders."""
+    corner: tuple[float, float] = (0, 0)
+    """Column and row of the picture at which the pixels begin, if only a part of it was decoded."""
 
     @property
     def upright_size(self) -> tuple[float, float]:
@@ -83,6 +92,28 @@ def turned_upright(image: Image.Image, orientation: int) -> Image.Image:
     return image if transpose is None else image.transpose(transpose)
 
 
+def turned(picture: Picture) -> Picture:
+    """Return a picture, or a part of one, with its pixels upright."""
+    if picture.orientation == 1:
+        return picture
+    _, swap, flip_x, flip_y = _ORIENTATIONS[picture.orientation]
+    left, top = picture.corner
+    left = picture.width - left - picture.image.width if flip_x else left
+    top = picture.height - top - picture.image.height if flip_y else top
+    image = turned_upright(picture.image, picture.orientation)
+    return Picture(image, *picture.upright_size, corner=(top, left) if swap else (left, top))
+
+
+def stored_sides(sides: tuple[int, int, int, int], picture: Picture) -> tuple[int, int, int, int]:
+    """Return left, upper, right, lower of the upright picture as those of the stored one, rounded to the outside."""
+    width, height = picture.upright_size
+    x, y = sides[0] / width, sides[1] / height
+    box = _stored_box(picture, (x, y, sides[2] / width - x, sides[3] / height - y))
+    left, upper = (max(0, math.floor(side + _ROUNDING)) for side in box[:2])
+    right, lower = (math.ceil(side - _ROUNDING) for side in box[2:])
+    return left, upper, max(left + 1, right), max(upper + 1, lower)
+
+
 def checked(box: Box | None) -> Box:
     """Return the box, or that of the whole image for None.
 
@@ -105,17 +136,39 @@ def resized(picture: Picture, box: Box, preprocessing: Preprocessing) -> Image.I
     The region is resized out of the stored pixels with a fractional box, and only the small result is rotated: rotating a
     12-megapixel photo first costs more than everything else here.
     """
-    width, height = picture.upright_size
-    x, y, w, h = box
-    part, out = _window(w * width, h * height, preprocessing)
-    sides = (x * width + part[0], y * height + part[1], part[2], part[3])
-    fractions = (sides[0] / width, sides[1] / height, sides[2] / width, sides[3] / height)
+    seen, out = _seen(picture, box, preprocessing)
     small = picture.image.resize(
         (out[1], out[0]) if picture.orientation >= 5 else out,
         Image.Resampling[preprocessing.interpolation.upper()],
-        box=_stored_box(picture, fractions),
+        box=_clipped(_stored_box(picture, seen), picture),
     )
     return turned_upright(small, picture.orientation)
+
+
+def needed_part(picture: Picture, box: Box, preprocessing: Preprocessing) -> tuple[int, int, int, int]:
+    """Return the pixels of a picture that the resize of a region reads: left, upper, right, lower.
+
+    Args:
+        picture: the size of the pixels and their geometry; its image is not used.
+        box: the region.
+        preprocessing: size and kind of the resize.
+    """
+    seen, out = _seen(picture, box, preprocessing)
+    out = (out[1], out[0]) if picture.orientation >= 5 else out
+    limits = (picture.width, picture.height)
+    width, height = map(math.ceil, limits)
+    sides = [min(max(side, 0.0), limits[n % 2]) for n, side in enumerate(_stored_box(picture, seen))]
+    scales = [(sides[n + 2] - sides[n]) / out[n] for n in (0, 1)]
+    margins = [2 + _SUPPORT * max(1.0, scale) for scale in scales]
+    left, upper = (math.floor(sides[n] - margins[n]) for n in (0, 1))
+    right, lower = (math.ceil(sides[n + 2] + margins[n]) for n in (0, 1))
+    # Pillow resizes columns before rows or rows before columns by the width of an image, with results of up to 20 levels apart.
+    if scales[1] > _MOST_STRETCH * scales[0]:
+        left, right = 0, width
+    right = max(right, left + _LEAST_WIDTH * max(out))
+    left = max(0, min(left, right - _LEAST_WIDTH * max(out), width - _LEAST_WIDTH * max(out), width - 1))
+    upper = max(0, min(upper, height - 1))
+    return left, upper, max(left + 1, min(width, right)), max(upper + 1, min(height, lower))
 
 
 def padded(image: Image.Image, preprocessing: Preprocessing) -> Image.Image:
@@ -145,12 +198,29 @@ def _window(width: float, height: float, preprocessing: Preprocessing) -> tuple[
     return (left * step_x, top * step_y, size * step_x, size * step_y), (size, size)
 
 
+def _seen(picture: Picture, box: Box, preprocessing: Preprocessing) -> tuple[Box, tuple[int, int]]:
+    """Return the part of the upright picture that the model sees of a region, and its new size."""
+    width, height = picture.upright_size
+    x, y, w, h = box
+    part, out = _window(w * width, h * height, preprocessing)
+    sides = (x * width + part[0], y * height + part[1], part[2], part[3])
+    return (sides[0] / width, sides[1] / height, sides[2] / width, sides[3] / height), out
+
+
 def _stored_box(picture: Picture, box: Box) -> tuple[float, float, float, float]:
-    """Return a box of the upright image as left, upper, right, lower in the stored pixels, clipped to them."""
+    """Return a box of the upright image as left, upper, right, lower in the stored picture, which may lie outside of it."""
     _, swap, flip_x, flip_y = _ORIENTATIONS[picture.orientation]
     x, y, w, h = (box[1], box[0], box[3], box[2]) if swap else box
     x = 1 - x - w if flip_x else x
     y = 1 - y - h if flip_y else y
-    left, right = (min(max(v * picture.width + picture.shift, 0.0), picture.image.width) for v in (x, x + w))
-    upper, lower = (min(max(v * picture.height + picture.shift, 0.0), picture.image.height) for v in (y, y + h))
+    left, right = (v * picture.width + picture.shift for v in (x, x + w))
+    upper, lower = (v * picture.height + picture.shift for v in (y, y + h))
     return left, upper, right, lower
+
+
+def _clipped(sides: tuple[float, float, float, float], picture: Picture) -> tuple[float, float, float, float]:
+    """Return sides in the picture as sides in its pixels, clipped to them."""
+    (left, top), image = picture.corner, picture.image
+    columns = [min(max(side - left, 0.0), image.width) for side in sides[::2]]
+    rows = [min(max(side - top, 0.0), image.height) for side in sides[1::2]]
+    return columns[0], rows[0], columns[1], rows[1]

@@ -1,7 +1,8 @@
 """The reader that decodes a file, as part of the key under which its features are kept.
 
 Features of files that Pillow reads right stay valid. Those of files that it misreads, which earlier versions left to it, must
-not be used again: the key of such a file begins with a mark.
+not be used again: the key of such a file begins with a mark. So does that of a pyramid, of whose levels regions are decoded now:
+features of whole pages, which earlier versions decoded, stay valid for the files whose results are stored, and are not mixed with new ones.
 """
 
 from __future__ import annotations
@@ -16,24 +17,45 @@ from PIL import Image
 from bioclip_core.errors import ImageError
 from bioclip_core.images.crops import Deferred
 from bioclip_core.images.jpeg2000 import is_jpeg2000, is_misread_by_pillow, opened_jpeg2000
+from bioclip_core.images.pyramids import has_levels
 from bioclip_core.images.tiff import is_read_right_by_pillow, is_tiff, opened_tiff
 from bioclip_core.images.tiff_header import layout_at
 
 SUFFIXES = frozenset(".tif .tiff .jp2 .j2k .j2c .jpc .jpf .jpx".split())
 """Suffixes of the formats that have a reader of our own for some kinds of files."""
 
-_MARK = "00000001"
-"""Beginning of a marked key, in place of eight digits; one hash in four billion begins so by chance."""
+_MARKS = {(True, False): "00000001", (False, True): "00000002", (True, True): "00000003"}
+"""Beginning of a marked key, in place of eight digits, for files of our own reader and for pyramids; few hashes begin so by chance."""
+_MARK_DIGITS = 8
 
 
-def content_key(sha256: str, by_own_reader: bool) -> str:
+def content_key(sha256: str, by_own_reader: bool, is_pyramid: bool = False) -> str:
     """Return the key of a content with this hash (64 digits)."""
-    return _MARK + sha256[len(_MARK) :] if by_own_reader else sha256
+    mark = _MARKS.get((by_own_reader, is_pyramid))
+    return sha256 if mark is None else mark + sha256[_MARK_DIGITS:]
 
 
 def is_marked(key: str) -> bool:
     """True for the key of a content that our own reader decoded."""
-    return key.startswith(_MARK)
+    return key.startswith((_MARKS[True, False], _MARKS[True, True]))
+
+
+def is_key_of(key: str, sha256: str) -> bool:
+    """True if a key, marked or not, is that of the content with this hash."""
+    return key[_MARK_DIGITS:] == sha256[_MARK_DIGITS:]
+
+
+def has_smaller_levels(data: bytes, frame: int = 0) -> bool:
+    """True for a pyramid TIFF, of whose levels regions are decoded unless every image is decoded in full.
+
+    Args:
+        data: the file's bytes; only its headers are read.
+        frame: frame or page, from 0.
+    """
+    try:
+        return is_tiff(data) and has_levels(io.BytesIO(data), frame)
+    except ImageError:  # a damaged header
+        return False
 
 
 def is_read_by_us(data: bytes | mmap.mmap, frame: int = 0) -> bool:

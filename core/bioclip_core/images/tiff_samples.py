@@ -55,7 +55,7 @@ class Samples:
     @classmethod
     def of(cls, file: BinaryIO, page: PageLayout, wanted: list[int], most_bytes: int) -> Samples:
         """Read and decompress the planes that hold the wanted samples."""
-        grid = _Grid.of(page)
+        grid = grid_of(page)
         size = grid.rows * grid.across * grid.row_bytes(page.bits) * (len(wanted) if page.planar else 1)
         most_bytes //= _slowness(page)
         if size > most_bytes:
@@ -111,24 +111,40 @@ def _slowness(page: PageLayout) -> int:
 
 def uncompressed_bytes(page: PageLayout) -> int:
     """Return the size of all samples of a page without compression, with those that fill the last tiles."""
-    grid = _Grid.of(page)
+    grid = grid_of(page)
     return grid.rows * grid.across * grid.row_bytes(page.bits) * (page.samples if page.planar else 1)
 
 
 def piece_count(page: PageLayout) -> int:
     """Return the number of strips or tiles of a page."""
-    grid = _Grid.of(page)
+    grid = grid_of(page)
     return grid.across * grid.down * (page.samples if page.planar else 1)
 
 
 def piece_bytes(page: PageLayout) -> int:
     """Return the size of a strip or tile without compression, 0 for a page without compression."""
-    grid = _Grid.of(page)
+    grid = grid_of(page)
     return 0 if page.compression == NONE else grid.height * grid.row_bytes(page.bits)
 
 
+def grid_of(page: PageLayout) -> Grid:
+    """Return the strips or tiles of a page.
+
+    Raises:
+        ImageError: if its tiles have no pixels.
+    """
+    tag = page.directory.number
+    if page.is_tiled:
+        columns, height = tag(header.TILE_WIDTH), tag(header.TILE_LENGTH)
+        if columns < 1 or height < 1:
+            raise ImageError(f"the file is damaged: its tiles have {columns} × {height} pixels")
+    else:
+        columns, height = page.width, min(tag(header.ROWS_PER_STRIP) or page.height, page.height)
+    return Grid(page, columns, height, -(-page.width // columns), -(-page.height // height))
+
+
 @dataclass(frozen=True, slots=True)
-class _Grid:
+class Grid:
     """The strips or tiles of a plane."""
 
     page: PageLayout
@@ -138,17 +154,6 @@ class _Grid:
     """Rows of a tile or strip; the last strip may have fewer."""
     across: int
     down: int
-
-    @classmethod
-    def of(cls, page: PageLayout) -> _Grid:
-        tag = page.directory.number
-        if page.is_tiled:
-            columns, height = tag(header.TILE_WIDTH), tag(header.TILE_LENGTH)
-            if columns < 1 or height < 1:
-                raise ImageError(f"the file is damaged: its tiles have {columns} × {height} pixels")
-        else:
-            columns, height = page.width, min(tag(header.ROWS_PER_STRIP) or page.height, page.height)
-        return cls(page, columns, height, -(-page.width // columns), -(-page.height // height))
 
     @property
     def rows(self) -> int:
