@@ -19,7 +19,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmarks import fixtures, machine, ours
 from benchmarks.pairs import in_turn, pair_figures, timed
 from benchmarks.peer import Peer
-from bioclip_core.device import PRECISIONS
+from bioclip_core.device import INT8
 from bioclip_plugin import Session
 
 SIZES = fixtures.WORKLOAD
@@ -75,8 +75,8 @@ def rounds(peer: Peer) -> Iterator[Callable[[str], dict[str, list[float]]]]:
 def test_end_to_end(
     benchmark: BenchmarkFixture, rounds: Callable[[str], dict[str, list[float]]], name: str, variant: str
 ) -> None:
-    if VARIANTS[variant] not in ("auto", *PRECISIONS):
-        pytest.skip(f"there is no precision {variant}")
+    if reason := _why_not(VARIANTS[variant]):
+        pytest.skip(reason)
     work = WORKS[name]
     seconds = benchmark.pedantic(rounds, args=(name,), rounds=1)  # type: ignore[no-untyped-call]
     photos = len(work.photos())
@@ -157,10 +157,15 @@ def _measured(work: Work, peer: Peer, folder: Path) -> dict[str, list[float]]:
     with ExitStack() as stack:
         sides: dict[str, Callable[[Sequence[Path]], float]] = {"peer": of_peer}
         for variant, precision in VARIANTS.items():
-            if precision in ("auto", *PRECISIONS):
+            if not _why_not(precision):
                 session = stack.enter_context(_session(work, labels, folder / f"{variant}.db", precision))
+                session.calibrate(list(map(str, fixtures.small_photos(ours.CALIBRATED_ON))))  # for int8
                 sides[variant] = timed(_classifier(session))
         return in_turn(sides, prepare=lambda: ours.fresh_copies(photos, folder), pairs=SIZES.pairs)
+
+
+def _why_not(precision: str) -> str:
+    return ours.why_not("openvino", precision) if precision == INT8 else ""
 
 
 def _session(work: Work, labels: Path, store: Path, precision: str) -> Session:

@@ -64,6 +64,8 @@ def limit_of(group: str | None, given: Mapping[str, Any]) -> Limit | None:
 def _precision(given: Mapping[str, Any]) -> str:
     from bioclip_core.device import choose_compute
 
+    if "precision" in given:
+        return str(given["precision"])
     return "int8" if "int8" in map(str, given.values()) else choose_compute().precision
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import fixtures, taxa
-from bioclip_core.device import choose_compute
+from bioclip_core.acceleration.runtime_choice import choose_runtime, why_not_int8, why_not_openvino
+from bioclip_core.device import Compute, choose_compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.labels.building import import_label_set
 from bioclip_core.models import FoundModel, find_model
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from bioclip_core.preprocessing import Preprocessing
 
 _round = itertools.count()
+CALIBRATED_ON = 32
 
 
 def model_name() -> str:
@@ -38,6 +40,31 @@ def preprocessing(*, exact: bool = False) -> Preprocessing:
 def encoder() -> Encoder:
     """Open the model on the default device, in the default precision."""
     return open_encoder(found_model(), choose_compute())
+
+
+@cache
+def default_encoder() -> tuple[Compute, Encoder]:
+    """Open the model as a run does by default: on the faster runtime of this machine, in the default precision."""
+    compute, encoder = choose_runtime(found_model(), choose_compute())
+    return compute, encoder or open_encoder(found_model(), compute)
+
+
+@cache
+def int8_encoder() -> Encoder:
+    """Open the int8 model, calibrated on the benchmark's photos if the cache has none."""
+    from bioclip_plugin import Session
+
+    with Session(model=model_name(), labels=("a leaf", "a fish"), precision="int8", device="cpu") as session:
+        session.calibrate(list(map(str, fixtures.small_photos(CALIBRATED_ON))))
+        assert session.engine.precision == "int8"
+        return session.engine.encoder
+
+
+def why_not(runtime: str, precision: str) -> str:
+    """Return the reason why this machine cannot encode so; empty if it can."""
+    if precision == "int8":
+        return why_not_int8(found_model(), choose_compute().device)
+    return why_not_openvino(found_model(), choose_compute().device, precision) if runtime == "openvino" else ""
 
 
 def label_set(files: Path) -> Path:
