@@ -69,6 +69,7 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
     bioclip-plugin classify photos/ --labels my_labels/ --rank genus --store results.db
     bioclip-plugin classify gbif.zip --fetch images/ --fetch-contact you@museum.org
     find . -name '*.JPG' | bioclip-plugin classify - --json
+    bioclip-plugin classify photos/ --engine slurm --work-folder /shared/run1
     """
     from bioclip_plugin.running.session import Session
 
@@ -205,7 +206,10 @@ class _Classification:
     def _answer(self, entries: Iterator[MediaItem | Unlisted], pipeline: Pipeline, line: ProgressLine) -> bool:
         """Answer the items; False if workers elsewhere have not finished yet."""
         if self.distribution is not None:
-            return self.distribution.answer(self.session, self.run, pipeline, line, self.findings)
+            is_complete = self.distribution.answer(self.session, self.run, pipeline, line, self.findings)
+            if is_complete and self.as_json and not self.session.engine.rules:
+                self._print_stored()
+            return is_complete
         for count, answer in enumerate(pipeline.answers(entries), start=1):
             # With --json stored answers come out of the pipeline too; otherwise they are only counted there.
             done = pipeline.already_done
@@ -228,8 +232,6 @@ class _Classification:
 
     def _apply_rules(self) -> Applied:
         """Decide on the stored answers; after an interruption the same command or ``rules apply`` continues."""
-        from bioclip_plugin.formats.tables.write_json_lines import objects_of
-
         try:
             with ProgressLine("Applying rules", console=self.console) as line:
                 applied = self.session.apply_rules(self.run, progress=line.reach)
@@ -240,10 +242,15 @@ class _Classification:
             )
             raise
         if self.as_json:  # only now: rules see whole events, so no answer was final before
-            for stored in self.store.items_of(self.run):
-                rows = objects_of(stored, (), self.session.engine.level, self.session.request.top)
-                self._print_rows(rows, [region.region for region in stored.regions])
+            self._print_stored()
         return applied
+
+    def _print_stored(self) -> None:
+        from bioclip_plugin.formats.tables.write_json_lines import objects_of
+
+        for stored in self.store.items_of(self.run):
+            rows = objects_of(stored, (), self.session.engine.level, self.session.request.top)
+            self._print_rows(rows, [region.region for region in stored.regions])
 
     def _print_rows(self, rows: Sequence[dict[str, Any]], regions: Sequence[Region | None]) -> None:
         """Print the rows of an item, each with what the run's detector says about its box."""

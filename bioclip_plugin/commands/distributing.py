@@ -147,6 +147,8 @@ class Distribution:
                 is_unpacked=self._listing.is_unpacked,
                 on_listed=lambda count: line.stage("Listing", count, 0),
             )
+            if self._engine.name != LOCAL:
+                self._say_precision(session)
             for _ in pipeline.answers(planner.kept(self._entries())):
                 line.note = session.fetching.note()
             work.planned()
@@ -166,6 +168,16 @@ class Distribution:
         for _ in pipeline_of_later(session, run, findings).answers(work.later()):
             pass
         return True
+
+    def _say_precision(self, session: Session) -> None:
+        """Say in which precision all workers encode, if this machine has chosen it for them."""
+        settings, request = session.engine.feature_settings, session.request
+        if request.precision == "auto" or (request.runtime == "auto" and "runtime" in settings):
+            with_runtime = f" with {settings['runtime']}" if "runtime" in settings else ""
+            self._console.print(
+                f"Every worker encodes in {settings['precision']}{with_runtime}, as this machine would or the store has it; for workers "
+                "with GPUs give --precision bf16 --runtime torch"
+            )
 
     def _opener(self, session: Session) -> Callable[[], ShardWorker]:
         """Return the opener of workers: with this program's plugins for the engine of this process."""

@@ -119,7 +119,8 @@ class RayEngine:
 
 
 def _results(job: ShardJob, pool: Pool) -> Iterator[ShardResult]:
-    data = import_module("ray.data")
+    with importing():
+        data = import_module("ray.data")
     options: dict[str, Any] = {"num_gpus": pool.gpus} if pool.gpus else {}
     shards = data.from_items(
         [{"shard": shard} for shard in job.shards], override_num_blocks=min(len(job.shards), _MOST_BLOCKS)

@@ -137,7 +137,7 @@ class Worker:
             self._answer([item], results, findings)
 
     def _here(self) -> dict[str, str]:
-        device = self._engine.compute.device if self._engine.is_computing else ""
+        device = self._engine.chosen[0].described() if self._engine.is_computing else ""
         return {"host": platform.node(), "device": device, "bioclip_plugin": __version__}
 
 

@@ -94,6 +94,16 @@ def test_the_tasks_of_an_array_answer_every_image_once(
     assert rows_of("slurm.db") == plain
 
 
+def test_json_has_the_lines_of_a_plain_run(command: Command) -> None:
+    plain = lines_of(command("p.db", "", "--json")[1])
+    assert len(plain) == 17
+    assert lines_of(command("l.db", "local", "--json")[1]) == plain
+
+
+def lines_of(output: str) -> list[str]:
+    return [line for line in output.splitlines() if line.startswith("{")]
+
+
 def test_a_task_runs_the_same_command_and_opens_no_store(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
     code, output = command("s.db", "slurm")
