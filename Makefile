@@ -29,7 +29,7 @@ WORKERS ?= 2
 THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz bench docs dist clean
+.PHONY: help demo test check fuzz bench bench-scale docs dist clean
 
 help:
 	@echo "make demo    see BioCLIP classify an invented camera trap into a database, without network"
@@ -38,6 +38,7 @@ help:
 	@echo "make fuzz    damage samples of everything that is read, for SECONDS=60 per reader"
 	@echo "make docs    build the documentation site into build/site"
 	@echo "make bench   measure speed beside pybioclip (about 20 minutes; BENCH_QUICK=1 for a first look)"
+	@echo "make bench-scale  measure how cost grows with images, labels and regions, and the trainer (hours; continues where it stopped)"
 	@echo "make dist    build the wheel and the source distribution into dist/ and check them"
 	@echo "make clean   remove $(VENV)"
 
@@ -61,6 +62,10 @@ fuzz: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks
+
+# ONLY="images labels" measures some series; every finished cell is kept.
+bench-scale: $(VENV)/installed-dev
+	$(BIN)/python -m benchmarks.scale $(ONLY)
 
 docs: $(VENV)/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -18,7 +18,7 @@ from benchmarks import fixtures
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 RESULTS = HERE / "results"
-CELLS = RESULTS / "scale"
+CELLS = RESULTS / ("quick-scale" if fixtures.QUICK else "scale")
 MINUTES = 20
 """What a run may take on two quiet cores, once the fixtures are in the cache."""
 

@@ -1,0 +1,313 @@
+"""Cells of ``benchmarks.scale``: one amount of one thing, measured in its own process and printed as one JSON object.
+
+python -m benchmarks.scale_cells images 10000
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks import fixtures
+from benchmarks.memory_worker import PeakWatch, private_bytes
+
+Figures = dict[str, Any]
+WARMED = 1_000
+"""Images after which memory must no longer grow."""
+AHEAD = 4_000
+"""Files that lie on the disk at once; a photograph is deleted long after its answer is stored."""
+ROWS = 64
+
+
+def images(amount: int) -> Figures:
+    """Real decoding, classification and store of photographs of 500×375, with a fake encoder; memory every 1,000 images."""
+    samples: list[int] = []
+    with tempfile.TemporaryDirectory() as folder, _fake_session(Path(folder)) as session:
+        for _ in session.classify_stream(_files(Path(folder) / "warm", 16)):  # imports and opens what is needed
+            pass
+        began = time.perf_counter()
+        for number, answer in enumerate(
+            session.classify_stream(_files(Path(folder) / "timed", amount, first=16)), start=1
+        ):
+            assert answer.failure is None
+            if number % min(WARMED, amount) == 0:
+                samples.append(private_bytes())
+        seconds = time.perf_counter() - began
+        store_mb = sum(file.stat().st_size for file in Path(folder).glob("store.db*")) / 1e6
+    figures: Figures = {"seconds": seconds, "per_second": amount / seconds, "store_mb": store_mb}
+    if len(samples) > 1:
+        figures |= {
+            "growth_mb": (max(samples) - samples[0]) / 1e6,
+            "private_mb": [round(one / 1e6, 1) for one in samples],
+        }
+    return figures
+
+
+def regions(amount: int) -> Figures:
+    """Images of 12 megapixels with ``amount`` boxes each through the same pipeline: decoded once, cropped ``amount`` times."""
+    from bioclip_plugin.items.media import MediaItem, Region
+
+    count = 16
+    with tempfile.TemporaryDirectory() as folder, _fake_session(Path(folder)) as session:
+        items = []
+        for number, path in enumerate(fixtures.large_photos()[:count] * 2):
+            copy = Path(folder) / f"{number:05d}.jpg"
+            copy.write_bytes(path.read_bytes() + number.to_bytes(8, "little"))
+            boxes = tuple(
+                Region(place % 8 / 10, place // 8 % 8 / 10, 0.1 + place % 7 / 100, 0.12, "bench", "1", "animal", 0.9)
+                for place in range(amount)
+            )
+            items.append(MediaItem(str(copy), regions=boxes, detected=True))
+        began = time.perf_counter()
+        answers = list(session.classify_stream(items))
+        seconds = (time.perf_counter() - began) / len(items)
+    assert all(answer.failure is None and len(answer.regions) == amount for answer in answers)
+    return {"seconds": seconds, "images": len(items), "regions_per_second": amount / seconds}
+
+
+def encoded(amount: int) -> Figures:
+    """The same with a ViT-B/16 over 50,000 labels, through the public Session."""
+    from benchmarks import ours
+    from bioclip_plugin import Session
+
+    labels = ours.label_set(fixtures.label_files(fixtures.LABEL_COUNTS[1]))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Session(model=ours.model_name(), labels=str(labels), store=str(Path(folder) / "store.db")) as session,
+    ):
+        for _ in session.classify_stream(_files(Path(folder) / "warm", 16)):  # opens the model
+            pass
+        began = time.perf_counter()
+        for answer in session.classify_stream(_files(Path(folder) / "timed", amount, first=16)):
+            assert answer.failure is None
+        seconds = time.perf_counter() - began
+    return {"seconds": seconds, "per_second": amount / seconds}
+
+
+def labels(amount: int) -> Figures:
+    """Open a label set of ``amount`` × 768, answer one image, then groups of rows; private memory beyond the mapped file."""
+    import numpy as np
+    import torch
+
+    from benchmarks import taxa
+    from bioclip_core.classify import Classifier
+    from bioclip_core.labels.label_set import LabelSet
+
+    folder = _label_set(amount)
+    rows_BD = taxa.random_units(ROWS, _DIMENSION, seed=2).astype(np.float16)
+    torch.ones(1).sum()
+    before, watch = private_bytes(), PeakWatch()
+    began = time.perf_counter()
+    classifier = Classifier(LabelSet.open(folder))
+    opened_s = time.perf_counter() - began
+    classifier.classify(rows_BD[:1])
+    first_s = time.perf_counter() - began
+    peak_mb = (watch.close() - before) / 1e6
+    flat = _median_s(lambda: classifier.classify(rows_BD))
+    # Rows near a label, whose probabilities are as peaked as a trained model's.
+    near = np.asarray(classifier.labels.embeddings_ND[:: max(1, amount // ROWS)][:ROWS], np.float32)
+    near = near + 0.3 * taxa.random_units(len(near), _DIMENSION, seed=3)
+    peaked_BD = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float16)
+    peaked = _median_s(lambda: classifier.classify(peaked_BD))
+    return {
+        "seconds": flat / ROWS, "peaked_seconds": peaked / len(peaked_BD), "opened_s": opened_s, "first_answer_s": first_s,
+        "private_mb": peak_mb, "rows": ROWS,
+    }  # fmt: skip
+
+
+def stored(amount: int) -> Figures:
+    """Write regions until the store holds ``amount``, and time the last ones, the listing of runs and the first results."""
+    from benchmarks import bench_export
+
+    folder = Path(os.environ.get("BENCH_SCALE_FOLDER") or fixtures.cache() / "scale-stores")
+    folder.mkdir(parents=True, exist_ok=True)
+    address = folder / f"stored-{amount}.db"
+    began = time.perf_counter()
+    bench_export.make(str(address), amount, 1)
+    written_s = time.perf_counter() - began
+    figures: Figures = {
+        "seconds": written_s,
+        "per_second": amount / written_s,
+        "store_mb": address.stat().st_size / 1e6,
+    }
+    for name, arguments in {
+        "runs list": ["runs", "list", "--store", str(address)],
+        "runs show": ["runs", "show", "--store", str(address)],
+        "export csv": [
+            "export",
+            "--store",
+            str(address),
+            "--format",
+            "csv",
+            "--force",
+            "--output",
+            str(folder / "out.csv"),
+        ],
+    }.items():
+        figures[name] = _command(arguments)
+    for left in folder.glob(f"stored-{amount}.*"):
+        left.unlink()
+    (folder / "out.csv").unlink(missing_ok=True)
+    return figures
+
+
+def megadetector(amount: int) -> Figures:
+    """Read a MegaDetector file of ``amount`` images in turn with megadetector-utils, processor time against processor time."""
+    path = fixtures.cache() / f"megadetector-{amount}-read.json"
+    if not path.exists():
+        _worker("benchmarks.formats_worker", "make", str(path), str(amount))
+    pairs = []
+    for _ in range(3):
+        peer = _worker("benchmarks.formats_worker", "peer", str(path), str(amount))
+        pairs.append((_worker("benchmarks.formats_worker", "read", str(path), str(amount)), peer))
+    times = [ours["process_s"] / peer["process_s"] for ours, peer in pairs]
+    ours, peer = ([pair[side] for pair in pairs] for side in (0, 1))
+    return {
+        "seconds": statistics.median(one["process_s"] for one in ours),
+        "peer_seconds": statistics.median(one["process_s"] for one in peer),
+        "times": statistics.median(times), "all_times": times,
+        "peak_mb": max(one["peak_mb"] for one in ours), "peer_peak_mb": max(one["peak_mb"] for one in peer),
+    }  # fmt: skip
+
+
+def ray(amount: int) -> Figures:
+    """``--engine ray`` on this machine against the local pipeline, per image beyond a tenth of them, so that start-up falls out."""
+    seconds: dict[str, list[float]] = {"local": [], "ray": []}
+    few = max(1, amount // 10)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part, count in (("few", few), ("all", amount)):
+            (folder / part).mkdir()
+            list(_files(folder / part, count, kept=True))
+        for number in range(3):
+            for engine, options in (
+                ("local", []),
+                ("ray", ["--engine", "ray", "--engine-workers", "1", "--shard-size", "250"]),
+            ):
+                took = []
+                for part in ("few", "all"):
+                    work = folder / f"{engine}-{part}-{number}"
+                    given = [*options, "--work-folder", str(work)] if engine == "ray" else []
+                    arguments = ["classify", str(folder / part), "--model", "demo", "--store", f"{work}.db", *given]
+                    took.append(_command(arguments)["wall_s"])
+                    shutil.rmtree(work, ignore_errors=True)
+                seconds[engine].append((took[1] - took[0]) / (amount - few))
+    slower = [100 * (ray_s / local_s - 1) for ray_s, local_s in zip(seconds["ray"], seconds["local"], strict=True)]
+    return {
+        "seconds": statistics.median(seconds["ray"]), "local_seconds": statistics.median(seconds["local"]),
+        "slower": statistics.median(slower), "all_slower": slower,
+    }  # fmt: skip
+
+
+_DIMENSION = 768
+
+
+def _label_set(count: int) -> Path:
+    """Make a label set of random half-precision vectors with invented names, once."""
+    import numpy as np
+
+    from benchmarks import taxa
+    from bioclip_core.labels.manifest import Block
+    from bioclip_core.labels.writing import write_label_set
+
+    folder = fixtures.cache() / f"memory-{count}x{_DIMENSION}-set"
+    if not (folder / "label_set.json").exists():
+        encoder = {"weights_sha256": "0" * 64, "source": "none", "revision": ""}
+        vectors_ND = taxa.random_units(count, _DIMENSION, seed=9).astype(np.float16)
+        block = Block(0, count, "text", fixtures.LOGIT_SCALE)
+        write_label_set(folder, taxa.invented_taxa(count, seed=9), vectors_ND, encoder, block, {})
+    return folder
+
+
+def _fake_session(folder: Path) -> Any:
+    """Open a Session with a fake encoder of 8 pixels, so that only the other stages take time."""
+    from bioclip_plugin import Session, create_plugin_manager
+    from bioclip_plugin.testing import FakeModel
+
+    manager = create_plugin_manager(installed=False)
+    manager.register(FakeModel(logit_scale=10.0))
+    words = folder / "words.txt"
+    words.write_text("a red fish\na green frog\na blue bird\n", encoding="utf-8")
+    return Session(model="fake", labels=str(words), store=str(folder / "store.db"), precision="fp32", plugins=manager)
+
+
+def _files(folder: Path, count: int, *, first: int = 0, kept: bool = False) -> Iterator[str]:
+    """Write photographs one by one as they are asked for, and delete them long after."""
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = [path.read_bytes() for path in fixtures.small_photos()]
+    for number in range(first, first + count):
+        path = folder / f"{number:07d}.jpg"
+        path.write_bytes(contents[number % len(contents)] + number.to_bytes(8, "little"))
+        if not kept and number >= first + AHEAD:
+            (folder / f"{number - AHEAD:07d}.jpg").unlink()
+        yield str(path)
+
+
+def _median_s(work: Callable[[], object], repeats: int = 5) -> float:
+    work()
+    taken = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+def _command(arguments: list[str]) -> dict[str, float]:
+    """Run a command of ours in its own process and return its times and its highest memory."""
+    from benchmarks.__main__ import ROOT, environment
+
+    code = (
+        "import resource, subprocess, sys, time, json; b = time.perf_counter(); "
+        "r = subprocess.run([sys.executable, '-m', 'bioclip_plugin', *sys.argv[1:]], stdout=subprocess.DEVNULL); "
+        "u = resource.getrusage(resource.RUSAGE_CHILDREN); "
+        "print(json.dumps({'rc': r.returncode, 'wall_s': time.perf_counter() - b, 'process_s': u.ru_utime + u.ru_stime, "
+        "'peak_mb': u.ru_maxrss / 1024}))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        env=environment(),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    figures: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
+    if figures.pop("rc"):
+        raise RuntimeError(f"bioclip-plugin {' '.join(arguments)} failed: {run.stderr.strip()[-1000:]}")
+    return {name: round(value, 3) for name, value in figures.items()}
+
+
+def _worker(*command: str) -> dict[str, Any]:
+    from benchmarks.__main__ import ROOT, environment
+
+    run = subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, env=environment(), check=True, capture_output=True, text=True
+    )
+    figures: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return figures
+
+
+KINDS: dict[str, Callable[[int], Figures]] = {
+    kind.__name__: kind for kind in (images, regions, encoded, labels, stored, megadetector, ray)
+}
+
+
+def main(kind: str, amount: str) -> None:
+    figures = KINDS[kind](int(amount))
+    figures["peak_rss_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,427 @@
+"""Cells of the trainer: how much each saving gives, and the memory of a step, each measured in its own process.
+
+    python -m benchmarks.training_cells training-savings bf16
+    python -m benchmarks.training_cells training-memory ViT-B-32 fp32
+
+A saving is switched off for the benchmark only, and a step with it and one without follow each other. Images are random, and
+captions are drawn from the trainer's own mixture over 15 invented species, as many as the reef fish have.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+from unittest.mock import patch
+
+from benchmarks import fixtures
+from benchmarks.pairs import Spread
+
+BATCH = 8 if fixtures.QUICK else 64
+PAIRS = 2 if fixtures.QUICK else 5
+SPECIES = 15
+ARCHITECTURE = "small-vit" if fixtures.QUICK else "ViT-B-32"
+PRECISIONS = ("fp32", "bf16")
+MEMORY_MODELS: Mapping[str, tuple[int, int]] = {"ViT-B-32": (16, 48), "ViT-B-16": (8, 24), "ViT-L-14": (2, 6)}
+"""Two batch sizes per architecture, from which the memory of larger ones is extrapolated."""
+BUDGET_GIB = 24.0
+MODES: Mapping[str, dict[str, Any]] = {
+    "plain": {},
+    "--gradient-checkpointing": {"gradient_checkpointing": True},
+    "--accumulate 2": {"accumulate": 2},
+}
+KINDS = ("training-savings", "training-memory")
+
+
+def cells() -> list[tuple[str, list[str]]]:
+    """Return name and arguments of each cell."""
+    found = [(f"training-savings-{precision}", ["training-savings", precision]) for precision in PRECISIONS]
+    return found + [
+        (f"training-memory-{model}-{precision}", ["training-memory", model, precision])
+        for model in MEMORY_MODELS
+        for precision in PRECISIONS
+    ]
+
+
+class Bench:
+    """A model in training with one prepared batch, and its step."""
+
+    def __init__(
+        self,
+        architecture: str,
+        precision: str,
+        batch: int,
+        *,
+        gradient_checkpointing: bool = False,
+        accumulate: int = 1,
+    ) -> None:
+        import numpy as np
+
+        from benchmarks import taxa
+        from bioclip_core.device import Compute
+        from bioclip_training.batches.caption_drawing import CaptionDrawing
+        from bioclip_training.loop.optimizer import Optimizer
+        from bioclip_training.loop.recipe import CAPTION_MIX, TrainConfig
+        from bioclip_training.loop.start import open_start
+        from bioclip_training.towers.model import Towers
+
+        start = open_start(f"new:{architecture}", {}, 0)
+        species = taxa.invented_taxa(SPECIES)
+        drawing, chance = CaptionDrawing(species, CAPTION_MIX), random.Random(0)
+        self.taxa_B = np.arange(batch) % SPECIES
+        self.captions = tuple(drawing.draw(int(taxon), chance.random()) for taxon in self.taxa_B)
+        size = start.preprocessing.size
+        self.images_BHWC = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
+        self.towers = Towers(
+            start.model, start.tokenizer, captions=self.captions, preprocessing=start.preprocessing,
+            compute=Compute("cpu", cast("Any", precision), "for the benchmark"), gradient_checkpointing=gradient_checkpointing,
+            images=batch // accumulate,
+        )  # fmt: skip
+        self.config = TrainConfig(
+            data="",
+            start="",
+            output="",
+            loss="clip",
+            steps=1000,
+            batch_size=batch,
+            learning_rate=1e-4,
+            accumulate=accumulate,
+        )
+        self.optimizer = Optimizer(self.towers, self.config, 1000)
+        self.steps = 0
+
+    def step(self) -> None:
+        """Compute the gradients of the batch as the trainer does, and apply them."""
+        from bioclip_training.batches.stream import Batch
+        from bioclip_training.loop.distributed import World
+        from bioclip_training.loop.update import Ancestors, Side, back_propagate
+
+        batch = Batch(self.steps, 0.0, self.images_BHWC, self.taxa_B, self.captions, ("",) * len(self.captions), ())
+        back_propagate(
+            self.towers, Side(batch, 1.0, None, Ancestors([])), None, self.config, World(), lambda _number: None
+        )
+        self.optimizer.step(self.steps)
+        self.steps += 1
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """A saving of the trainer and the way to do without it for one step."""
+
+    words: str
+    without: Callable[[Bench], Any]
+    """Context manager: the saving is off while it is open."""
+    optimizer: bool = False
+    """True if other parameters are trained without it, so that it needs an optimiser of its own."""
+
+
+@contextmanager
+def _whole_captions(bench: Bench) -> Iterator[None]:
+    """Compute all 77 tokens of each caption. The pooled token is then padding, which costs the same as the right one."""
+    text = bench.towers.text
+    before = dict(text._tokens)
+    text._tokens.clear()
+    with patch("bioclip_training.towers.text_tower._end", lambda _text, tokens_T: len(tokens_T) - 1):
+        yield
+    text._tokens.clear()
+    text._tokens.update(before)
+
+
+@contextmanager
+def _whole_last_block(_bench: Bench) -> Iterator[None]:
+    """Compute the last block for all tokens, and take the pooled one afterwards."""
+    from bioclip_training.towers import blocks
+
+    def run(block: Any, x: Any, kernels: Any, *, pooled_B: Any = None, **options: Any) -> Any:
+        y = blocks.run_block(block, x, kernels, **options)
+        return y if pooled_B is None else blocks._rows(y, pooled_B)
+
+    with ExitStack() as stack:
+        for tower in ("text_tower", "vision_tower"):
+            stack.enter_context(patch(f"bioclip_training.towers.{tower}.run_block", run))
+        yield
+
+
+@contextmanager
+def _torch_kernels(bench: Bench) -> Iterator[None]:
+    """Compute with torch's own choice: fused attention and plain layers, all in the run's precision."""
+    from bioclip_training.towers.blocks import Kernels
+
+    before = bench.towers.kernels
+    number: Any = bench.towers.compute.precision
+    plain = Kernels(number, "plain", "fused", number).as_dict()
+    bench.towers.use_kernels({"vision": plain, "text": plain})
+    yield
+    bench.towers.use_kernels(before)
+
+
+@contextmanager
+def _own_forward(bench: Bench) -> Iterator[None]:
+    """Compute with open_clip's own forward, under autocast in bf16: neither our blocks, nor cut captions."""
+    towers = bench.towers
+    text, vision, table, tokens = towers.text._text, towers.vision.fast, towers.text.table, dict(towers.text._tokens)
+    towers.text._text, towers.vision.fast, towers.text.table = None, False, None
+    towers.text._tokens.clear()
+    with _torch_kernels(bench):
+        yield
+    towers.text._text, towers.vision.fast, towers.text.table = text, vision, table
+    towers.text._tokens.clear()
+    towers.text._tokens.update(tokens)
+
+
+@contextmanager
+def _whole_embedding(bench: Bench) -> Iterator[None]:
+    """Train all 49,408 rows of the token embedding."""
+    text = bench.towers.text
+    table, weight = text.table, text._text.token_embedding.weight
+    text.table = None
+    weight.requires_grad_(True)
+    yield
+    weight.requires_grad_(False)
+    weight.grad = None
+    text.table = table
+
+
+@contextmanager
+def _each_caption(_bench: Bench) -> Iterator[None]:
+    """Encode the caption of each sample, equal ones too."""
+    import torch
+
+    from bioclip_training.loop import update
+
+    real = update._features_of
+
+    def features(towers: Any, part: Any) -> Any:
+        found = real(towers, part)
+        # As many more rows as samples share a caption, with a gradient, so that both passes are paid for.
+        again = len(part.images_BHWC) - len(part.captions)
+        if again <= 0:
+            return found
+        more = towers.text_features([part.captions[number % len(part.captions)] for number in range(again)])
+        images_BD, replay_BD, captions_UD = found
+        kept = (
+            captions_UD
+            + 0.0 * torch.nn.functional.pad(more, (0, 0, 0, max(0, len(captions_UD) - again)))[: len(captions_UD)]
+        )
+        return images_BD, replay_BD, kept
+
+    with patch.object(update, "_features_of", features):
+        yield
+
+
+@contextmanager
+def _returned_memory(_bench: Bench) -> Iterator[None]:
+    """Return freed memory to the system, as glibc does by itself; the caller keeps it otherwise."""
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    libc.mallopt(-4, 65536)
+    libc.mallopt(-1, 128 * 1024)
+    libc.malloc_trim(0)
+    yield
+    libc.mallopt(-4, 0)
+    libc.mallopt(-1, 2**31 - 1)
+
+
+@contextmanager
+def _plain_adam(bench: Bench) -> Iterator[None]:
+    """Apply AdamW as one operation after the other."""
+    for group in bench.optimizer._adam.param_groups:
+        group["fused"], group["foreach"] = False, False
+    yield
+    for group in bench.optimizer._adam.param_groups:
+        group["fused"], group["foreach"] = True, None
+
+
+SAVINGS = (
+    Saving("captions cut at their end", _whole_captions),
+    Saving("equal captions of a batch once", _each_caption),
+    Saving("last block for the pooled token alone", _whole_last_block),
+    Saving("only the tokens of the captions are trained", _whole_embedding, optimizer=True),
+    Saving("kernels chosen by probing", _torch_kernels),
+    Saving("all of the towers' savings (our blocks and all above but equal captions)", _own_forward, optimizer=True),
+    Saving("freed memory kept between steps", _returned_memory),
+    Saving("fused AdamW", _plain_adam),
+)
+
+
+def savings(precision: str) -> dict[str, Any]:
+    """Time steps with and without each saving in turn: the ratio of adjacent steps is what the saving gives."""
+    from bioclip_training.loop.memory_reuse import reused_memory
+
+    bench = Bench(ARCHITECTURE, precision, BATCH)
+    _with_padding(bench)
+    found: dict[str, Any] = {}
+    with reused_memory():
+        for saving in SAVINGS:
+            other = _other_optimizer(bench, saving) if saving.optimizer else None
+            pairs = []
+            for number in range(PAIRS + 1):
+                with_s = _timed(bench.step)
+                mine = bench.optimizer
+                with saving.without(bench):
+                    bench.optimizer = other or mine
+                    without_s = _timed(bench.step)
+                bench.optimizer = mine
+                if number:  # the first pair prepares kernels and moments
+                    pairs.append((with_s, without_s))
+                print(f"{saving.words}: {with_s:.2f} s, without {without_s:.2f} s", file=sys.stderr, flush=True)
+            found[saving.words] = {
+                "with_s": Spread.of([one for one, _ in pairs]).as_dict(),
+                "ratio": Spread.of([without / one for one, without in pairs]).as_dict(),
+            }
+    return {"batch": BATCH, "architecture": ARCHITECTURE, "kernels": bench.towers.kernels, "savings": found}
+
+
+def _with_padding(bench: Bench) -> None:
+    """Add the padding's token to the trained ones, for steps over whole captions."""
+    from bioclip_training.loop.optimizer import Optimizer
+    from bioclip_training.towers.token_table import TokenTable
+
+    text = bench.towers.text
+    if text.table is not None:
+        text.table = TokenTable(text._text.token_embedding.weight, [*text.table.used, 0])
+        bench.optimizer = Optimizer(bench.towers, bench.config, 1000)
+
+
+def _other_optimizer(bench: Bench, saving: Saving) -> Any:
+    from bioclip_training.loop.optimizer import Optimizer
+
+    with saving.without(bench):
+        return Optimizer(bench.towers, bench.config, 1000)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def memory(model: str, precision: str) -> dict[str, Any]:
+    """Measure the highest memory of two steps at two batch sizes, plainly, with checkpointing and in parts, and extrapolate."""
+    modes = {}
+    for mode in MODES:
+        peaks = [_peak_gib(model, precision, batch, mode) for batch in MEMORY_MODELS[model]]
+        modes[mode] = {"batches": MEMORY_MODELS[model], "gib": peaks, **extrapolated(MEMORY_MODELS[model], peaks)}
+    return {"modes": modes, "budget_gib": BUDGET_GIB}
+
+
+def extrapolated(batches: tuple[int, int], gib: list[float]) -> dict[str, float]:
+    """Return memory without images, memory per image, and the largest batch within the budget, on a straight line through two."""
+    per_image = max((gib[1] - gib[0]) / (batches[1] - batches[0]), 1e-6)
+    fixed = gib[0] - per_image * batches[0]
+    return {
+        "fixed_gib": fixed,
+        "mib_per_image": 1024 * per_image,
+        "largest": max(0, int((BUDGET_GIB - fixed) / per_image)),
+    }
+
+
+def _peak_gib(model: str, precision: str, batch: int, mode: str) -> float:
+    request = json.dumps({"architecture": model, "precision": precision, "batch": batch, **MODES[mode]})
+    command = [sys.executable, "-m", "benchmarks.training_cells", "step", request]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(json.loads(run.stdout.splitlines()[-1])["peak_gib"])
+
+
+def step(request: str) -> dict[str, float]:
+    """Take two steps (the second has the optimiser's moments) and return the highest memory of this process."""
+    import torch
+
+    bench = Bench(**json.loads(request))
+    bench.step()
+    bench.step()
+    weights = {item.parameter.dtype for item in bench.towers.trainable()}
+    assert weights == {torch.float32}, "weights and moments are fp32 in every precision"
+    return {"peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+
+
+def tables(cells: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the sections of the trainer for the page."""
+    found = []
+    measured = {number: cells.get(f"training-savings-{number}") for number in PRECISIONS}
+    if any(measured.values()):
+        lines = [
+            f"## Trainer: what each saving gives ({ARCHITECTURE}, batch {BATCH})",
+            "",
+            "Time of a step without the saving divided by that of the step before it, with all of them; medians of adjacent "
+            "pairs and quartiles.",
+            "",
+            "| saving | fp32 | bf16 |",
+            "|---|--:|--:|",
+        ]
+        for saving in SAVINGS:
+            lines.append(
+                f"| {saving.words} | "
+                + " | ".join(_gain(measured[number], saving.words) for number in PRECISIONS)
+                + " |"
+            )
+        seconds = [
+            f"{number} {_step_s(one):.2f} s per step, commit {one['commit']}, load {one['load']:.1f}"
+            for number, one in measured.items()
+            if one
+        ]
+        found.append(
+            "\n".join(
+                [
+                    *lines,
+                    "",
+                    "; ".join(seconds) + ". `python -m benchmarks.training_cells training-savings fp32|bf16`.",
+                ]
+            )
+        )
+    rows = [
+        (model, number, cells[f"training-memory-{model}-{number}"])
+        for model in MEMORY_MODELS
+        for number in PRECISIONS
+        if f"training-memory-{model}-{number}" in cells
+    ]
+    if rows:
+        lines = [
+            f"## Trainer: memory of a step, and the largest batch in {BUDGET_GIB:g} GiB",
+            "",
+            "Highest resident memory of a process that takes two steps, at two batch sizes; the largest batch is extrapolated on the "
+            "straight line through both, not tried. Weights, gradients and moments are fp32 in bf16 too.",
+            "",
+            "| model | precision | way | measured batches, GiB | without images, GiB | MiB per image | largest batch |",
+            "|---|---|---|---|--:|--:|--:|",
+        ]
+        for model, number, one in rows:
+            for mode, values in one["modes"].items():
+                both = ", ".join(
+                    f"{batch}: {gib:.2f}" for batch, gib in zip(values["batches"], values["gib"], strict=True)
+                )
+                figures = f"{values['fixed_gib']:.2f} | {values['mib_per_image']:.0f} | {values['largest']:,}"
+                lines.append(f"| {model} | {number} | {mode} | {both} | {figures} |")
+        found.append("\n".join([*lines, "", "`python -m benchmarks.training_cells training-memory MODEL PRECISION`."]))
+    return found
+
+
+def _step_s(measured: Mapping[str, Any]) -> float:
+    return float(next(iter(measured["savings"].values()))["with_s"]["median"])
+
+
+def _gain(measured: Mapping[str, Any] | None, words: str) -> str:
+    spread = (measured or {}).get("savings", {}).get(words, {}).get("ratio")
+    return f"{spread['median']:.2f}× ({spread['q1']:.2f}–{spread['q3']:.2f})" if spread else "–"
+
+
+def main() -> None:
+    kind, *arguments = sys.argv[1:]
+    jobs: dict[str, Callable[..., dict[str, Any]]] = {
+        "training-savings": savings,
+        "training-memory": memory,
+        "step": step,
+    }
+    print(json.dumps(jobs[kind](*arguments)))
+
+
+if __name__ == "__main__":
+    main()
