@@ -291,6 +291,7 @@ class _Classification:
             *map(printable, self.session.fetching.lines()),
             *(self._failures(summary.failed) if summary.failed else ()),
             f"Results: {store}",
+            *filter(None, [self.session.engine.int8_proposal(summary.done - already_done)]),
             *next_lines(command("export", store=store, format="csv", output=free_name("results.csv"))),
         )
         return EXIT_WITH_FAILURES if summary.failed else EXIT_DONE

@@ -33,7 +33,7 @@ from bioclip_plugin.rules.settings import parse_rules, rule_settings
 from bioclip_plugin.running.detecting import ChosenDetector, DetectorSettings, choose_detector
 from bioclip_plugin.running.label_choice import LabelChoice, choose_labels
 from bioclip_plugin.running.places import WORKING_DIRECTORY, working_directory
-from bioclip_plugin.running.runtime_settings import chosen_int8, kept_settings, precision_of, runtime_of
+from bioclip_plugin.running.runtime_settings import chosen_int8, int8_proposal, kept_settings, precision_of, runtime_of
 
 T = TypeVar("T")
 
@@ -115,6 +115,12 @@ class Engine:
         """Go on without the int8 model that was asked for, with a line."""
         log.warning("precision int8 is not used: %s; the images are encoded in %s", reason, self.compute.precision)
         vars(self)["quantised"] = ""
+
+    def int8_proposal(self, images: int) -> str:
+        """Return one line that proposes int8 after a run that encoded many images without it; empty where it is of no use."""
+        if "encoder" not in vars(self) or self.request.precision not in ("auto", self.precision):
+            return ""
+        return int8_proposal(self.model, self.compute.device, self.precision, images)
 
     def use_encoder(self, encoder: Encoder) -> None:
         """Use an encoder that is open already."""

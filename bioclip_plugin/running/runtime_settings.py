@@ -6,12 +6,16 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bioclip_core.acceleration.runtime_choice import why_not_int8, why_not_openvino
+from bioclip_core.acceleration.runtime_choice import has_encoder_of_its_own, why_not_int8, why_not_openvino
 from bioclip_core.device import INT8, PRECISIONS, Compute, Precision, Runtime
 from bioclip_core.errors import UsageError
 from bioclip_core.models import FoundModel
+from bioclip_core.runtimes.library import EXTRA, has_nncf, has_openvino, multiplies_int8
 from bioclip_core.runtimes.quantised import find_quantised
 from bioclip_plugin.items.request import ClassifyRequest
+
+PROPOSED_FROM = 500
+"""Images of a run from which int8 is proposed: calibrating it takes as long as some hundred of them."""
 
 log = logging.getLogger("bioclip_plugin.runtimes")
 
@@ -72,6 +76,34 @@ def _why_not_here(settings: Mapping[str, Any], request: ClassifyRequest, model: 
     if kept is not None and kept.sha256 == settings.get("quantised"):
         return ""
     return reason or f"the cache has {'another' if kept is not None else 'no'} int8 model of this checkpoint"
+
+
+def int8_proposal(model: FoundModel, device: str, precision: str, images: int) -> str:
+    """Return one line that proposes int8 after many images were encoded without it; empty where it is of no use.
+
+    Args:
+        model: the model that encoded them.
+        device: its device.
+        precision: its precision.
+        images: number of images of the run.
+    """
+    if images < PROPOSED_FROM or precision == INT8 or device != "cpu" or has_encoder_of_its_own(model):
+        return ""
+    if not multiplies_int8():
+        return ""
+    kept, _ = find_quantised(model)
+    if kept is not None and kept.rates:
+        gain = kept.rates["int8"] / kept.rates["other"]
+        return (
+            f"--precision int8 encodes {gain:.1f} times as fast here, with other features: {kept.described()}"
+            if gain > 1
+            else ""
+        )
+    needs = "" if has_openvino() and has_nncf() else f" (needs {EXTRA})"
+    return (
+        f"Faster next time: this processor multiplies int8, and --precision int8{needs} uses it; it measures how far its answers agree "
+        "(docs/speed.md)"
+    )
 
 
 def chosen_int8(model: FoundModel, compute: Compute) -> str:

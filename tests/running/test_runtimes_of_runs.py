@@ -25,6 +25,7 @@ from bioclip_plugin.host import Session
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.plugins import create_plugin_manager
 from bioclip_plugin.running import engine as engines
+from bioclip_plugin.running import runtime_settings
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.testing import FakeModel
 
@@ -221,6 +222,22 @@ def test_int8_that_is_of_no_use_is_one_line_and_the_usual_precision_instead(
     assert line.startswith("precision int8 is not used: ")
     assert reasons[case] in line
     assert f"encoded in {s.engine.compute.precision}" in line
+
+
+def test_int8_is_proposed_in_one_line_after_many_images_where_the_processor_has_it(
+    manager: BioclipPluginManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = engine(manager, precision="bf16", runtime="torch")
+    assert made.int8_proposal(10_000) == ""  # nothing was encoded
+    made.use_encoder(FakeModel().encoder)
+    assert made.int8_proposal(100) == ""
+    assert made.int8_proposal(10_000).startswith(
+        "Faster next time: this processor multiplies int8, and --precision int8"
+    )
+    monkeypatch.setattr(runtime_settings, "has_nncf", lambda: False)
+    assert "(needs pip install" in made.int8_proposal(10_000)
+    monkeypatch.setattr(library, "_units", lambda: frozenset({"avx2"}))
+    assert made.int8_proposal(10_000) == ""
 
 
 @pytest.mark.slow

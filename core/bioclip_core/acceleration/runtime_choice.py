@@ -26,9 +26,14 @@ _COPIES = 4
 """Copies of the weights in memory while two runtimes are measured."""
 
 
+def has_encoder_of_its_own(found: FoundModel) -> bool:
+    """True if a plugin encodes for a model, however it likes."""
+    return found.entry is not None and found.entry.open_encoder is not None
+
+
 def why_not_openvino(found: FoundModel, device: str, precision: str = "fp32") -> str:
     """Return the reason why OpenVINO cannot run a model here, without importing it; empty if nothing speaks against it."""
-    if found.entry is not None and found.entry.open_encoder is not None:
+    if has_encoder_of_its_own(found):
         return f"the model {found.name} has an encoder of its own, to which runtimes do not apply"
     if not has_openvino():
         return f"OpenVINO is not installed ({EXTRA})"
@@ -83,7 +88,7 @@ def choose_runtime(
 
 
 def _instead(found: FoundModel, compute: Compute) -> str:
-    if found.entry is not None and found.entry.open_encoder is not None:
+    if has_encoder_of_its_own(found):
         return "it encodes as ever"
     return f"torch encodes instead, in {compute.precision}"
 
