@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from bioclip_core.device import PRECISION_VARIABLE, preset_precision
+from bioclip_core.device import PRECISION_VARIABLE, RUNTIME_VARIABLE, preset_precision, preset_runtime
 from bioclip_core.errors import UsageError
 from bioclip_core.images.memory import VARIABLE, budget_bytes
 from bioclip_plugin.doctor.machine import usable_cores
@@ -15,10 +15,10 @@ from bioclip_plugin.doctor.options import DoctorOptions
 from bioclip_plugin.doctor.redacting import is_secret
 from bioclip_plugin.doctor.report import Fact, Finding, Problem
 
-OWN = ("BIOCLIP_CACHE", "BIOCLIP_CONFIG", "BIOCLIP_DEBUG", VARIABLE, PRECISION_VARIABLE)
+OWN = ("BIOCLIP_CACHE", "BIOCLIP_CONFIG", "BIOCLIP_DEBUG", VARIABLE, PRECISION_VARIABLE, RUNTIME_VARIABLE)
 """Our own variables."""
 _SHOWN = re.compile(
-    r"(?:BIOCLIP_|HF_|HUGGINGFACE_|TRANSFORMERS_OFFLINE|CUDA_|NVIDIA_VISIBLE|PYTORCH_|TORCH_|OMP_|MKL_|KMP_|GOMP_|OPENBLAS_|ATEN_|DNNL_|"
+    r"(?:BIOCLIP_|HF_|HUGGINGFACE_|TRANSFORMERS_OFFLINE|CUDA_|NVIDIA_VISIBLE|PYTORCH_|TORCH_|OMP_|MKL_|KMP_|GOMP_|OPENBLAS_|ATEN_|DNNL_|ONEDNN_|"
     r"(?:HTTPS?|ALL|NO)_PROXY$|SSL_CERT|REQUESTS_CA|CURL_CA|TMPDIR$|TMP$|TEMP$|PYTHON|XDG_CACHE_HOME$|LD_LIBRARY_PATH$|LD_PRELOAD$|"
     r"DYLD_|SLURM_(?:CPUS|MEM|JOB_GPUS)|PG(?:HOST|PORT|DATABASE|USER|PASS|SERVICE|SSL))",
     re.I,
@@ -49,7 +49,11 @@ def look(_options: DoctorOptions) -> Iterator[Finding]:
                 f"did you mean {near[0]}?" if near else f"there are {', '.join(OWN)}",
                 grave=False,
             )
-    for variable, check in ((PRECISION_VARIABLE, preset_precision), (VARIABLE, budget_bytes)):
+    for variable, check in (
+        (PRECISION_VARIABLE, preset_precision),
+        (RUNTIME_VARIABLE, preset_runtime),
+        (VARIABLE, budget_bytes),
+    ):
         try:
             check()
         except UsageError as error:

@@ -17,7 +17,7 @@ from bioclip_core.acceleration.runtime_choice import why_not_int8, why_not_made
 from bioclip_core.classify import Classifier
 from bioclip_core.device import INT8
 from bioclip_core.encoder import Encoder
-from bioclip_core.errors import BioclipError
+from bioclip_core.errors import BioclipError, raise_if_of_host
 from bioclip_core.identity import settings_id
 from bioclip_core.nouns import number_of
 from bioclip_core.preprocessing import Preprocessing
@@ -62,7 +62,8 @@ def with_int8_model(
     head = list(islice(entries, _LOOKED_AT))
     try:
         _calibrate(engine, head, labels=labels, fetching=fetching)
-    except BioclipError as error:
+    except (BioclipError, OSError) as error:  # of the system: no room in the cache or for temporary files
+        raise_if_of_host(error)
         engine.leave_int8(str(error))
     return chain(head, entries)
 

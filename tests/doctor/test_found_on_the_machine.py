@@ -148,6 +148,7 @@ def test_a_clock_before_the_installation_is_a_problem(monkeypatch: pytest.Monkey
     [
         ("BIOCLIP_CACHEDIR", "/x", "environment.unknown", "did you mean BIOCLIP_CACHE?"),
         ("BIOCLIP_PRECISION", "fp8", "environment.value", "allowed are auto, fp32, bf16, fp16"),
+        ("BIOCLIP_RUNTIME", "onnx", "environment.value", "allowed are auto, torch, openvino"),
         ("BIOCLIP_DECODE_MEMORY", "lots", "environment.value", "a whole number of megabytes"),
         ("BIOCLIP_DECODE_MEMORY", "²", "environment.value", "a whole number of megabytes"),
     ],

@@ -193,7 +193,7 @@ def test_int8_is_calibrated_once_on_the_users_images_and_kept_by_runs_that_go_on
     assert [line for line in caplog.messages if "3 images that can be read are too few" in line]
 
 
-@pytest.mark.parametrize("case", ["few images", "no nncf", "no vnni", "nncf fails", "slower"])
+@pytest.mark.parametrize("case", ["few images", "no nncf", "no vnni", "nncf fails", "no room", "slower"])
 def test_int8_that_is_of_no_use_is_one_line_and_the_usual_precision_instead(
     case: str, manager: BioclipPluginManager, photos: list[Path], no_nncf: list[Any], monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -203,6 +203,7 @@ def test_int8_that_is_of_no_use_is_one_line_and_the_usual_precision_instead(
         "no nncf": "NNCF, which makes int8 models, is not installed",
         "no vnni": "this processor has no sums of int8 products (VNNI)",
         "nncf fails": "its process ended with -9",
+        "no room": "Not a directory",
         "slower": "it encodes 1.0 images/s on this machine, and 2.0 without",
     }
     if case == "no nncf":
@@ -211,6 +212,8 @@ def test_int8_that_is_of_no_use_is_one_line_and_the_usual_precision_instead(
         monkeypatch.setattr(library, "_units", lambda: frozenset({"avx2"}))
     if case == "nncf fails":
         monkeypatch.setattr(quantising, "_in_a_process", lambda *_: quantising.check_ended(-9, b""))
+    if case == "no room":
+        monkeypatch.setenv("BIOCLIP_CACHE", str(photos[0]))
     if case == "slower":
         monkeypatch.setattr(quantising, "rates_of", lambda _ways, _size: {"int8": 1.0, "other": 2.0})
     with Session(model="demo", device="cpu", precision="int8", labels=["a leaf", "a fish"], plugins=manager) as s:
