@@ -21,6 +21,7 @@ from bioclip_plugin.commands.boxes import box_lines
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.distributing import Distribution, driven, work_on_shards
 from bioclip_plugin.commands.options import DEFAULT_STORE, count_unused, filled, options_from
+from bioclip_plugin.commands.planning import Asked, make_plan
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, json_alone, log_lines, print_json, print_lines, printable
 from bioclip_plugin.commands.signals import interruptible
@@ -30,6 +31,7 @@ from bioclip_plugin.engines.options import EngineOptions
 from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, uri_of
 from bioclip_plugin.items.request import ClassifyRequest
+from bioclip_plugin.probing.options import PlanOptions
 from bioclip_plugin.running.web_options import WebOptions
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ _SHOWN_REASONS, _SHOWN_IMAGES = 10, 5
 @options_from(DeploymentOptions)
 @options_from(WebOptions)
 @options_from(EngineOptions)
+@options_from(PlanOptions)
 @click.option(
     "--rehash", is_flag=True, help="Read every file again, even if its size and modification time are unchanged."
 )
@@ -68,6 +71,7 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
     bioclip-plugin classify photos/ --model demo
     bioclip-plugin classify photos/ --labels my_labels/ --rank genus --store results.db
     bioclip-plugin classify gbif.zip --fetch images/ --fetch-contact you@museum.org
+    bioclip-plugin classify photos/ --model bioclip-2 --plan
     find . -name '*.JPG' | bioclip-plugin classify - --json
     bioclip-plugin classify photos/ --engine slurm --work-folder /shared/run1
     """
@@ -77,7 +81,11 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
     request = filled(ClassifyRequest, options)
     listing_options = filled(ListingOptions, options, detection_threshold=request.detection_threshold)
     deployments = filled(DeploymentOptions, options)
-    engines = filled(EngineOptions, options)
+    engines, planned = filled(EngineOptions, options), filled(PlanOptions, options)
+    if planned.plan:
+        count_unused(ctx, WebOptions, "fetch", listing_options.findings)
+        asked = Asked(paths, request, listing_options, deployments, filled(WebOptions, options), engines, planned)
+        return make_plan(asked, plugins_of(ctx), console, as_json=as_json)
     distribution: Distribution | None = None
     engine = plugins_of(ctx).engine(engines.engine) if engines.is_distributed else None
     if engine is not None and engine.is_worker():

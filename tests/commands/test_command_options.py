@@ -19,6 +19,7 @@ from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.engines.options import EngineOptions
 from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.request import ClassifyRequest
+from bioclip_plugin.probing.options import PlanOptions
 from bioclip_plugin.report.options import ReportOptions
 from bioclip_plugin.reviews.importing import ImportOptions
 from bioclip_plugin.running.web_options import WebOptions
@@ -28,7 +29,7 @@ from bioclip_training.loop.recipe import TrainConfig
 from bioclip_training.shards.options import ShardOptions
 
 FILLED: dict[str, tuple[type, ...]] = {
-    "classify": (ClassifyRequest, ListingOptions, DeploymentOptions, WebOptions, EngineOptions),
+    "classify": (ClassifyRequest, ListingOptions, DeploymentOptions, WebOptions, EngineOptions, PlanOptions),
     "embed": (ClassifyRequest, ListingOptions, WebOptions),
     "export": (Selection, ExportOptions, PathOptions),
     "report": (Selection, ReportOptions, DeploymentOptions),
