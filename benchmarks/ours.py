@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +48,15 @@ def default_encoder() -> tuple[Compute, Encoder]:
     """Open the model as a run does by default: on the faster runtime of this machine, in the default precision."""
     compute, encoder = choose_runtime(found_model(), choose_compute())
     return compute, encoder or open_encoder(found_model(), compute)
+
+
+@cache
+def text_encoder() -> Encoder:
+    """Open the model as ``labels build`` does by default."""
+    compute = choose_compute()
+    if "text_precision" in {field.name for field in fields(compute)}:
+        compute = replace(compute, **{"text_precision": compute.precision})
+    return open_encoder(found_model(), compute)
 
 
 @cache

@@ -146,6 +146,19 @@ def reduce(state: State, *, features: str, rank: str, k: int = 5) -> dict[str, A
     return {"seconds": seconds, "above_min_prob": int((probabilities > 1e-9).sum(dim=1).float().median())}
 
 
+def product(state: State, *, features: str) -> dict[str, Any]:
+    """Compute the probabilities of all labels for each row of stored features, without looking for the best ones."""
+    import numpy as np
+    import torch
+
+    classifier = state["classifier"]
+    rows = torch.from_numpy(np.load(features))
+    started = time.perf_counter()
+    with torch.no_grad():
+        classifier.create_probabilities(rows, classifier.get_txt_embeddings())
+    return {"seconds": time.perf_counter() - started}
+
+
 def write(_state: State, *, rows: list[dict[str, Any]], output: str) -> dict[str, Any]:
     """Write results to a CSV file, pybioclip's only store."""
     from bioclip.commands import write_results  # type: ignore[import-not-found]
@@ -175,7 +188,7 @@ def versions(_state: State) -> dict[str, Any]:
 
 OPERATIONS: dict[str, Callable[..., dict[str, Any]]] = {
     operation.__name__: operation
-    for operation in (load, labels, classify, answers, decode, encode, plain, reduce, write, memory, versions)
+    for operation in (load, labels, classify, answers, decode, encode, plain, product, reduce, write, memory, versions)
 }
 
 

@@ -116,7 +116,7 @@ def labels(amount: int) -> Figures:
     flat = _median_s(lambda: classifier.classify(rows_BD))
     # Rows near a label, whose probabilities are as peaked as a trained model's.
     near = np.asarray(classifier.labels.embeddings_ND[:: max(1, amount // ROWS)][:ROWS], np.float32)
-    near = near + 0.3 * taxa.random_units(len(near), _DIMENSION, seed=3)
+    near = near + 2.7 * taxa.random_units(len(near), _DIMENSION, seed=3)
     peaked_BD = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float16)
     peaked = _median_s(lambda: classifier.classify(peaked_BD))
     return {
@@ -166,17 +166,17 @@ def megadetector(amount: int) -> Figures:
     path = fixtures.cache() / f"megadetector-{amount}-read.json"
     if not path.exists():
         _worker("benchmarks.formats_worker", "make", str(path), str(amount))
-    pairs = []
+    ours: list[Figures] = []
+    peers: list[Figures] = []
     for _ in range(3):
-        peer = _worker("benchmarks.formats_worker", "peer", str(path), str(amount))
-        pairs.append((_worker("benchmarks.formats_worker", "read", str(path), str(amount)), peer))
-    times = [ours["process_s"] / peer["process_s"] for ours, peer in pairs]
-    ours, peer = ([pair[side] for pair in pairs] for side in (0, 1))
+        peers.append(_worker("benchmarks.formats_worker", "peer", str(path), str(amount)))
+        ours.append(_worker("benchmarks.formats_worker", "read", str(path), str(amount)))
+    times = [mine["process_s"] / theirs["process_s"] for mine, theirs in zip(ours, peers, strict=True)]
     return {
         "seconds": statistics.median(one["process_s"] for one in ours),
-        "peer_seconds": statistics.median(one["process_s"] for one in peer),
+        "peer_seconds": statistics.median(one["process_s"] for one in peers),
         "times": statistics.median(times), "all_times": times,
-        "peak_mb": max(one["peak_mb"] for one in ours), "peer_peak_mb": max(one["peak_mb"] for one in peer),
+        "peak_mb": max(one["peak_mb"] for one in ours), "peer_peak_mb": max(one["peak_mb"] for one in peers),
     }  # fmt: skip
 
 
