@@ -22,7 +22,7 @@ EXTRAS = {
     "postgres": "stores in PostgreSQL", "train": "reports and duplicates of training", "lora": "training with LoRA",
     "video": "videos", "raw": "RAW photographs", "heif": "HEIF photographs", "excel": "Excel workbooks",
     "tiff": "TIFF files in JPEG 2000 of more than 8 bits", "detector": "a detector in front of the model",
-    "openvino": "faster encoding on processors", "ray": "runs over several machines",
+    "jpeg": "faster decoding of regions of large JPEGs", "openvino": "faster encoding on processors", "ray": "runs over several machines",
 }  # fmt: skip
 """Extras of this distribution with what each is for."""
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from bioclip_core.images.boxes import Box
 from bioclip_core.images.crops import turned
 from bioclip_core.images.decoded import Decoded
+from bioclip_core.images.jpeg_windows import jpeg_regions
 from bioclip_core.images.loading import OVERSAMPLING, picture_of
 from bioclip_core.images.memory import take_memory
 from bioclip_core.images.pyramids import Part, parts_for
@@ -33,7 +34,7 @@ def regions_alone(
     """
     if is_tiff(data):
         return _of_tiff(data, boxes, preprocessing, frame, max_pixels)
-    return None
+    return None if frame else jpeg_regions(data, boxes, preprocessing, max_pixels)
 
 
 def _of_tiff(
