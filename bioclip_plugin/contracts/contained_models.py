@@ -139,9 +139,11 @@ class ContainedEncoder:
 def encode_each(encoder: Encoder, images_BHWC: NDArray[np.uint8]) -> tuple[NDArray[np.float16], dict[int, str]]:
     """Return B×D features and the faults of rows that cannot be used; if a plugin's encoder fails, all rows have its fault.
 
-    An error of our own encoder is raised: it is not the images' fault.
+    An error of our own encoder is raised: it is not the images' fault. So is one of memory: fewer images may fit.
     """
     import numpy as np
+
+    from bioclip_core.process.memory_errors import is_out_of_memory
 
     if not isinstance(encoder, ContainedEncoder):
         features_BD = encoder.encode_images(images_BHWC)
@@ -149,5 +151,7 @@ def encode_each(encoder: Encoder, images_BHWC: NDArray[np.uint8]) -> tuple[NDArr
     try:
         return encoder.encode_each(images_BHWC)
     except BioclipError as error:
+        if is_out_of_memory(error):
+            raise
         count = len(images_BHWC)
         return np.zeros((count, encoder.dimension), np.float16), dict.fromkeys(range(count), str(error))

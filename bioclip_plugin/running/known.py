@@ -15,7 +15,7 @@ from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Unlisted
 from bioclip_plugin.items.web import is_remote, is_web_address
 from bioclip_plugin.running.detecting import DetectorSettings
 from bioclip_plugin.running.reading import path_of_item, was_misread
-from bioclip_plugin.running.tasks import Task, new_task
+from bioclip_plugin.running.tasks import RegionWork, Task, new_task
 from bioclip_plugin.store.records import FeatureKey, Listed, Run, Stat
 
 if TYPE_CHECKING:
@@ -50,16 +50,16 @@ class Known:
         *,
         repeat_done: bool,
         rehash: bool,
-        waiting: int,
         reads_web: bool = False,
     ) -> None:
-        """Set up; the arguments are those of the pipeline, and ``waiting`` is the number of batches that are not committed yet."""
+        """Set up; the arguments are those of the pipeline."""
         self._kept = (store, run) if store is not None and run is not None else None
         self._detection = detection
         self._findings = findings
         self._repeat_done, self._rehash, self._reads_web = repeat_done, rehash, reads_web
         self._in_flight: dict[int, Task] = {}
-        self._uncommitted: deque[dict[FeatureKey, NDArray[np.float16]]] = deque(maxlen=waiting)
+        self._leaders: dict[FeatureKey, RegionWork] = {}
+        """Regions on their way, by the keys of their features, until they are committed."""
         self._shared: deque[set[int]] = deque(maxlen=2)
         """Names that several contents may share, after each of the last two chunks: a chunk is listed one ahead of the work."""
         self.already_done = 0
@@ -127,29 +127,36 @@ class Known:
         return True
 
     def recall_features(self, tasks: Sequence[Task]) -> None:
-        """Fill in features that are stored or wait for the writer, so that equal contents are encoded once."""
+        """Fill in features that are stored or on their way to the store, so that equal contents are encoded once."""
         pairs = [pair for task in tasks for pair in task.feature_keys()]
         wanted = [(work, key) for work, key in pairs if work.stored is None and work.features is None]
-        if not wanted:
-            return
-        found: dict[FeatureKey, NDArray[np.float16]] = {}
-        if self._kept is not None:
-            store, run = self._kept
-            found = store.features(run, [key for _, key in wanted])
+        # First those on their way: what is committed between the two questions is found in the store.
+        asked = []
         for work, key in wanted:
-            for known in (*self._uncommitted, found):
-                if key in known:
-                    work.features = known[key]
+            leader = self._leaders.get(key)
+            if leader is None:
+                asked.append((work, key))
+            else:
+                work.features = leader.features
+        if not asked or self._kept is None:
+            return
+        store, run = self._kept
+        found: dict[FeatureKey, NDArray[np.float16]] = store.features(run, [key for _, key in asked])
+        for work, key in asked:
+            work.features = found.get(key)
 
-    def encoded(self, features: dict[FeatureKey, NDArray[np.float16]]) -> None:
-        """Keep the features of a batch until it is committed."""
-        self._uncommitted.append(features)
+    def leader(self, key: FeatureKey, work: RegionWork) -> RegionWork:
+        """Return the region that is encoded for all with these pixels: one on its way, or else this one."""
+        return self._leaders.setdefault(key, work)
 
     def committed(self, tasks: Sequence[Task]) -> None:
         """Forget the tasks of a batch: from now on the store knows them."""
         for task in tasks:
             if task.listed and self._in_flight.get(task.listed.media_id) is task:
                 del self._in_flight[task.listed.media_id]
+            for work, key in task.feature_keys() if task.was_read else ():
+                if self._leaders.get(key) is work:
+                    del self._leaders[key]
 
 
 def _is_same_file(one: MediaItem, other: MediaItem) -> bool:

@@ -1,40 +1,57 @@
-"""Read, decode, encode, classify, store: in input order, with bounded queues, decoding threads and one writer."""
+"""Read, decode, encode, classify, store: each on threads of its own, with bounded queues, answers in input order."""
 
 from __future__ import annotations
 
+import logging
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.errors import PluginError, UsageError
+from bioclip_core.errors import UsageError
 from bioclip_core.findings import Findings
-from bioclip_core.process.threads import FINISHING_S, Job, Workers, WorkersClosed
-from bioclip_plugin.contracts.contained_models import encode_each
-from bioclip_plugin.items.answers import Answer, Failure
-from bioclip_plugin.items.media import MediaItem, Place, Unlisted, place_of
+from bioclip_core.process.threads import FINISHING_S, Job, Workers, WorkersClosed, closed_in_turn, wait_for_any
+from bioclip_plugin.items.answers import Answer
+from bioclip_plugin.items.media import MediaItem, Unlisted
 from bioclip_plugin.items.request import DETECTION
+from bioclip_plugin.running.answering import Answering
+from bioclip_plugin.running.clock import (
+    CALLER,
+    CLASSIFY,
+    ENCODER,
+    ITEMS,
+    READ,
+    READERS,
+    STORE,
+    WRITER,
+    Profile,
+    StageClock,
+)
 from bioclip_plugin.running.detecting import MOST_AT_ONCE, Detecting
+from bioclip_plugin.running.encoding import Encoding
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.running.fetched import Fetching, FetchStage, need_of
 from bioclip_plugin.running.known import Drawn, Known
+from bioclip_plugin.running.line import Group, Line
 from bioclip_plugin.running.reading import Reader, stat_of
-from bioclip_plugin.running.tasks import RegionWork, Task, answer_of, new_task, record_of
-from bioclip_plugin.store.records import FeatureKey, Listed, Run, Stat
+from bioclip_plugin.running.tasks import Task, answer_of, new_task, record_of
+from bioclip_plugin.store.records import Listed, Run, Stat
 
 if TYPE_CHECKING:
     from bioclip_plugin.store import Store
 
+log = logging.getLogger(__name__)
+
 _LISTED_AT_ONCE = 512  # items listed in one transaction
-_ITEMS_PER_BATCH = 256  # a batch of items that need no model is committed at this size
-_LATE_S = 10.0  # after which a batch with a detector is committed as it is
-_UNCOMMITTED_BATCHES = 2  # finished batches that may wait for the writer
+_LATE_S = 10.0  # after which images go to the encoder, and to the store, though they fill no batch: a detector may take seconds
+_BATCHES_ENCODED = 2  # one that the encoder has, and one that it finds when it is done
+_UNCOMMITTED_GROUPS = 2  # finished groups that may wait for the writer
+_MOST_ON_THE_WAY = 1_024  # items that are done or under way behind one that takes long
 _PATIENCE_S = 1.0  # longest wait for decoders at the end of an iteration
 
 CLOSED = "this Session is closed; open a new one, which continues from the committed answers"
@@ -91,13 +108,15 @@ class Pipeline:
             self._detection,
             repeat_done=repeat_done,
             rehash=rehash,
-            waiting=_UNCOMMITTED_BATCHES + 2,
             reads_web=fetching is not None and fetching.has_folder,
         )
         is_whole = engine.request.exact or self._detection is not None  # a detector may find small animals
         need = None if is_whole else need_of(engine.model.preprocessing.size)
         self._fetching = FetchStage(fetching or Fetching(), need, self._check_open, on_wait, findings)
-        self._begun: tuple[Workers, Workers] | None = None
+        self._clock = StageClock()
+        self._encoding = Encoding(engine, self._known, self._clock, classify=classify)
+        self._answering = Answering(engine, repeat_done=repeat_done)
+        self._begun: tuple[Workers, Workers, Workers, Workers] | None = None
         self._drawn: Drawn | None = None
         self._was_closed = self._is_over = False
         self.is_running = False
@@ -125,11 +144,16 @@ class Pipeline:
         """
         self._was_closed = True
         ended = True
-        for decoders, writer in filter(None, (self._begun,)):
+        if self._begun is not None:
+            decoders, encoder, answerer, writer = self._begun
             decoders.close(wait_s=min(wait_s, _PATIENCE_S))
-            ended = writer.close(wait_s=wait_s)
+            ended = closed_in_turn((encoder, answerer, writer), wait_s)
         self._is_over = True
         return ended
+
+    def profile(self) -> Profile:
+        """Return the seconds that each stage worked, and the waits of the encoder, up to now."""
+        return self._clock.profile()
 
     @property
     def already_done(self) -> int:
@@ -147,23 +171,16 @@ class Pipeline:
             threads += min(MOST_AT_ONCE, max(2, threads // 2))
         decoders = Workers(threads, "bioclip-decode")
         self._reader.detecting = detecting = self._new_detecting()
+        encoder = self._encoding.workers
+        answerer = Workers(1, "bioclip-classify", must_finish=True)
         writer = Workers(1, "bioclip-store", must_finish=True)
-        self._begun = decoders, writer
+        self._begun = decoders, encoder, answerer, writer
         self._drawn = drawn = Drawn(items)
         self._check_open()
         self.is_running = self.was_cut_short = True
-        waiting: deque[tuple[Job[None], list[Task]]] = deque()
+        self._clock.begin()
         try:
-            fetched = self._fetching.ahead(self._listed(drawn, writer))
-            for batch in self._batches(self._read_ahead(fetched, decoders)):
-                self._encode(batch)
-                self._answer(batch)
-                self._check_open()
-                waiting.append((writer.submit(self._commit, batch), batch))
-                while waiting and (len(waiting) > _UNCOMMITTED_BATCHES or waiting[0][0].done()):
-                    yield from self._committed(*waiting.popleft())
-            while waiting:
-                yield from self._committed(*waiting.popleft())
+            yield from self._through_stages(iter(self._fetching.ahead(self._listed(drawn, writer))))
             self.was_cut_short = drawn.error is not None
         except WorkersClosed:
             self._check_open()
@@ -175,9 +192,96 @@ class Pipeline:
             if detecting is not None:
                 detecting.close(wait_s=0 if is_interrupted else _PATIENCE_S)
             decoders.close(wait_s=0 if is_interrupted else _PATIENCE_S)  # a decoder may never end
-            writer.close(wait_s=0 if is_interrupted else FINISHING_S)
+            for workers in (encoder, answerer, writer):
+                workers.close(wait_s=0 if is_interrupted else FINISHING_S)
+            for line in self._clock.profile().lines() if log.isEnabledFor(logging.DEBUG) else ():
+                log.debug("%s", line)
         if drawn.error is not None:
             raise drawn.error
+
+    def _through_stages(self, tasks: Iterator[Task]) -> Iterator[Task]:
+        """Keep every stage at work, and yield tasks in input order, each after its group was committed.
+
+        The encoder gets what is read, whatever is still read before it; answers keep the order.
+        """
+        assert self._begun is not None
+        decoders, _, answerer, _ = self._begun
+        line, groups = Line(_LATE_S), deque[Group]()
+        while line.has_more or line.on_the_way or line.forming or groups:
+            self._check_open()
+            drew = False
+            if line.has_more and self._has_room(line, groups):
+                drew = True
+                with self._clock.waits(ITEMS):
+                    task = next(tasks, None)
+                if task is None:
+                    line.has_more = False
+                else:
+                    self._admit(task, line, decoders)
+            for task in line.take_read():
+                self._take(task, line, decoders)
+            line.take_encoded()
+            if line.read and len(line.encoding) < _BATCHES_ENCODED and len(groups) < _UNCOMMITTED_GROUPS:
+                self._encode(line, groups)
+            for task in line.take_ready():
+                self._encoding.finish(task)
+                line.add_to_group(task)
+            if line.is_group_due(self._rows_at_once(line)):
+                group = line.end_group()
+                groups.append(Group(group, answerer.submit(self._answer, group)))
+            if groups and groups[0].is_committed():
+                yield from self._committed(groups.popleft())
+            elif not drew:
+                self._wait(line, groups, decoders)
+
+    def _has_room(self, line: Line, groups: Sequence[Group]) -> bool:
+        """True if another item may be read: enough are on the way that the encoder never waits, in bounded memory."""
+        # Until the model is needed, the batch size that needs no torch to know.
+        batch = self._engine.batch_size if self._engine.is_computing else self._engine.request.batch_size or 16
+        ahead = len(line.reading) + len(line.read) + batch * max(0, len(line.encoding) - 1)
+        answered = sum(len(group.tasks) for group in groups)
+        is_wanted = ahead < batch or ahead + answered < 2 * batch + 2 * self._engine.workers
+        return is_wanted and len(groups) < _UNCOMMITTED_GROUPS and len(line.on_the_way) < _MOST_ON_THE_WAY
+
+    def _admit(self, task: Task, line: Line, decoders: Workers) -> None:
+        self._count_undetected(task)
+        if task.is_to_read:
+            self._check_open()
+            if task.is_undetected:
+                _ = (
+                    self._engine.compute
+                )  # a device that cannot be used ends the stream, and is not a failure of each image
+            self._begin_to_read(task, decoders)
+        line.admit(task)
+
+    def _take(self, task: Task, line: Line, decoders: Workers) -> None:
+        """Take what was read; a file that changed since it was fetched is fetched and read once more."""
+        if task.read_through(self._engine.request.item_timeout).failure is not None and self._fetching.again(task):
+            self._begin_to_read(task, decoders)
+            line.read_again(task)
+        else:
+            line.take(task)
+
+    def _encode(self, line: Line, groups: Sequence[Group]) -> None:
+        """Give the encoder a batch if there are enough images for it, or no more will come."""
+        is_last = not line.reading and not (line.has_more and self._has_room(line, groups))
+        if not line.read_rows or line.is_batch_due(self._engine.batch_size) or is_last:
+            batch = line.end_batch()
+            line.submitted(batch, self._encoding.submit(batch))
+
+    def _rows_at_once(self, line: Line) -> int:
+        """Return the rows that are classified at once; fewer at first, so that the first answers come early."""
+        batch = self._engine.batch_size if self._engine.is_computing else self._engine.request.batch_size or 16
+        return self._answering.rows_at_once(batch) if self._classify and line.groups else batch
+
+    def _wait(self, line: Line, groups: Sequence[Group], decoders: Workers) -> None:
+        """Wait until a stage has done something; a decoder that takes too long is given up."""
+        jobs: list[Job[Any]] = [task.reading for task in line.reading if task.reading is not None]
+        jobs += [*islice(line.encoding, 1), *(group.at_work for group in islice(groups, 1))]
+        what = ENCODER if line.encoding else READERS if line.reading else WRITER
+        limit_s = min(line.due_in_s(), decoders.give_up_after(self._engine.request.item_timeout))
+        with self._clock.waits(what):
+            wait_for_any(jobs, limit_s)
 
     def _new_detecting(self) -> Detecting | None:
         if self._detection is None:
@@ -199,11 +303,12 @@ class Pipeline:
         name = self._detection.chosen.name
         self._findings.add(f"images have boxes of their own, so that the detector {name} was not asked", task.item.uri)
 
-    def _committed(self, commit: Job[None], batch: list[Task]) -> Iterator[Task]:
-        commit.result()
-        for task in batch:
+    def _committed(self, group: Group) -> Iterator[Task]:
+        group.check()
+        for task in group.tasks:
             self._check_open()
-            yield task
+            with self._clock.waits(CALLER):
+                yield task
 
     def _check_open(self) -> None:
         if self._begun is not None:
@@ -213,38 +318,10 @@ class Pipeline:
 
     # Listing and reading
 
-    def _read_ahead(self, tasks: Iterable[Task], decoders: Workers) -> Iterator[Task]:
-        """Yield tasks in input order, with enough in decoding that the model never waits, in bounded memory."""
-        queue: deque[Task] = deque()
-        decoding, limit_s = 0, self._engine.request.item_timeout
-        for task in tasks:
-            self._count_undetected(task)
-            if task.is_to_read:
-                self._check_open()
-                if task.is_undetected:
-                    _ = (
-                        self._engine.compute
-                    )  # a device that cannot be used ends the stream, and is not a failure of each image
-                self._begin_to_read(task, decoders)
-                decoding += 1
-            queue.append(task)
-            # Until the model is needed, the batch size that needs no torch to know.
-            batch = self._engine.batch_size if self._engine.is_computing else self._engine.request.batch_size or 16
-            while queue and (queue[0].reading is None or decoding > 2 * batch + 2 * self._engine.workers):
-                decoding -= queue[0].reading is not None
-                yield self._read_through(queue.popleft(), decoders, limit_s)
-        while queue:
-            yield self._read_through(queue.popleft(), decoders, limit_s)
-
     def _begin_to_read(self, task: Task, decoders: Workers) -> None:
         boxes = None if task.is_undetected else [work.decoded_box for work in task.classified]
-        task.reading = decoders.submit_named(f"{task.item.uri}: decoding", self._reader.read, task.item, boxes)
-
-    def _read_through(self, task: Task, decoders: Workers, limit_s: float) -> Task:
-        """Wait for the reading of a task; a file that changed since it was fetched is fetched and read once more."""
-        if task.reading is not None and task.read_through(limit_s).failure is not None and self._fetching.again(task):
-            self._begin_to_read(task, decoders)
-        return task.read_through(limit_s)
+        what = f"{task.item.uri}: decoding"
+        task.reading = decoders.submit_named(what, self._clock.timed(READ, self._reader.read, task.item, boxes))
 
     def _listed(self, items: Iterable[MediaItem | Unlisted], writer: Workers) -> Iterator[Task]:
         """Yield tasks with what the store knows of them; chunks are listed one ahead of the work."""
@@ -270,102 +347,29 @@ class Pipeline:
     def _recalled(self, stats: list[Stat | None], listing: Job[list[Listed]]) -> Iterator[Task]:
         yield from self._known.tasks_of(listing.result(), stats)
 
-    # Model and labels
+    # Answering and storing
 
-    def _batches(self, tasks: Iterable[Task]) -> Iterator[list[Task]]:
-        """Yield consecutive tasks, enough for one batch of the model or for one transaction."""
-        batch: list[Task] = []
-        to_encode, began_at = 0, time.monotonic()
-        for task in tasks:
-            began_at = began_at if batch else time.monotonic()
-            batch.append(task)
-            to_encode += sum(work.crop is not None for work in task.regions)
-            # A detector may take seconds per image and find nothing in most: its work is not kept back for long.
-            is_late = self._detection is not None and time.monotonic() - began_at > _LATE_S
-            is_full = len(batch) >= _ITEMS_PER_BATCH or is_late
-            if is_full or (to_encode and to_encode >= self._engine.batch_size):
-                yield batch
-                batch, to_encode = [], 0
-        if batch:
-            yield batch
-
-    def _encode(self, batch: Sequence[Task]) -> None:
-        """Compute the features that are missing; equal contents of a batch are encoded once."""
-        fresh = [task for task in batch if task.was_read and task.failure is None]
-        self._known.recall_features(fresh)
-        keyed = [pair for task in fresh for pair in task.feature_keys()]
-        first: dict[FeatureKey, RegionWork] = {}
-        for work, key in keyed:
-            if work.features is None:
-                first.setdefault(key, work)
-        if first and self._classify:
-            _ = self._engine.classifier  # labels that cannot be used are reported before the model has worked for them
-        faults: dict[FeatureKey, str] = {}
-        size = self._engine.batch_size if first else 1
-        missing = list(first.items())
-        for start in range(0, len(missing), size):
-            part = missing[start : start + size]
-            crops_BHWC = np.stack([work.crop for _, work in part if work.crop is not None])
-            rows, faults_of_part = encode_each(self._engine.encoder, crops_BHWC)
-            for number, ((key, work), row) in enumerate(zip(part, rows, strict=True)):
-                if number in faults_of_part:
-                    faults[key] = faults_of_part[number]
-                else:
-                    work.features, work.is_new = row, True
-        for task in fresh if faults else ():
-            if reason := next((faults[key] for _, key in task.feature_keys() if key in faults), None):
-                task.failure = Failure("encode", reason)
-        for work, key in keyed:
-            work.features = first[key].features if work.features is None else work.features
-            work.crop = None
-        self._known.encoded({key: work.features for key, work in first.items() if work.features is not None})
-
-    def _answer(self, batch: Sequence[Task]) -> None:
-        """Classify every region that has features and no stored answer, then make the answers."""
-        if not self._classify:
-            return
-        to_classify = [task for task in batch if task.failure is None]
-        self._ask_for_weights(to_classify)
-        unanswered = [(task, work) for task in to_classify for work in task.regions
-                         if work.stored is None and work.features is not None and task.failure is None]  # fmt: skip
-        if unanswered:
-            features_BD = np.stack([work.features for _, work in unanswered if work.features is not None])
-            found = self._engine.classify(features_BD, [place_of(task.item) for task, _ in unanswered])
-            for (task, work), classification in zip(unanswered, found, strict=True):
-                work.classification = classification
-                if not classification.by_rank.get(self._engine.level):  # without a candidate it is not an answer
-                    task.failure = Failure("classify", self._engine.reason_without_candidates())
-        for task in batch:
-            if task.original is None and (self._repeat_done or not task.is_done):
-                task.answer = answer_of(task, self._engine)
-
-    def _ask_for_weights(self, tasks: Sequence[Task]) -> None:
-        """Make failures of items at whose place a plugin cannot weigh the labels."""
-        if not self._engine.weighs:
-            return
-        reasons: dict[Place, str] = {}
-        for task in tasks:
-            place = place_of(task.item)
-            if not any(work.stored is None and work.features is not None for work in task.regions):
-                continue
-            if place not in reasons:
-                try:
-                    self._engine.prior(place)
-                    reasons[place] = ""
-                except PluginError as error:
-                    reasons[place] = str(error)
-            if reasons[place]:
-                task.failure = Failure("classify", reasons[place])
-
-    # Storing
+    def _answer(self, group: Sequence[Task]) -> Job[None]:
+        """On a thread of its own: classify, then have the group committed."""
+        assert self._begun is not None
+        _, _, answerer, writer = self._begun
+        if answerer.is_closed:
+            raise WorkersClosed("these threads are closed")
+        if self._classify:
+            with self._clock.busy(CLASSIFY):
+                self._answering.answer(group)
+        return writer.submit(self._clock.timed(STORE, self._commit, group))
 
     def _commit(self, batch: Sequence[Task]) -> None:
         """On the writer's thread: one transaction for the batch, then the observers."""
-        if self._kept is None or self._is_over:
+        if self._is_over:
+            return
+        if self._kept is None:
+            self._known.committed(batch)
             return
         store, run = self._kept
         written = [task for task in batch if task.listed and not task.is_done and task.original is None]
         store.commit(run, [record_of(task, self._engine) for task in written])
-        self._known.committed(written)
+        self._known.committed(batch)
         if self._on_stored and written:
             self._on_stored(run, [task.answer for task in written if task.answer])

@@ -29,6 +29,10 @@ class RegionWork:
     features: NDArray[np.float16] | None = None
     is_new: bool = False
     """True if the features are not stored yet."""
+    leader: RegionWork | None = None
+    """The region that is encoded for this one and all others with the same pixels; None once its outcome is taken."""
+    fault: str = ""
+    """Reason why the encoder's features cannot be used."""
     classification: Classification | None = None
     stored: StoredRegion | None = None
 
@@ -61,6 +65,10 @@ class Task:
     """The boxes of the detector; None while they are unknown."""
     reading: Job[Reading] | None = None
     """The work of a decoding thread, until its outcome is taken."""
+    is_waiting: bool = False
+    """True from the beginning of its reading until the encoder has it."""
+    encoding: Job[None] | None = None
+    """The work of the encoder after which every region has its features, until its outcome is taken."""
     was_read: bool = False
     """True if the item was read in this call, and not recalled from the store."""
     content_sha256: str | None = None
@@ -75,6 +83,11 @@ class Task:
     @property
     def is_done(self) -> bool:
         return self.listed is not None and self.listed.done
+
+    @property
+    def is_ready(self) -> bool:
+        """True if every region that can have features has them."""
+        return not self.is_waiting and (self.encoding is None or self.encoding.done())
 
     @property
     def classified(self) -> list[RegionWork]:

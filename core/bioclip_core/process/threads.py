@@ -12,8 +12,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, InvalidStateError
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError
 from concurrent.futures import wait as wait_for
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -61,7 +61,8 @@ class Job(Generic[Result]):
         """True once the log says that it takes long."""
         self._workers = workers
         self._work: Callable[[], Result] | None = work
-        self._future: Future[Result] = Future()
+        self.future: Future[Result] = Future()
+        """Its outcome, for :func:`wait_for_any`; everything else asks the job, which knows about forks."""
         self._began_at: float | None = None
         self._not_counted_s = 0.0
         self._paused_at: float | None = None
@@ -74,7 +75,7 @@ class Job(Generic[Result]):
 
     def done(self) -> bool:
         """Return True if the result is there, or the work failed or was cancelled."""
-        return self._future.done()
+        return self.future.done()
 
     def result(self, limit_s: float | None = None) -> Result:
         """Wait for the work and return its result, or raise its error.
@@ -87,16 +88,16 @@ class Job(Generic[Result]):
             WorkersClosed: if the threads were closed before.
             UsageError: in a forked child, for work of the parent's threads.
         """
-        while not self._future.done():
+        while not self.future.done():
             self._workers.check_process()
             # All running work, not only this one: this one may wait for memory that hung work holds.
-            wait_for([self._future], None if limit_s is None else self._workers.give_up_after(limit_s))
-        return self._future.result()
+            wait_for([self.future], None if limit_s is None else self._workers.give_up_after(limit_s))
+        return self.future.result()
 
     def fail(self, error: BaseException) -> bool:
         """Set an error as the outcome; return False if there is one already."""
         try:
-            self._future.set_exception(error)
+            self.future.set_exception(error)
         except InvalidStateError:
             return False
         return True
@@ -113,12 +114,12 @@ class Job(Generic[Result]):
             self.fail(error)
         else:
             with suppress(InvalidStateError):  # it was given up
-                self._future.set_result(result)
+                self.future.set_result(result)
         finally:
             _current.job = self._work = None  # which may hold an image
         if self.is_named:
             log.warning("%s took %.0f s", self.what, self.seconds)
-        return not isinstance(self._future.exception(), GivenUp)
+        return not isinstance(self.future.exception(), GivenUp)
 
     def pause(self) -> None:
         self._paused_at = time.monotonic()
@@ -157,7 +158,7 @@ def is_hung(thread: threading.Thread) -> bool:
 class Workers:
     """A few daemon threads that do submitted work in its order. Close them after use.
 
-    One thread submits; any may close. Work with a name that takes long is named on the log, once, by one watch for all threads.
+    Any thread may submit and close. Work with a name that takes long is named on the log, once, by one watch for all threads.
     """
 
     def __init__(self, count: int, name: str, *, must_finish: bool = False) -> None:
@@ -175,10 +176,16 @@ class Workers:
         self._threads: list[threading.Thread] = []
         self._watch: threading.Thread | None = None
         self._is_closed = False
+        self._beginning = threading.Lock()
         self._end: SimpleQueue[None] = SimpleQueue()
         if must_finish:
             _register()
             _to_finish.add(self)
+
+    @property
+    def is_closed(self) -> bool:
+        """True if no more work is taken."""
+        return self._is_closed
 
     def submit(self, work: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> Job[Result]:
         """Have work done by a thread.
@@ -291,17 +298,31 @@ class Workers:
             )
 
     def _begin_threads(self) -> None:
-        while len(self._threads) < min(self._count, len(self._open)):
-            if (hung := hung_threads()) >= MOST_HUNG:
-                raise BioclipError(
-                    f"{hung} threads hang in files that are not decoded to their end, so no further ones are begun: a plugin "
-                    "or a disk does not answer (the log names the files); end this program, and start it again"
-                )
-            thread = threading.Thread(
-                target=_work, args=(self._queue, self._open), name=f"{self._name}_{len(self._threads)}", daemon=True
-            )
-            thread.start()  # before others see it: one that closes these threads joins them
-            self._threads.append(thread)
+        with self._beginning:
+            while len(self._threads) < min(self._count, len(self._open)):
+                if (hung := hung_threads()) >= MOST_HUNG:
+                    raise BioclipError(
+                        f"{hung} threads hang in files that are not decoded to their end, so no further ones are begun: a plugin "
+                        "or a disk does not answer (the log names the files); end this program, and start it again"
+                    )
+                name = f"{self._name}_{len(self._threads)}"
+                thread = threading.Thread(target=_work, args=(self._queue, self._open), name=name, daemon=True)
+                thread.start()  # before others see it: one that closes these threads joins them
+                self._threads.append(thread)
+
+
+def wait_for_any(jobs: Iterable[Job[Any]], limit_s: float) -> None:
+    """Wait until one of some pieces of work is done, or for some seconds."""
+    wait_for([job.future for job in jobs], max(limit_s, 0.0), return_when=FIRST_COMPLETED)
+
+
+def closed_in_turn(several: Iterable[Workers], wait_s: float) -> bool:
+    """Close threads that hand work on, in the order in which they do; True if all of them ended within some seconds."""
+    until = time.monotonic() + wait_s
+    ended = [
+        workers.close(wait_s=max(until - time.monotonic(), 0.0)) for workers in several
+    ]  # all of them, in any case
+    return all(ended)
 
 
 def hung_threads() -> int:
