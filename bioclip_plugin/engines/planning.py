@@ -62,7 +62,7 @@ class Planner:
         self._findings, self._is_unpacked, self._on_listed = findings, is_unpacked, on_listed
         self._reader = Reader(session.engine, run, findings)
         self._known = Known(
-            session.store, run, findings, session.engine.detection(), repeat_done=False, rehash=rehash, waiting=0,
+            session.store, run, findings, session.engine.detection(), repeat_done=False, rehash=rehash,
             reads_web=session.fetching.has_folder,
         )  # fmt: skip
         self._planned = _Numbers()

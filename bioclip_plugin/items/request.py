@@ -55,7 +55,9 @@ class ClassifyRequest:
 
     None: results are not kept.
     """
-    batch_size: int | None = field(default=None, metadata={"low": 1, "high": 65_536, "automatic": "16, on a GPU 128"})
+    batch_size: int | None = field(
+        default=None, metadata={"low": 1, "high": 65_536, "automatic": "found on the first batches"}
+    )
     """Regions encoded at once."""
     workers: int | None = field(
         default=None, metadata={"low": 1, "high": 1024, "automatic": "one per core, at most 16"}

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -118,6 +119,7 @@ class Pipeline:
         self._answering = Answering(engine, repeat_done=repeat_done)
         self._begun: tuple[Workers, Workers, Workers, Workers] | None = None
         self._drawn: Drawn | None = None
+        self._line: Line | None = None
         self._was_closed = self._is_over = False
         self.is_running = False
         """True between the first and the last answer, also while nobody asks for the next one."""
@@ -192,8 +194,10 @@ class Pipeline:
             if detecting is not None:
                 detecting.close(wait_s=0 if is_interrupted else _PATIENCE_S)
             decoders.close(wait_s=0 if is_interrupted else _PATIENCE_S)  # a decoder may never end
-            for workers in (encoder, answerer, writer):
-                workers.close(wait_s=0 if is_interrupted else FINISHING_S)
+            encoder.close(wait_s=0 if is_interrupted else FINISHING_S)
+            self._keep_encoded(answerer)
+            answerer.close(wait_s=_PATIENCE_S if is_interrupted else FINISHING_S)
+            writer.close(wait_s=0 if is_interrupted else FINISHING_S)
             for line in self._clock.profile().lines() if log.isEnabledFor(logging.DEBUG) else ():
                 log.debug("%s", line)
         if drawn.error is not None:
@@ -206,7 +210,8 @@ class Pipeline:
         """
         assert self._begun is not None
         decoders, _, answerer, _ = self._begun
-        line, groups = Line(_LATE_S), deque[Group]()
+        self._line = line = Line(_LATE_S)
+        groups: deque[Group] = deque()
         while line.has_more or line.on_the_way or line.forming or groups:
             self._check_open()
             drew = False
@@ -233,6 +238,20 @@ class Pipeline:
                 yield from self._committed(groups.popleft())
             elif not drew:
                 self._wait(line, groups, decoders)
+
+    def _keep_encoded(self, answerer: Workers) -> None:
+        """Have the first items that are encoded committed, at the end of a stream that was left."""
+        line, self._line = self._line, None
+        if line is None or self._was_closed:
+            return
+        for task in line.take_ready():
+            if task.encoding is not None and not task.encoding.succeeded():
+                break
+            self._encoding.finish(task)
+            line.add_to_group(task)
+        if line.forming:
+            with suppress(WorkersClosed, UsageError):  # in a forked child
+                answerer.submit(self._answer, line.end_group())
 
     def _has_room(self, line: Line, groups: Sequence[Group]) -> bool:
         """True if another item may be read: enough are on the way that the encoder never waits, in bounded memory."""
@@ -352,9 +371,7 @@ class Pipeline:
     def _answer(self, group: Sequence[Task]) -> Job[None]:
         """On a thread of its own: classify, then have the group committed."""
         assert self._begun is not None
-        _, _, answerer, writer = self._begun
-        if answerer.is_closed:
-            raise WorkersClosed("these threads are closed")
+        writer = self._begun[-1]
         if self._classify:
             with self._clock.busy(CLASSIFY):
                 self._answering.answer(group)

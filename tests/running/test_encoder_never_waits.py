@@ -93,7 +93,7 @@ def test_memory_that_runs_out_halves_the_batch_and_loses_no_image(
 ) -> None:
     encoder = Limited(most, ERRORS[name])
     with session(encoder, tmp_path / "r.db", batch_size=16) as s:
-        assert uris(s.classify_stream(item(n) for n in range(40))) == [f"red/{n}" for n in range(40)]
+        assert uris(s.classify_stream(item(n) for n in range(20))) == [f"red/{n}" for n in range(20)]
         assert s.engine.batch_size == (1 if most == 1 else 2)
         assert uris(s.classify_stream(item(n) for n in range(20, 25))) == [f"red/{n}" for n in range(20, 25)]
         assert s.store is not None

@@ -61,7 +61,8 @@ def threads_on(device: str) -> int:
 
 def _workers(count: int) -> Workers:
     with _lock:  # a forked child has a crew of its own
-        return _crews.setdefault((os.getpid(), count), Workers(count, "bioclip-labels"))
+        # They stay, unlike those called "bioclip-", which end with their stream.
+        return _crews.setdefault((os.getpid(), count), Workers(count, "one-core"))
 
 
 def _take_one_core() -> None:

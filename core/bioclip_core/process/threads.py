@@ -77,6 +77,10 @@ class Job(Generic[Result]):
         """Return True if the result is there, or the work failed or was cancelled."""
         return self.future.done()
 
+    def succeeded(self) -> bool:
+        """Return True if the result is there."""
+        return self.future.done() and self.future.exception() is None
+
     def result(self, limit_s: float | None = None) -> Result:
         """Wait for the work and return its result, or raise its error.
 
