@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -198,6 +198,29 @@ def held_runs(connection: Connection, holds: Holds) -> list[int]:
     """Return the numbers of the runs that a program works on."""
     numbers = connection.execute(select(schema.runs.c.id).order_by(schema.runs.c.id)).scalars().all()
     return [number for number in numbers if holds.is_held(connection, number)]
+
+
+def worked_on(connection: Connection, holds: Holds) -> list[int]:
+    """Return the numbers of the runs that others work on, or other connections of this program."""
+    runs = schema.runs.c
+    numbers = connection.execute(select(runs.id).where(runs.status == "running").order_by(runs.id)).scalars().all()
+    return [number for number in numbers if not holds.is_mine(number) and holds.is_held(connection, number)]
+
+
+def beside(run: Run, others: Sequence[int], *, is_sqlite: bool) -> str:
+    """Return a line about programs that work beside the one that began a run; empty if it need not be said."""
+    if run.id in others:
+        return (
+            f"another program works on run {run.id}, too: both do the same work, each row is stored once, and nothing is lost; "
+            "end one of them to save its time"
+        )
+    if others and is_sqlite:
+        words = f"run {others[0]}" if len(others) == 1 else f"runs {', '.join(map(str, others))}"
+        return (
+            f"another program works on {words}: SQLite has one writer at a time, so commits wait for each other; nothing is "
+            "lost, and PostgreSQL would let both write"
+        )
+    return ""
 
 
 def last_feature_settings(connection: Connection, weights_sha256: str) -> list[dict[str, Any]]:

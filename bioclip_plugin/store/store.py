@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -54,6 +55,8 @@ from bioclip_plugin.store.taxa import TaxonCache
 from bioclip_plugin.store.upkeep import Upkeep
 
 __all__ = ["Retry", "Store"]
+
+logger = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 Read = TypeVar("Read")
@@ -159,8 +162,15 @@ class Store(Upkeep):
     # Runs
 
     def begin_run(self, plan: RunPlan) -> Run:
-        """Resume the run with the same sources and ``rule_id`` (its ``resumed`` is True), or make a new one."""
-        return self._database.write(self._held, runs.begin, plan)
+        """Resume the run with the same sources and ``rule_id`` (its ``resumed`` is True), or make a new one.
+
+        Other programs that work on runs of this store are named on the log, with what happens.
+        """
+        others = self._database.read(runs.worked_on, self._database.holds)
+        run = self._database.write(self._held, runs.begin, plan)
+        if words := runs.beside(run, others, is_sqlite=self._database.is_sqlite):
+            logger.warning("the store %s: %s", self.shown_address, words)
+        return run
 
     def end_run(self, run: Run, status: RunStatus, counts: dict[str, Any]) -> None:
         """Record how a run ended. ``finished`` turns items that are still to do (no source lists them) into failures."""

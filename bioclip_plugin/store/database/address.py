@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 from bioclip_core.errors import StoreError
 from bioclip_core.files.drives import without_long_mark
 from bioclip_core.files.homes import with_home
+from bioclip_core.files.locks import why_no_ranges
 from bioclip_core.process import system
 
 ALLOWED = (
@@ -24,9 +25,12 @@ ALLOWED = (
 )
 # SQLite's write-ahead log needs memory that all its users share; these file systems do not provide it.
 NETWORK_FILE_SYSTEMS = frozenset(
-    "afs beegfs ceph cifs fuse.ceph fuse.glusterfs fuse.sshfs glusterfs gpfs lustre ncpfs nfs nfs4 orangefs panfs pvfs2 "
-    "smb3 smbfs".split()
+    "9p acfs afp afpfs afs beegfs ceph cifs coda davfs drvfs fuse.ceph fuse.davfs2 fuse.glusterfs fuse.goofys fuse.grpcfuse "
+    "fuse.gvfsd-fuse fuse.juicefs fuse.mfs fuse.osxfs fuse.rclone fuse.s3fs fuse.sshfs fuse.weka gfs2 glusterfs gpfs juicefs kafs "
+    "lustre macfuse ncpfs nfs nfs4 ocfs2 orangefs panfs prl_fs pvfs2 smb2 smb3 smbfs vboxsf vmhgfs webdav wekafs".split()
 )
+NETWORK, WITH_LOCKS = "network", "allow"
+"""Option of an address, and its value, that lets SQLite keep a store on a network file system whose locks work."""
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]+://")  # at least two letters: one is a drive
 _SECRET_OPTIONS = frozenset({"password", "passfile", "sslpassword", "sslkey"})
 
@@ -52,7 +56,12 @@ def parse_address(address: str | os.PathLike[str]) -> URL:
     if url.drivername in ("sqlite", "sqlite+pysqlite"):
         if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
             raise StoreError("a store in memory is gone at the end: give a file, such as sqlite:///results.db")
-        return URL.create("sqlite", database=str(with_home(url.database, StoreError)))
+        if unknown := {name: value for name, value in url.query.items() if (name, value) != (NETWORK, WITH_LOCKS)}:
+            raise StoreError(
+                f"the store's address has the option {next(iter(unknown.items()))!r}, which a store in SQLite does not have: the "
+                f"only one is ?{NETWORK}={WITH_LOCKS}, for a network file system with locks"
+            )
+        return URL.create("sqlite", database=str(with_home(url.database, StoreError)), query=url.query)
     if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise StoreError(f"a store cannot be kept in {url.drivername}: {ALLOWED}")
     if find_spec("psycopg") is None:
@@ -67,8 +76,13 @@ def parse_address(address: str | os.PathLike[str]) -> URL:
 def shown(url: URL) -> str:
     """Return the address for messages and provenance, without any secret."""
     if url.get_backend_name() == "sqlite":
-        return f"sqlite:///{url.database}"
+        return f"sqlite:///{url.database}" + (f"?{NETWORK}={WITH_LOCKS}" if may_be_remote(url) else "")
     return url.difference_update_query(_SECRET_OPTIONS).render_as_string(hide_password=True)
+
+
+def may_be_remote(url: URL) -> bool:
+    """True if an SQLite store may be on a network file system: without a write-ahead log then, and with locks that were tried."""
+    return url.query.get(NETWORK) == WITH_LOCKS
 
 
 def secrets_of(url: URL) -> list[str]:
@@ -86,8 +100,8 @@ def check_place(url: URL, *, create: bool, mounts: str | None = None) -> None:
         mounts: the text of ``/proc/mounts``; None reads it from there.
 
     Raises:
-        StoreError: for a folder, a missing folder or file, and a new file on a network file system or in a folder that
-            cannot be written.
+        StoreError: for a folder, a missing folder or file, a new file on a network file system or in a folder that cannot be
+            written, and a file system without locks.
     """
     if url.get_backend_name() != "sqlite":
         return
@@ -107,6 +121,8 @@ def check_place(url: URL, *, create: bool, mounts: str | None = None) -> None:
         raise StoreError(f"the store {path} is a folder: give a file in it, such as {path / 'bioclip.db'}")
     if not path.parent.is_dir():
         raise StoreError(f"the folder {path.parent} of the store {path.name} does not exist: make it first")
+    if may_be_remote(url) and may_write(path.parent):
+        _check_locks(path)
     if path.exists():
         return
     if not create:
@@ -118,14 +134,30 @@ def check_place(url: URL, *, create: bool, mounts: str | None = None) -> None:
             f"the store {path} cannot be made: the working directory is gone; go to another one, or give a whole path"
         ) from error
     kind = network_kind(whole, mounts)
-    if kind:
-        raise StoreError(
-            f"the store {path} is on a network file system ({kind}), where SQLite cannot keep its write-ahead log safely: "
-            "put it on a local disk, or use PostgreSQL (--store postgresql+psycopg://USER@HOST/DATABASE)"
-        )
+    if kind and not may_be_remote(url):
+        raise StoreError(f"the store {path} {remote(kind, path)}")
     if not may_write(path.parent):
         raise StoreError(
             f"the store {path} cannot be made: its folder cannot be written; give a file in another folder"
+        )
+    _check_locks(path)
+
+
+def remote(kind: str, path: Path) -> str:
+    """Return the end of a sentence about a file on a network file system: the reason, and what to do."""
+    return (
+        f"is on a network file system ({kind}), where SQLite cannot keep its write-ahead log safely: put it on a local disk, or "
+        "use PostgreSQL (--store postgresql+psycopg://USER@HOST/DATABASE); if all machines see each other's locks there, "
+        f"--store 'sqlite:///{path}?{NETWORK}={WITH_LOCKS}' keeps it there without that log, more slowly"
+    )
+
+
+def _check_locks(path: Path) -> None:
+    reason = why_no_ranges(path.parent)
+    if reason:
+        raise StoreError(
+            f"the store {path} is on a file system without the locks that SQLite needs ({reason}), so that two programs would "
+            "damage it: put it on a local disk, or use PostgreSQL (--store postgresql+psycopg://USER@HOST/DATABASE)"
         )
 
 
@@ -159,6 +191,8 @@ def network_file_system(path: Path, mounts: str) -> str | None:
         inside = point == "/" or str(path) == point or str(path).startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):  # of two mounts at one point the later one counts
             best, kind = point, fields[2]
+    if kind == "9p" and best == "/":  # the own disk of a virtual machine or a sandbox
+        return None
     return kind if kind in NETWORK_FILE_SYSTEMS else None
 
 

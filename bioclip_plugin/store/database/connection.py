@@ -21,7 +21,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from bioclip_core.errors import StoreError
 from bioclip_core.process.forks import never_freed, renew_after_fork
 from bioclip_core.process.quiet import quiet
-from bioclip_plugin.store.database.address import shown
+from bioclip_plugin.store.database.address import may_be_remote, shown
 from bioclip_plugin.store.database.faults import is_about_writing, passes, store_error
 from bioclip_plugin.store.database.holds import holds_of
 from bioclip_plugin.store.database.read_only import Reading, reading_of, why_read_only, why_server_read_only
@@ -55,6 +55,7 @@ _MIGRATES = "bioclip_migrates"
 _NOT_SYNCED = "bioclip_not_synced"
 _REMOVES = "bioclip_removes"
 _PRAGMAS = "bioclip_pragmas"
+_IS_REMOTE = "bioclip_is_remote"
 # PostgreSQL: writers share this lock until their commit, and a program that removes rows has it alone, so that no row is
 # removed between the moment a writer finds it and the moment it refers to it. SQLite has one writer at a time anyway.
 _WRITERS_LOCK = 0x62696F5752495445
@@ -311,17 +312,24 @@ def _rows_of(cursor: Any) -> list[Any]:
 
 def _why_read_only(url: URL) -> str | None:
     path = Path(url.database or "")
-    return why_read_only(path) if url.get_backend_name() == "sqlite" and path.is_file() else None
+    return (
+        why_read_only(path, remotely=may_be_remote(url))
+        if url.get_backend_name() == "sqlite" and path.is_file()
+        else None
+    )
 
 
 def _engine(url: URL, reading: Reading | None = None) -> Engine:
     if reading is not None:
-        engine = create_engine(url, creator=lambda: connect_to_read(reading))
+        engine = create_engine(url.set(query={}), creator=lambda: connect_to_read(reading))
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     if url.get_backend_name() == "sqlite":
-        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False})
-        event.listen(engine, "connect", _set_up_sqlite)
+        # Without the options of the address, which are ours.
+        engine = create_engine(
+            url.set(query={}), connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}
+        )
+        event.listen(engine, "connect", _set_up_remote_sqlite if may_be_remote(url) else _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     defaults = {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "bioclip-plugin", "client_encoding": "utf8"}
@@ -331,11 +339,17 @@ def _engine(url: URL, reading: Reading | None = None) -> Engine:
     return engine
 
 
-def _set_up_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
+def _set_up_sqlite(connection: Any, _entry: ConnectionPoolEntry, journal: str = "WAL") -> None:
     connection.isolation_level = None  # transactions begin in _begin_sqlite, not in the driver
     log_pages = f"wal_autocheckpoint={_LOG_PAGES}"
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536", log_pages):
+    for pragma in (f"journal_mode={journal}", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536", log_pages):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _set_up_remote_sqlite(connection: Any, entry: ConnectionPoolEntry) -> None:
+    """Use a rollback journal: the write-ahead log needs memory that all programs share, and so one machine."""
+    _set_up_sqlite(connection, entry, "DELETE")
+    entry.info[_IS_REMOTE] = True
 
 
 def connect_to_read(reading: Reading) -> sqlite3.Connection:
@@ -349,8 +363,10 @@ def connect_to_read(reading: Reading) -> sqlite3.Connection:
 
 def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
+    # Without a write-ahead log, a commit that does not wait for the disk may damage the file.
+    is_lazy = options.get(_NOT_SYNCED) and not connection.info.get(_IS_REMOTE)
     # These pragmas do nothing inside a transaction; a connection that migrated may be used again for other work.
-    wanted = ("OFF" if options.get(_MIGRATES) else "ON", "NORMAL" if options.get(_NOT_SYNCED) else "FULL")
+    wanted = ("OFF" if options.get(_MIGRATES) else "ON", "NORMAL" if is_lazy else "FULL")
     if connection.info.get(_PRAGMAS) != wanted:
         for name, value in zip(("foreign_keys", "synchronous"), wanted, strict=True):
             connection.exec_driver_sql(f"PRAGMA {name}={value}")

@@ -39,6 +39,9 @@ class Holds(Protocol):
     def is_held(self, connection: Connection, run: int) -> bool:
         """Return True if a living program, which may be this one, works on the run."""
 
+    def is_mine(self, run: int) -> bool:
+        """Return True if this connection of this program works on the run."""
+
     def close(self) -> None:
         """End all marks of this program."""
 
@@ -103,6 +106,10 @@ class FileHolds:
         is_free = lock(file, exclusive=True) is True
         _close(file, self.path(run), remove=is_free)
         return not is_free
+
+    def is_mine(self, run: int) -> bool:
+        """Return True if this object has the mark of the run."""
+        return run in self._held
 
     def close(self) -> None:
         """End all marks of this program."""
@@ -180,6 +187,10 @@ class SessionHolds:
             "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         )
         return bool(connection.execute(held, _keys(run)).scalar_one())
+
+    def is_mine(self, run: int) -> bool:
+        """Return True if this object has the mark of the run."""
+        return run in self._held
 
     def close(self) -> None:
         """End all marks of this program."""

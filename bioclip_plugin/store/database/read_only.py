@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from bioclip_core.errors import StoreError
 from bioclip_core.files.drives import sqlite_address
 from bioclip_core.process import system
-from bioclip_plugin.store.database.address import may_write, network_kind
+from bioclip_plugin.store.database.address import may_write, network_kind, remote
 from bioclip_plugin.store.database.schema import metadata
 
 _NO_LOCKS = "win32-none" if system.is_windows() else "unix-none"
@@ -49,20 +49,18 @@ class Reading:
         return self.state is None or self.state == _state(self.path)
 
 
-def why_read_only(file: Path, mounts: str | None = None) -> str | None:
+def why_read_only(file: Path, mounts: str | None = None, *, remotely: bool = False) -> str | None:
     """Return the reason why an existing SQLite file can only be read, with what to do; None if it can be written.
 
     Args:
         file: the store's file.
         mounts: the text of ``/proc/mounts``; None reads it from there.
+        remotely: True if it may be on a network file system.
     """
     path = file.resolve()
     kind = network_kind(path, mounts)
-    if kind:
-        return (
-            f"it is on a network file system ({kind}), where SQLite cannot keep its write-ahead log safely: put it on a "
-            "local disk, or use PostgreSQL (--store postgresql+psycopg://USER@HOST/DATABASE)"
-        )
+    if kind and not remotely:
+        return f"it {remote(kind, file)}"
     copy = "copy it to another folder and use the copy"
     if _is_on_read_only_medium(path):
         return f"it is on a read-only medium: {copy}"

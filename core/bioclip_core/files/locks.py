@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import struct
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from bioclip_core.process import system
@@ -32,6 +35,33 @@ def lock(file: int, *, exclusive: bool) -> bool | None:
         return False
     except OSError:  # a file system without locks
         return None if exclusive else True
+
+
+def why_no_ranges(folder: Path) -> str | None:
+    """Return the reason why locks on ranges of a file, which SQLite uses, do not work in a folder; None if they do.
+
+    A file is made there and removed again. Locks between machines cannot be tried by one machine: a file system that is mounted
+    with local locks alone (``nolock``, ``local_lock``) passes. On systems whose locks belong to processes, one process cannot
+    try them, and they are taken to work.
+    """
+    fcntl: Any = None if system.is_windows() else import_module("fcntl")
+    if fcntl is None or not hasattr(fcntl, "F_OFD_SETLK"):
+        return None
+    # struct flock on Linux with 64-bit offsets: type, whence, start, length, process
+    range_of_file = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
+    try:
+        with (
+            tempfile.NamedTemporaryFile(dir=folder, prefix=".bioclip-lock-") as first,
+            Path(first.name).open("rb+") as second,
+        ):
+            fcntl.fcntl(first.fileno(), fcntl.F_OFD_SETLK, range_of_file)
+            try:
+                fcntl.fcntl(second.fileno(), fcntl.F_OFD_SETLK, range_of_file)
+            except (BlockingIOError, PermissionError):
+                return None
+            return "two programs can lock one file at once"
+    except OSError as error:
+        return f"a file cannot be locked ({error.strerror or error})"
 
 
 def _locked_on_posix(file: int, exclusive: bool) -> bool:

@@ -1,0 +1,213 @@
+"""Large stores: the rate of writing as a store grows, and each command's time and memory on it.
+
+python -m benchmarks.store_scale make --regions 1000000 [--store ADDRESS]      make the store, or go on making it
+python -m benchmarks.store_scale measure --regions 1000000 [--store ADDRESS]   run every command on it, print a table
+python -m benchmarks.store_scale explain --regions 1000000 [--store ADDRESS]   print the plan of each command's queries
+
+The store is invented: camera-trap images with four boxes each (``--per-image``), five species and six higher ranks per box, short
+vectors. Making is resumable, and its rate per step is kept beside the store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import taxa
+from bioclip_core.classify import Candidate
+from bioclip_core.identity import user_cache
+from bioclip_core.taxonomy import RANKS, Rank, Taxon
+from bioclip_plugin.items.media import MediaItem, Place, Region
+from bioclip_plugin.store import ItemRecord, RegionRecord, Run, RunPlan, Store
+
+DIMENSION = 8
+"""Numbers in a feature: few, so that many regions fit on a disk."""
+SPECIES = 5_000
+BATCH = 512
+STEP = 25_000
+"""Images between two notes of the rate."""
+BEGUN = datetime(2031, 5, 1, 4, 30)
+LIMIT_S = 3_600
+
+COMMANDS = {
+    "runs list": "runs list",
+    "runs show": "runs show",
+    "runs verify": "runs verify",
+    "store info": "store info",
+    "review list": "review list",
+    "rules apply --rule sequences": "rules apply --rule sequences",
+    "export csv": "export --format csv --output {out}/all.csv --force",
+    "export parquet": "export --format parquet --output {out}/all.parquet --force",
+    "export megadetector": "export --format megadetector --output {out}/all.json --force",
+    "export csv, one species": "export --format csv --taxon {species} --output {out}/one.csv --force",
+    "classify, nothing to do": "",
+    "runs delete --dry-run": "runs delete 1 --dry-run",
+    "store backup": "store backup {out}/copy.db",
+}
+
+
+def plan(regions: int) -> RunPlan:
+    return RunPlan(
+        sources=(f"scale of {regions}",), settings={}, feature_id="feature", feature_settings={"weights_sha256": "0" * 64},
+        dimension=DIMENSION, answer_id="answer", answer_settings={"rank": "species"}, rule_id="rule", rule_settings={},
+        provenance={},
+    )  # fmt: skip
+
+
+def item_at(place: int, per_image: int) -> MediaItem:
+    camera = place // 2_000
+    found = tuple(
+        Region(0.125 + number / 50, 0.25, 0.5, 0.375, "MegaDetector", "v5a", "animal", 0.875 - number / 50)
+        for number in range(per_image)
+    )
+    return MediaItem(
+        uri=f"survey/camera_{camera:05d}/IMG_{place:08d}.JPG",
+        captured_at=BEGUN + timedelta(seconds=17 * place),
+        place=Place("NL", "Gelderland", 52.0 + camera / 1e5, 5.75, 5),
+        deployment=f"camera_{camera:05d}",
+        sequence=f"sequence_{place // 3}",
+        regions=found,
+        metadata={"camera_make": "RECONYX", "camera_model": "HF2X", "temperature": 9},
+    )
+
+
+def answers() -> list[dict[str, tuple[Candidate, ...]]]:
+    """Return one answer per species: five species, and the best taxon of every other rank."""
+    species: list[Taxon] = taxa.invented_taxa(SPECIES)
+    found = []
+    for index in range(SPECIES):
+        picked = [species[(index + place * 31) % SPECIES] for place in range(5)]
+        best = {rank.value: (Candidate(picked[0].truncated(rank), rank.value, 0.9),) for rank in RANKS[:-1]}
+        best["species"] = tuple(
+            Candidate(taxon, (taxon.rank or Rank.SPECIES).value, (0.4 + index / 10_000) / (place + 1))
+            for place, taxon in enumerate(picked)
+        )
+        found.append(best)
+    return found
+
+
+def make(address: str, regions: int, per_image: int, notes: Path) -> None:
+    """Make a store, or go on making it; write the rate of each step to ``notes``."""
+    images, by_species = regions // per_image, answers()
+    vectors_ND = taxa.random_units(SPECIES, DIMENSION).astype(np.float16)
+    with Store.open(address) as store:
+        run = store.begin_run(plan(regions))
+        done = store.summary(run).done
+        began, at = time.perf_counter(), done
+        for start in range(done, images, BATCH):
+            places = range(start, min(start + BATCH, images))
+            _commit(store, run, places, per_image, by_species, vectors_ND)
+            if places.stop - at >= STEP or places.stop == images:
+                seconds, now = time.perf_counter() - began, time.perf_counter()
+                note = {"regions": places.stop * per_image, "images_per_s": round((places.stop - at) / seconds, 1)}
+                with notes.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(note) + "\n")
+                print(note, flush=True)
+                began, at = now, places.stop
+        store.end_run(run, "finished", {})
+
+
+def _commit(
+    store: Store,
+    run: Run,
+    places: range,
+    per_image: int,
+    by_species: list[dict[str, tuple[Candidate, ...]]],
+    vectors_ND: np.ndarray,
+) -> None:
+    listed = store.list_items(
+        run, [item_at(place, per_image) for place in places], [(1, 1)] * len(places), places.start + 1
+    )
+    records = []
+    for place, one in zip(places, listed, strict=True):
+        found = [(place * 7 + number) % SPECIES for number in range(per_image)]
+        regions = tuple(
+            RegionRecord(region, vectors_ND[species], by_species[species], (), by_species[species]["genus"][0])
+            for region, species in zip(one.item.regions, found, strict=True)
+        )
+        sha256 = hashlib.sha256(str(place).encode()).hexdigest()  # as random as those of files, which an index feels
+        records.append(ItemRecord(one, one.item, (1, 1), sha256, 1, regions))
+    store.commit(run, records)
+
+
+def measure(address: str, limit_s: float) -> list[dict[str, object]]:
+    """Run every command in a process of its own; return its seconds and its highest memory."""
+    rows = []
+    species = taxa.invented_taxa(SPECIES)[7].name
+    with tempfile.TemporaryDirectory(prefix="bioclip-scale-") as out:
+        for name, words in COMMANDS.items():
+            if not words:
+                continue
+            given = [word.format(out=out, species=species) for word in words.split()]
+            command = [sys.executable, "-m", "bioclip_plugin", *given, "--store", address]
+            rows.append({"command": name, **_measured(command, limit_s)})
+            print(rows[-1], flush=True)
+            for file in islice(Path(out).iterdir(), 10):
+                if file.is_file():
+                    file.unlink()
+    return rows
+
+
+def _measured(command: list[str], limit_s: float) -> dict[str, object]:
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    child = [sys.executable, "-c", _CHILD, str(limit_s), *command]
+    done = subprocess.run(child, capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "wall_s": round(time.perf_counter() - began, 1),
+        "process_s": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
+        "memory_mb": round(int(done.stdout.split()[-1]) / 1024) if done.stdout.split() else 0,
+        "exit": done.returncode,
+        **({"said": done.stderr[-300:]} if done.returncode else {}),
+    }
+
+
+_CHILD = """
+import resource, subprocess, sys
+try:
+    code = subprocess.run(sys.argv[2:], stdout=subprocess.DEVNULL, timeout=float(sys.argv[1])).returncode
+except subprocess.TimeoutExpired:
+    code = 124
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
+"""The highest memory of children is that of all of them together, so each command has a parent of its own."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", choices=["make", "measure", "explain"])
+    parser.add_argument("--regions", type=int, default=1_000_000, help="Number of regions.")
+    parser.add_argument("--per-image", type=int, default=4, help="Regions per image.")
+    parser.add_argument("--store", help="Address of the store (default: a file in the cache folder).")
+    parser.add_argument("--limit-s", type=float, default=LIMIT_S, help="Longest time of one command.")
+    given = parser.parse_args()
+    folder = user_cache() / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    address = given.store or str(folder / f"scale-{given.regions}.db")
+    notes = folder / f"scale-{given.regions}.jsonl"
+    if given.work == "make":
+        make(address, given.regions, given.per_image, notes)
+    elif given.work == "measure":
+        (folder / f"scale-{given.regions}-commands.json").write_text(
+            json.dumps(measure(address, given.limit_s), indent=1)
+        )
+    else:
+        from benchmarks.store_plans import explain
+
+        explain(address)
+
+
+if __name__ == "__main__":
+    main()
