@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,7 @@ for _view in (show, search, doctor):
     type=click.Choice(("auto", *PRECISIONS)),
     default="fp32",
     show_default=True,
-    help="Precision of the text tower of a plugin's model; that of an open_clip model computes in fp32.",
+    help="Precision of the text tower; auto is bf16 on a device that multiplies it natively, else fp32.",
 )
 @options_from(NameOptions)
 @taxon_table_options
@@ -101,6 +102,7 @@ def build(
     options, findings = filled(TableOptions, reading), Findings()
     rows = chain.from_iterable([_taxa_of(table, findings, options, names) for table in tables])
     compute = choose_compute(device, precision)
+    compute = replace(compute, text_precision=compute.precision)
     encoder = open_encoder(find_model(model, plugins_of(ctx).models()), compute)
     console.print(f"Model {model} on {compute.described()}")
     line = ProgressLine("Building", unit="labels", console=console, resumed=True)

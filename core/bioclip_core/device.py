@@ -43,6 +43,8 @@ class Compute:
     runtime_reason: str = ""
     quantised: str = ""
     """sha256 of the int8 model in the cache that is used; empty for the model itself."""
+    text_precision: Precision = "fp32"
+    """Precision of open_clip's text tower, which only ``labels build`` lowers."""
 
     def described(self) -> str:
         """Return one line for users: "cpu, bf16 (this CPU has AMX)"."""

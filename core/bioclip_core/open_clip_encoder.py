@@ -68,6 +68,8 @@ class OpenClipEncoder:
         self._openvino = self._openvino_tower() if compute.runtime == "openvino" else None
         if self._openvino is None:
             self.model.visual.to(self._dtype)
+        self.text_precision = compute.text_precision
+        """Precision in which captions are embedded."""
         self._tokenizer: Any = None
         self.dimension = int(found.config.get("embed_dim") or self.model.visual.output_dim)
         self.logit_scale = float(self.model.logit_scale.exp())
@@ -118,12 +120,24 @@ class OpenClipEncoder:
                     self._tokenizer = tokenizer_of(self._found)
                 tokens_BT = self._tokenizer(batch)
                 check_tokens(self._found.name, tokens_BT, self._found.config.get("text_cfg") or {})
-                features_BD = self._encode_tokens(tokens_BT.to(self._compute.device)).float()
+                features_BD = self._encode_in_precision(tokens_BT.to(self._compute.device)).float()
                 features_UD[start : start + len(batch)] = (
                     torch.nn.functional.normalize(features_BD, dim=-1).cpu().numpy()
                 )
         row = {text: index for index, text in enumerate(unique)}
         return features_UD.take([row[text] for text in texts], axis=0)
+
+    def _encode_in_precision(self, tokens_BT: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        if self.text_precision == "fp32":
+            return self._encode_tokens(tokens_BT)
+        if self._trimming is None:  # rounding in a lower precision would hide whether it is exact
+            self._encode_tokens(tokens_BT)
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.text_precision]
+        # Products alone: normalisations and sums stay in fp32, and so do the weights of the model.
+        with torch.autocast(self._compute.device.partition(":")[0], dtype):
+            return self._encode_tokens(tokens_BT)
 
     def _encode_tokens(self, tokens_BT: torch.Tensor) -> torch.Tensor:
         """Encode captions cut to the longest one if that is exact, which the first batch tests."""

@@ -292,3 +292,17 @@ def test_features_that_are_no_numbers_have_no_answer(path: str) -> None:
     assert not found[2].by_rank
     assert found[3].by_rank
     assert math.isfinite(found[3].by_rank["species"][0].probability)
+
+
+def test_a_group_of_few_rows_needs_no_first_look_over_labels_that_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "multiplies_bf16", lambda _device: True)
+    monkeypatch.setattr(looking, "_FEWEST_LABELS", 1)
+    monkeypatch.setattr(matrix, "_RESIDENT_BYTES", 0)
+    seen: list[int] = []
+    original = look.look
+    monkeypatch.setattr(looking, "look", lambda *given: (seen.append(len(given[2][0])), original(*given))[1])
+    case = make_case(19, 400, 100.0, "peaked", "text", ())
+    classifier = Classifier(case.labels)
+    classifier.classify(case.features[:1])
+    classifier.classify(case.features)
+    assert seen == [9]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,18 @@ def test_the_batch_that_proves_the_trimming_has_the_features_of_later_batches(cl
     encoder = opened(clip_folder)
     first, second = encoder.encode_texts(captions), encoder.encode_texts(captions)
     np.testing.assert_array_equal(first, second)  # otherwise a resumed build would differ from an uninterrupted one
+
+
+def test_captions_in_bf16_are_cut_as_in_fp32_and_point_the_same_way(clip_folder: Path) -> None:
+    encoder = opened(clip_folder, replace(FP32, text_precision="bf16"))
+    expected = opened(clip_folder).encode_texts(CAPTIONS[:1])
+    reading = Reading(encoder.model.token_embedding)
+    first, second = encoder.encode_texts(CAPTIONS[:1]), encoder.encode_texts(CAPTIONS[:1])
+    np.testing.assert_array_equal(first, second)
+    assert not np.array_equal(first, expected)
+    assert float((first * expected).sum()) > 0.999
+    assert reading.shapes[-1][1] < 77
+    assert encoder.model.token_embedding.weight.dtype == torch.float32
 
 
 def test_a_text_tower_that_is_not_causal_reads_every_token(siglip_folder: Path) -> None:

@@ -58,12 +58,20 @@ class Columns:
         before_N = None if is_whole else np.concatenate([[0], np.cumsum(labels.kept_N)])
         levels = tuple(_level(labels, name, count, before_N) for name in labels.levels)
         runs = [level.starts_T for level in levels if not level.is_single][-1:]
-        steps = [np.arange(0, count, chunk), np.arange(0, count, MOST_SUMMANDS)]
-        return cls(count, rows_K, levels, np.unique(np.concatenate([*runs, *steps])).astype(np.int64))
+        return cls(count, rows_K, levels, split(count, *runs, np.arange(0, count, chunk)))
 
     def rows_of(self, columns: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the label set's rows of columns."""
         return columns if self.rows_K is None else self.rows_K[columns]
+
+
+def split(count: int, *starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the starts of runs that begin at any of the starts and after each ``MOST_SUMMANDS`` of ``count`` places."""
+    is_start = np.zeros(count, dtype=bool)
+    is_start[::MOST_SUMMANDS] = True
+    for places in starts:
+        is_start[places] = True
+    return np.flatnonzero(is_start)
 
 
 def _level(labels: LabelSet, name: str, count: int, before_N: NDArray[np.int64] | None) -> Level:

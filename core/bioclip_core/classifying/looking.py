@@ -25,6 +25,8 @@ _FEWEST_LABELS = 8192
 """A first look at fewer labels costs more than it saves."""
 _COARSE = 128.0
 """Scale from which logits in fp32 are off by more than some 5e-5."""
+_FEWEST_ROWS = 8
+"""For fewer rows it costs as much as the exact path, unless the labels stay converted."""
 _UNDECIDED = 0.5
 """Share of rows without a decision from which a first look costs more than it saves."""
 _ASK_AGAIN = 16
@@ -91,6 +93,8 @@ class Looking:
     ) -> Look | None:
         """Return the first look, None if it is not worth its time."""
         if self._dtype is None:
+            return None
+        if not self._is_coarse and len(queries[0]) < _FEWEST_ROWS and not self._matrix.is_kept:
             return None
         if not self._is_coarse and self._undecided > _UNDECIDED and self._skipped < _ASK_AGAIN:
             self._skipped += 1

@@ -94,6 +94,11 @@ class LabelMatrix:
         """Number of chunks."""
         return -(-self.columns.count // self.chunk)
 
+    @property
+    def is_kept(self) -> bool:
+        """True if rows stay converted."""
+        return self._resident is not None
+
     def keep(self, dtype: torch.dtype) -> None:
         """Keep the rows converted, if they are small enough."""
         import torch

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.classifying.columns import MOST_SUMMANDS, Columns, Level
+from bioclip_core.classifying.columns import MOST_SUMMANDS, Columns, Level, split
 from bioclip_core.classifying.crew import on_each, threads_on
 from bioclip_core.classifying.matrix import LabelMatrix
 
@@ -85,7 +85,7 @@ def _stages(starts_T: NDArray[np.int64], count: int) -> list[NDArray[np.int64]]:
         if widest <= MOST_SUMMANDS:
             stages.append(starts_T)
             break
-        stage = np.union1d(starts_T, np.arange(0, count, MOST_SUMMANDS))
+        stage = split(count, starts_T)
         stages.append(stage)
         starts_T, count = np.searchsorted(stage, starts_T), len(stage)
     return stages

@@ -77,10 +77,10 @@ def build_label_set(
         "taxa": taxa_digest(ordered),
         "format_version": FORMAT_VERSION,
     }
-
+    lower = {} if (precision := getattr(encoder, "text_precision", "fp32")) == "fp32" else {"precision": precision}
     block = Block(0, len(ordered), "text", encoder.logit_scale, encoder.logit_bias)
     labels, resumed_at = make_label_set(
-        folder, table.take(order), encoder.dimension, recipe, block, {"captions": caption.value},
+        folder, table.take(order), encoder.dimension, recipe | lower, block, {"captions": caption.value, **lower},
         partial(_embed_into, taxa=ordered, encoder=encoder, caption=caption, progress=progress), resume=True,
     )  # fmt: skip
     empty = sum(int((label_of_N == place).sum()) for place, taxon in enumerate(found) if taxon.rank is None)

@@ -159,7 +159,7 @@ class LabelSet:
             embeddings_ND, sha256_of_rows = open_embeddings(folder, manifest)
             names, sha256_of_names = read_taxa(folder, manifest, COLUMNS)
             table = encoded(names)
-            check_order(table, COLUMNS[:-2])
+            check_order(table, COLUMNS[:-2], sha256_of_names)
             digests = {TAXA: sha256_of_names, EMBEDDINGS: sha256_of_rows}
             is_proven = not manifest.unverified or check_id(written, manifest, digests)
         except (OSError, Unfit) as error:
@@ -389,12 +389,25 @@ def encoded(table: Any) -> Any:
 
     columns = {}
     for name in COLUMNS:
-        array = table.column(name).unify_dictionaries().combine_chunks().dictionary_encode()
+        array = _with_one_dictionary(table.column(name)).combine_chunks().dictionary_encode()
         array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
         if array.dictionary.index("").as_py() < 0:
             array = pa.DictionaryArray.from_arrays(array.indices, pa.concat_arrays([array.dictionary, pa.array([""])]))
         columns[name] = array
     return pa.table(columns)
+
+
+def _with_one_dictionary(column: Any) -> Any:
+    """Return a column whose chunks share a dictionary. In our own files they do already, and comparing costs less than making one."""
+    import pyarrow as pa
+
+    if not pa.types.is_dictionary(column.type) or column.num_chunks < 2:
+        return column
+    first = column.chunk(0).dictionary
+    if not all(chunk.dictionary.equals(first) for chunk in column.chunks):
+        return column.unify_dictionaries()
+    indices = pa.concat_arrays([chunk.indices for chunk in column.chunks])
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(indices, first)])
 
 
 def _blocks(manifest: dict[str, Any]) -> tuple[Block, ...]:

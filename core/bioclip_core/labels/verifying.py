@@ -38,6 +38,8 @@ _NAMES_BYTES, _NAMES_BYTES_PER_LABEL = 1 << 20, 4096
 """Limit of the names, a hundred times the usual size."""
 _MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 10_000
+_MANY_NAMES = 100_000
+"""Labels from which names that were checked before are known by their hash."""
 _LARGE = 1 << 30
 """Bytes from which a check takes seconds and is announced."""
 
@@ -97,7 +99,8 @@ def read_taxa(folder: Path, manifest: Manifest, columns: tuple[str, ...]) -> tup
             kind = kind.value_type if pa.types.is_dictionary(kind) else kind
             if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
                 raise Unfit(f"{TAXA} has {kind} in the column {name}, where text is needed")
-        check_whole(pa.BufferReader(data))
+        if not was_checked(f"names {digest}"):
+            check_whole(pa.BufferReader(data))
         table = pq.read_table(pa.BufferReader(data), columns=list(columns), read_dictionary=list(columns))
     except Unfit:
         raise
@@ -109,7 +112,14 @@ def read_taxa(folder: Path, manifest: Manifest, columns: tuple[str, ...]) -> tup
             raise Unfit(
                 f"{TAXA} has {empty} cells without a value in the column {name}; a missing name is an empty text"
             )
+    _keep_names(f"names {digest}", rows)
     return table, digest
+
+
+def _keep_names(what: str, rows: int) -> None:
+    """Remember a check of many names, which takes longer than their hash."""
+    if rows >= _MANY_NAMES and not was_checked(what):
+        keep_checked(what)
 
 
 def check_id(written: Mapping[str, Any], manifest: Manifest, digests: Mapping[str, str]) -> bool:
@@ -127,18 +137,21 @@ def check_id(written: Mapping[str, Any], manifest: Manifest, digests: Mapping[st
     return False
 
 
-def check_order(table: Any, keys: tuple[str, ...]) -> None:
+def check_order(table: Any, keys: tuple[str, ...], digest: str) -> None:
     """Refuse names that are not in taxonomic order: a taxon would be several spans, each with a part of its probability.
 
     Args:
         table: the names, every column dictionary-encoded in one chunk.
         keys: the columns that sort it.
+        digest: sha256 of their file.
 
     Raises:
         Unfit: with the first row that is in the wrong place.
     """
     import pyarrow.compute as pc
 
+    if was_checked(f"order of names {digest}"):
+        return
     rows = table.num_rows - 1
     is_later, is_earlier = (np.zeros(rows, dtype=bool) for _ in range(2))
     for name in keys:
@@ -153,6 +166,7 @@ def check_order(table: Any, keys: tuple[str, ...]) -> None:
         raise Unfit(
             f"{TAXA} is not in taxonomic order: row {int(is_earlier.argmax()) + 1} sorts before the row above it"
         )
+    _keep_names(f"order of names {digest}", table.num_rows)
 
 
 def _start_of_rows(file: IO[bytes], count: int, dimension: int) -> int:

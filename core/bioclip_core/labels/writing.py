@@ -158,7 +158,8 @@ def finished_label_set(folder: Path, recipe: dict[str, Any]) -> LabelSet | None:
         made_from = None
     if made_from != settings_id(recipe):
         raise LabelSetError(
-            f"{folder} holds a label set made from other names, captions or another model; choose another --output"
+            f"{folder} holds a label set made from other names or captions, by another model or in another precision; choose "
+            "another --output"
         )
     try:
         return LabelSet.open(folder)

@@ -75,6 +75,18 @@ def test_a_table_without_a_single_name_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "set").exists()
 
 
+def test_a_label_set_in_another_precision_is_another_one_and_says_so(tmp_path: Path) -> None:
+    encoder = DigestEncoder()
+    plain = build_label_set(TAXA, encoder, tmp_path / "plain").labels
+    encoder.text_precision = "bf16"  # type: ignore[attr-defined]
+    lower = build_label_set(TAXA, encoder, tmp_path / "lower").labels
+    assert "precision" not in plain.manifest
+    assert lower.manifest["precision"] == "bf16"
+    assert lower.manifest["recipe"] != plain.manifest["recipe"]
+    with pytest.raises(LabelSetError, match="or in another precision; choose another --output"):
+        build_label_set(TAXA, encoder, tmp_path / "plain")
+
+
 def test_an_image_only_encoder_is_sent_to_prototypes(tmp_path: Path) -> None:
     with pytest.raises(NoTextTower, match="prototypes"):
         build_label_set(TAXA, FakeEncoder(text_tower=False), tmp_path / "set")

@@ -393,3 +393,26 @@ def test_a_manifest_without_the_hash_of_its_content_is_read_and_reported(
 def rewrite_sealed(folder: Path, seal: str | None) -> None:
     """Give the manifest a seal."""
     (folder / "label_set.json").write_text(json.dumps({**manifest_of(folder), "manifest_sha256": seal}), "utf-8")
+
+
+def test_names_that_were_checked_are_known_by_their_hash_and_changed_ones_are_not(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks: list[int] = []
+    original = verifying.check_whole
+    monkeypatch.setattr(verifying, "_MANY_NAMES", 1)
+    monkeypatch.setattr(verifying, "check_whole", lambda source: (checks.append(1), original(source))[1])
+    whole = LabelSet.open(folder).table
+    assert LabelSet.open(folder).table.equals(whole)
+    assert len(checks) == 1
+    backwards = pq.read_table(folder / "taxa.parquet").take(list(range(whole.num_rows))[::-1])
+    pq.write_table(backwards, folder / "taxa.parquet")
+    rewrite(folder, unchanged)
+    assert "not in taxonomic order" in says(folder)
+
+
+def test_names_in_several_chunks_with_dictionaries_of_their_own_are_one_table(folder: Path) -> None:
+    whole = LabelSet.open(folder).table
+    pq.write_table(pq.read_table(folder / "taxa.parquet"), folder / "taxa.parquet", row_group_size=1)
+    rewrite(folder, unchanged)
+    assert LabelSet.open(folder).table.to_pydict() == whole.to_pydict()
