@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from bioclip_core.acceleration import runtime_choice as choosing
 from bioclip_core.acceleration.measuring import rates_of
@@ -55,6 +56,18 @@ def no_preset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(RUNTIME_VARIABLE, raising=False)
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     monkeypatch.setenv("BIOCLIP_CACHE", str(tmp_path / "cache"))
+
+
+def test_the_hosts_default_type_and_device_do_not_reach_a_conversion(found: FoundModel) -> None:
+    expected = OpenClipEncoder(found, replace(FP32, runtime="openvino")).encode_images(noise(1))
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    try:
+        got = OpenClipEncoder(found, replace(FP32, runtime="openvino")).encode_images(noise(1))
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    np.testing.assert_array_equal(got, expected)
 
 
 def test_openvino_gives_the_features_of_torch_for_batches_of_any_size(found: FoundModel) -> None:

@@ -148,7 +148,9 @@ class _Tower:
                 super().__init__()
                 self.model = model
                 mean, std = (
-                    torch.tensor(one).view(1, 3, 1, 1) * 255 for one in (preprocessing.mean, preprocessing.std)
+                    # Whatever type and device are the host's defaults.
+                    torch.tensor(one, dtype=torch.float32, device="cpu").view(1, 3, 1, 1) * 255
+                    for one in (preprocessing.mean, preprocessing.std)
                 )
                 self.register_buffer("mean", mean, persistent=False)
                 self.register_buffer("std", std, persistent=False)
