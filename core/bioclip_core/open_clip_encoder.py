@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bioclip_core.classifying.crew import on_each, threads_on
 from bioclip_core.device import Compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import ModelError, UnsafeWeights, first_line, raise_if_of_host
@@ -32,6 +33,8 @@ log = logging.getLogger("bioclip_plugin.encoder")
 
 _TEXTS_PER_BATCH = 256
 """Limit of a batch of captions: the activations of a long list would need gigabytes, and images would wait for it."""
+_LEAST_PER_CORE = 4
+"""Images from which a core works on a part of the batch of its own: with fewer it would read all weights for too little."""
 _TRIM = 8
 """Captions are cut to a multiple of this many tokens."""
 _TRIM_TOLERANCE = 1e-4
@@ -91,13 +94,23 @@ class OpenClipEncoder:
             return np.empty((0, self.dimension), dtype=np.float16)
         if self._openvino is not None:
             return self._openvino(images_BHWC).astype(np.float16)
-        with self._lock, torch.inference_mode():
-            pixels_BHWC = torch.from_numpy(np.ascontiguousarray(images_BHWC)).to(
-                self._compute.device, non_blocking=True
-            )
-            images_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std).to(self._dtype)
-            features_BD = torch.nn.functional.normalize(self.model.encode_image(images_BCHW).float(), dim=-1)
-            return features_BD.to(torch.float16).cpu().numpy()
+        with self._lock:
+            # Each core has a part of the batch: otherwise every operation waits for the slowest core, which decodes besides.
+            threads = threads_on(self._compute.device) if self._compute.device == "cpu" else 1
+            count = threads if len(images_BHWC) >= _LEAST_PER_CORE * threads else 1
+            parts = np.array_split(images_BHWC, count)
+            if count == 1:
+                with torch.inference_mode():
+                    return self._features(parts[0])
+            return np.concatenate(on_each(lambda number: self._features(parts[number]), count, self._compute.device))
+
+    def _features(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
+        import torch
+
+        pixels_BHWC = torch.from_numpy(np.ascontiguousarray(images_BHWC)).to(self._compute.device, non_blocking=True)
+        images_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std).to(self._dtype)
+        features_BD = torch.nn.functional.normalize(self.model.encode_image(images_BCHW).float(), dim=-1)
+        return features_BD.to(torch.float16).cpu().numpy()
 
     def _openvino_tower(self) -> OpenVinoTower:
         """Return the image tower in OpenVINO; the module in torch stays in fp32, for captions and for comparison."""

@@ -195,6 +195,25 @@ def test_threads_that_share_an_encoder_get_the_same_as_alone(clip: OpenClipEncod
         np.testing.assert_array_equal(found[n], alone[n])
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("count", [1, 7, 8, 19])
+def test_a_batch_that_is_shared_out_among_the_cores_has_the_features_of_each_image_in_order(
+    clip_folder: Path, precision: Any, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bioclip_core import open_clip_encoder
+
+    monkeypatch.setattr(open_clip_encoder, "threads_on", lambda _device: 2)
+    encoder, images = opened(clip_folder, Compute("cpu", precision, "test")), noise(count)
+    threads = torch.get_num_threads()
+    shared = encoder.encode_images(images)
+    assert torch.get_num_threads() == threads
+    monkeypatch.setattr(open_clip_encoder, "_LEAST_PER_CORE", 1_000)
+    whole = encoder.encode_images(images)
+    assert shared.shape == whole.shape
+    # Cosines: another number of rows may round the last bits otherwise.
+    assert (shared.astype(np.float32) * whole).sum(axis=1).min() > 0.9999
+
+
 def test_opening_a_model_leaves_the_hosts_logging_threads_and_warnings_alone(
     clip_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
