@@ -51,16 +51,16 @@ COMMANDS = {
     "export parquet": "export --format parquet --output {out}/all.parquet --force",
     "export megadetector": "export --format megadetector --output {out}/all.json --force",
     "export csv, one species": "export --format csv --taxon {species} --output {out}/one.csv --force",
-    "classify, nothing to do": "",
     "runs delete --dry-run": "runs delete 1 --dry-run",
-    "store backup": "store backup {out}/copy.db",
+    "store backup": "store backup --output {out}/copy.db",
 }
 
 
 def plan(regions: int) -> RunPlan:
     return RunPlan(
         sources=(f"scale of {regions}",), settings={}, feature_id="feature", feature_settings={"weights_sha256": "0" * 64},
-        dimension=DIMENSION, answer_id="answer", answer_settings={"rank": "species"}, rule_id="rule", rule_settings={},
+        dimension=DIMENSION, answer_id="answer", answer_settings={"rank": "species"}, rule_id="rule",
+        rule_settings={"rules": [{"rule": "consensus", "threshold": 0.8}]},
         provenance={},
     )  # fmt: skip
 
@@ -147,8 +147,6 @@ def measure(address: str, limit_s: float) -> list[dict[str, object]]:
     species = taxa.invented_taxa(SPECIES)[7].name
     with tempfile.TemporaryDirectory(prefix="bioclip-scale-") as out:
         for name, words in COMMANDS.items():
-            if not words:
-                continue
             given = [word.format(out=out, species=species) for word in words.split()]
             command = [sys.executable, "-m", "bioclip_plugin", *given, "--store", address]
             rows.append({"command": name, **_measured(command, limit_s)})

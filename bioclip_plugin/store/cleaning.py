@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import eq
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Row, Table, and_, delete, exists, func, select, text
 
+from bioclip_core.errors import StoreError
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import chunked, rows_with
+from bioclip_plugin.store.database.connection import Database
 from bioclip_plugin.store.database.values import from_json
 from bioclip_plugin.store.detections import detection_of, detector_numbers
 from bioclip_plugin.store.listing import EMPTY
@@ -36,6 +39,10 @@ _INDEXES = (
     ("reviews", "taxon"),
     ("reviews", "event"),
 )
+
+
+COUNTED_WITHOUT_INDEXES = 50_000
+"""A dry run over as many images makes the indexes first. They change no result."""
 
 
 class Layers(NamedTuple):
@@ -73,6 +80,13 @@ def make_indexes(connection: Connection) -> None:
     for table, column in _INDEXES:
         name = schema.PREFIX + table
         connection.execute(text(f"CREATE INDEX IF NOT EXISTS ix_{name}_{column} ON {name} ({column})"))
+
+
+def make_indexes_to_count(database: Database, images: int) -> None:
+    """Make these indexes for a large dry run too, if the store can be written: without them, each page reads all images."""
+    if images >= COUNTED_WITHOUT_INDEXES and not database.read(has_indexes):
+        with suppress(StoreError):  # a store that can only be read is counted slowly
+            database.remove(make_indexes)
 
 
 def has_indexes(connection: Connection) -> bool:

@@ -21,6 +21,7 @@ from bioclip_plugin.store.cleaning import (
     clean_sets,
     has_indexes,
     make_indexes,
+    make_indexes_to_count,
     remaining_runs,
 )
 from bioclip_plugin.store.database import schema
@@ -70,6 +71,7 @@ def count(database: Database, progress: Progress) -> Compaction:
     rows: Counter[str] = Counter()
     after, done = 0, 0
     total = database.read(_count, schema.media)
+    make_indexes_to_count(database, total)
     while batch := database.read(_ids_after, schema.media, after):
         rows += database.read(_count_media, batch)
         after, done = batch[-1], done + len(batch)

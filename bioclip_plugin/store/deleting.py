@@ -16,6 +16,7 @@ from bioclip_plugin.store.cleaning import (
     clean_sets,
     has_indexes,
     make_indexes,
+    make_indexes_to_count,
     remaining_runs,
 )
 from bioclip_plugin.store.database import schema
@@ -66,6 +67,7 @@ def count_runs(database: Database, numbers: Collection[int], progress: Progress 
     total = database.read(_check_all, database, wanted)
     rows: Counter[str] = Counter(runs=len(wanted))
     after = done = 0
+    make_indexes_to_count(database, total)
     while batch := database.read(_listed_after, wanted, after):
         rows += database.read(_count_clean, wanted, batch)
         after, done = batch[-1], done + len(batch)

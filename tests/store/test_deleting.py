@@ -27,7 +27,7 @@ from upkeep_samples import (
 
 from bioclip_core.errors import StoreError
 from bioclip_plugin.items.media import MediaItem
-from bioclip_plugin.store import Keep, Store
+from bioclip_plugin.store import Keep, Store, cleaning
 from bioclip_plugin.store.database import schema
 
 
@@ -274,3 +274,18 @@ def test_the_mark_of_a_run_is_a_file_only_while_it_is_worked_on(tmp_path: Path) 
         mark.touch()  # as a killed program leaves it
         store.delete_run(run)
         assert not mark.exists()
+
+
+def test_a_large_dry_run_makes_the_indexes_that_it_needs_and_counts_the_same(
+    store_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(store_address) as store:
+        for name in ("one", "two"):
+            run = store.begin_run(replace(PLAN, sources=(name,)))
+            answer_all(store, run, list_uris(store, run, "a.jpg", f"{name}.jpg"))
+            store.end_run(run, "finished", {})
+        before = store.delete_runs([2], dry_run=True)
+        assert not store._database.read(cleaning.has_indexes)
+        monkeypatch.setattr(cleaning, "COUNTED_WITHOUT_INDEXES", 1)
+        assert store.delete_runs([2], dry_run=True) == before
+        assert store._database.read(cleaning.has_indexes)
