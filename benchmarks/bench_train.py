@@ -46,7 +46,8 @@ def test_training(benchmark: BenchmarkFixture, precision: str) -> None:
         peer=Spread.of(peer).as_dict(),
         ratio=Spread.of([mine / theirs for mine, theirs in zip(ours, peer, strict=True)]).as_dict(),
         pairs=PAIRS,
-        mark=2.0 if precision == "bf16" else None,
+        key=f"training-{precision}",
+        mark=3.0 if precision == "bf16" else None,
         note=(
             f"the peer is open_clip 3.3's trainer with webdataset 0.2.86; {STEPS} steps per round after one that is not counted; "
             f"per step, the peer takes {Spread.of(processor).median:.2f} times our processor time, without its loading process"

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import fixtures, machine, ours, taxa
+from benchmarks import fixtures, machine, ours, profile_run, taxa
 from benchmarks.limits import GFLOP_PER_IMAGE
 from benchmarks.pairs import percentile_90
 from benchmarks.store_load import StoreLoad
@@ -162,7 +162,7 @@ def main() -> None:
     sentences = findings(stage_ms, gflops, bench)
     profile = {
         "findings": sentences,
-        "tables": tables(stage_ms, bench),
+        "tables": [*tables(stage_ms, bench), *profile_run.measure()],
         "stages_cpu_ms": stage_ms,
         "gflops": gflops,
     }

@@ -1,0 +1,163 @@
+"""The frame of the benchmarks: spreads, limits, verdicts on targets, and cells that are kept."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks import scale, table, targets, training_cells
+from benchmarks.pairs import Spread, in_turn, pair_figures, percentile_90
+
+RATES = st.lists(st.floats(0.01, 1e6), min_size=2, max_size=20)
+
+
+@given(RATES)
+@settings(max_examples=50, deadline=None)
+def test_quartiles_and_the_90th_percentile_are_those_of_numpy(rates: list[float]) -> None:
+    spread = Spread.of(rates)
+    assert (spread.low, spread.q1, spread.median, spread.q3, spread.high) == pytest.approx(
+        tuple(np.percentile(rates, [0, 25, 50, 75, 100]))
+    )
+    assert percentile_90(rates) == pytest.approx(np.percentile(rates, 90))
+
+
+def test_one_round_has_no_spread() -> None:
+    assert set(Spread.of([3.0]).as_dict().values()) == {3.0}
+    assert percentile_90([3.0]) == 3.0
+
+
+def test_a_ratio_is_that_of_two_rounds_that_follow_each_other() -> None:
+    figures = pair_figures([1.0, 4.0, 2.0], [3.0, 12.0, 6.0], 10, 5)  # the machine was slow in the second pair
+    assert figures["ratio"] == Spread.of([6.0, 6.0, 6.0]).as_dict()
+    assert figures["ours"]["low"] == 2.5
+
+
+def test_sides_are_run_in_turn_and_the_first_round_does_not_count() -> None:
+    order: list[str] = []
+
+    def side(name: str, seconds: float) -> Any:
+        return lambda work: order.append(f"{name}{work}") or seconds
+
+    numbers = iter(range(100))
+    found = in_turn({"a": side("a", 1.0), "b": side("b", 2.0)}, prepare=lambda: next(numbers), pairs=2)
+    assert order == ["a0", "b1", "a2", "b3", "a4", "b5"]
+    assert found == {"a": [1.0, 1.0], "b": [2.0, 2.0]}
+
+
+@given(st.floats(-1, 3), st.floats(0.001, 1e4))
+@settings(max_examples=50, deadline=None)
+def test_the_exponent_of_a_power_law_is_found(power: float, factor: float) -> None:
+    amounts = (100, 1_000, 10_000)
+    found = scale.exponent(amounts, [factor * amount**power for amount in amounts])
+    assert found is not None
+    assert found[0] == pytest.approx(power, abs=1e-6)
+    assert found[1] == pytest.approx(0, abs=1e-6)
+
+
+def test_an_exponent_needs_two_amounts_and_two_have_no_error() -> None:
+    assert scale.exponent([10], [1.0]) is None
+    found = scale.exponent([10, 100], [1.0, 10.0])
+    assert found is not None
+    assert found[0] == pytest.approx(1)
+    assert math.isnan(found[1])
+
+
+def ratio_of(value: float) -> dict[str, Any]:
+    return {"ratio": Spread.of([value]).as_dict()}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "amx", "verdict"),
+    [
+        ("end-to-end-small", 3.4, False, "met"),
+        ("end-to-end-small", 2.0, True, "**missed**"),
+        ("end-to-end-small", 2.0, False, "not measurable on this machine"),
+        ("labels-build", 2.0, False, "**missed**"),  # needs no AMX: a miss is a miss
+    ],
+)
+def test_a_target_is_met_missed_or_not_measurable(key: str, value: float, amx: bool, verdict: str) -> None:
+    (target,) = [one for one in targets.TARGETS if one.key == key]
+    assert targets.verdict_of(target, ratio_of(value), amx=amx)[1].startswith(verdict)
+
+
+def test_a_target_without_a_figure_is_not_taken_for_met() -> None:
+    for target in targets.TARGETS:
+        assert targets.verdict_of(target, None, amx=True) == ("–", "not measured in this run")
+        assert targets.verdict_of(target, {"skipped": True}, amx=True)[1] == "not measured in this run"
+
+
+def test_every_benchmark_with_a_target_is_found_by_its_key() -> None:
+    written = "".join(path.read_text("utf-8") for path in Path(table.__file__).parent.glob("bench_*.py"))
+    cells = {name for series in scale.SERIES for name, _ in series.cells()}
+    prefixes = ("end-to-end-", "classify-", "store-", "encode-", "training-")
+    for target in targets.TARGETS:
+        prefix = next((one for one in prefixes if target.key.startswith(one)), target.key)
+        assert target.key in cells or f'"{prefix}' in written, target.key
+
+
+def test_a_finished_cell_is_kept_and_a_failed_one_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[str] = []
+
+    def run(command: Sequence[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        ran.append(command[-1])
+        failed = command[-1] == "1000"
+        return subprocess.CompletedProcess(command, int(failed), '{"seconds": 2.0}\n', "the disk is full")
+
+    monkeypatch.setattr(scale, "CELLS", tmp_path / "cells")
+    monkeypatch.setattr(scale, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(scale.subprocess, "run", run)
+    monkeypatch.setattr("sys.argv", ["scale", "images", "--most", "1000"])
+    monkeypatch.setattr(scale.machine, "commit", lambda: "0123456789")
+    monkeypatch.setattr(scale.machine, "describe", _described)
+    assert scale.main() == 1
+    assert "the disk is full" in capsys.readouterr().err
+    assert scale.main() == 1
+    assert ran == ["100", "1000", "1000"]  # the finished one is not run again
+    assert [path.name for path in (tmp_path / "cells").iterdir()] == ["images-100.json"]
+    assert "| 100 | " in (tmp_path / "page.md").read_text("utf-8")
+
+
+def _described() -> dict[str, Any]:
+    return {
+        "cores": 2, "processor": "a CPU", "memory_gib": 8, "gpu": None, "packages": {"torch": "2"}, "amx_bf16": False,
+    }  # fmt: skip
+
+
+def test_the_largest_batch_is_on_the_line_through_two() -> None:
+    found = training_cells.extrapolated((8, 24), [4.0, 8.0])
+    assert found == {"fixed_gib": 2.0, "mib_per_image": 256.0, "largest": 88}
+    assert training_cells.extrapolated((2, 6), [30.0, 34.0])["largest"] == 0  # the model alone does not fit
+
+
+def test_pages_show_quartiles_limits_and_verdicts() -> None:
+    info = {
+        "title": "a stage", "unit": "images/s", "key": "labels-build", "peer_name": "the peer", "mark": 3.0,
+        **pair_figures([1.0, 1.0, 2.0], [4.0, 4.0, 4.0], 10, 10), "ceiling": {"name": "its products", "p90": 20.0},
+    }  # fmt: skip
+    bench = {
+        "benchmarks": [{"name": "test", "group": "labels build", "extra_info": info}],
+        "commit_info": {"id": "0123456789"},
+        "machine_info": {
+            **_described(), "system": "Linux", "torch_threads": 2, "python": "3.12", "command": "make bench", "date": "2026-11-30",
+            "minutes": 17.5,
+        },
+    }  # fmt: skip
+    page = table.render([json.loads(json.dumps(bench))])
+    assert (
+        "| a stage | 10.0 images/s (7.50–10.0) | 2.50 images/s | 4.00× (3.00–4.00) | 20.0 images/s | 50% | ≥ 3×: met |"
+        in page
+    )
+    assert "| labels build | open_clip encode_text at full context | ≥ 3× | 4 (3–4) | met |" in page
+    assert "| its products |" in page
+    assert "17.5 minutes" in page
