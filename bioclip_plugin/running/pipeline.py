@@ -194,6 +194,7 @@ class Pipeline:
             if detecting is not None:
                 detecting.close(wait_s=0 if is_interrupted else _PATIENCE_S)
             decoders.close(wait_s=0 if is_interrupted else _PATIENCE_S)  # a decoder may never end
+            self._reader.ahead.close()
             encoder.close(wait_s=0 if is_interrupted else FINISHING_S)
             self._keep_encoded(answerer)
             answerer.close(wait_s=_PATIENCE_S if is_interrupted else FINISHING_S)
@@ -339,8 +340,8 @@ class Pipeline:
 
     def _begin_to_read(self, task: Task, decoders: Workers) -> None:
         boxes = None if task.is_undetected else [work.decoded_box for work in task.classified]
-        what = f"{task.item.uri}: decoding"
-        task.reading = decoders.submit_named(what, self._clock.timed(READ, self._reader.read, task.item, boxes))
+        what, ahead = f"{task.item.uri}: decoding", self._reader.ahead.begin(task.item)
+        task.reading = decoders.submit_named(what, self._clock.timed(READ, self._reader.read, task.item, boxes, ahead))
 
     def _listed(self, items: Iterable[MediaItem | Unlisted], writer: Workers) -> Iterator[Task]:
         """Yield tasks with what the store knows of them; chunks are listed one ahead of the work."""

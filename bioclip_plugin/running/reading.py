@@ -32,6 +32,7 @@ from bioclip_plugin.items.time_zones import clock_doubt, in_zone
 from bioclip_plugin.items.web import is_remote
 from bioclip_plugin.running.detecting import Detecting
 from bioclip_plugin.running.engine import Engine
+from bioclip_plugin.running.read_ahead import Ahead, ReadAhead
 from bioclip_plugin.store.records import Content, Run, Stat
 
 DecodedBox = tuple[float, float, float, float] | None
@@ -67,23 +68,26 @@ class Reader:
         self._engine = engine
         self.detecting: Detecting | None = None
         """The detector of the pipeline, while that is at work."""
+        self.ahead = ReadAhead(bytes_of, self._size_of_file)
+        """Bytes of the next items, on a slow disk."""
         decoding_budget()  # a wrong setting is an error here, and not of each item
         self._findings = findings
         self._strange = StrangeTimes(findings if findings is not None else Findings())
         self._time_zone: str | None = run.settings.get("time_zone") if run else None
         self._checks_clocks = run is None or not run.settings.get("deployments")  # otherwise when shifts are known
 
-    def read(self, item: MediaItem, boxes: Sequence[DecodedBox] | None) -> Reading:
+    def read(self, item: MediaItem, boxes: Sequence[DecodedBox] | None, ahead: Ahead | None = None) -> Reading:
         """Read bytes, hash, camera metadata and crops, once there is memory for them. A failure is the item's own.
 
         Args:
             item: the item.
             boxes: the boxes to crop; None asks the detector for them.
+            ahead: the bytes of the item, if they are read ahead.
         """
         with image_memory():
-            return self._read(item, boxes)
+            return self._read(item, boxes, ahead)
 
-    def _read(self, item: MediaItem, boxes: Sequence[DecodedBox] | None) -> Reading:
+    def _read(self, item: MediaItem, boxes: Sequence[DecodedBox] | None, ahead: Ahead | None) -> Reading:
         from bioclip_plugin.items.metadata import with_metadata
 
         sha256, image = None, item.image
@@ -98,12 +102,13 @@ class Reader:
                     item = self._with_camera(with_metadata(item, block), item)
                 pixels: Image.Image | bytes = image
             else:
-                content = bytes_of(item)
+                content = self.ahead.content(item, ahead)
                 sha256 = hashlib.sha256(content).hexdigest()
                 sha256 = content_key(sha256, is_read_by_us(item, content), has_smaller_levels(content, item.frame))
                 item = self._with_camera(with_metadata(item, content), item)
                 pixels = content
-            crops, found = self._crops(item, pixels, (sha256, item.frame), len(content), boxes)
+            with self.ahead.decoding():
+                crops, found = self._crops(item, pixels, (sha256, item.frame), len(content), boxes)
         except (GivenUp, WorkersClosed, StoreError):
             raise
         except Exception as error:
@@ -138,6 +143,12 @@ class Reader:
             return prepare(pixels, boxes, preprocessing), found
         # An image without a region to name is read for its camera metadata, and not decoded.
         return decode_regions(pixels, boxes, preprocessing, frame=item.frame) if boxes else [], found
+
+    def _size_of_file(self, item: MediaItem) -> int | None:
+        """Return the bytes that are read of an item's file or part of one; None for one without, or that a plugin opens."""
+        if item.is_in_memory or self._engine.opens(path_of_item(item).suffix.lower()):
+            return None
+        return item.span[1] if item.span is not None else path_of_item(item).stat().st_size
 
     def zoned(self, item: MediaItem) -> MediaItem:
         """Return the item with a time without an offset put into the zone of the run."""
