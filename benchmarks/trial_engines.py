@@ -1,6 +1,6 @@
 """Trials of runs in shards that take minutes: workers, drivers and nodes that are lost, and Ray beside the plain run.
 
-python benchmarks/trial_engines.py [poison driver cluster array pace]
+python benchmarks/trial_engines.py [costs poison driver cluster array pace]
 """
 
 from __future__ import annotations
@@ -193,6 +193,63 @@ def pace() -> str:
     return f"seconds of work: {rates}; plain / ray: median {statistics.median(ratios):.2f}"
 
 
+def costs() -> str:
+    """Measure what the ledger costs per image, in processor time: listing to shards, writing, reading and loading parts."""
+    import numpy as np
+
+    from bioclip_core.classify import Candidate
+    from bioclip_core.taxonomy import Taxon
+    from bioclip_plugin.engines.parts import About, PartRow, read_part, write_part
+    from bioclip_plugin.items.media import MediaItem
+    from bioclip_plugin.store.records import ItemRecord, Listed, RegionRecord
+
+    random = np.random.default_rng(0)
+    levels = ("kingdom", "phylum", "class", "order", "family", "genus")
+
+    def record(number: int) -> ItemRecord:
+        item = MediaItem(f"/data/photos/{number // 1000:05}/IMG_{number:07}.JPG")
+        epithets = random.integers(0, 50_000, 5)
+        best = tuple(Candidate(Taxon("Animalia", "Chordata", "Aves", "Passeriformes", f"F{n % 90}idae", f"Genus{n % 9000}", f"species{n}",
+                                     f"bird {n}"), "species", float(random.random())) for n in epithets)  # fmt: skip
+        above = {
+            level: (Candidate(Taxon("Animalia", "Chordata", "Aves"), level, float(random.random())),)
+            for level in levels
+        }
+        features = random.standard_normal(768).astype(np.float16)
+        region = RegionRecord(None, features, {"species": best, **above}, (), best[0])
+        return ItemRecord(Listed(item, number, number + 1, False, None), item, (5, 6), f"{number:064x}", 5, (region,))
+
+    rows = [PartRow(record(number), (5, 6)) for number in range(2_000)]
+    path = Path(tempfile.mkdtemp(prefix="bioclip-trial-")) / "parts" / "part.parquet"
+    path.parent.mkdir()
+    found: dict[str, list[float]] = {}
+
+    def timed(what: str, work: Callable[[], object]) -> None:
+        began = time.process_time()
+        work()
+        found.setdefault(what, []).append((time.process_time() - began) / len(rows) * 1e6)
+
+    for _ in range(5):
+        timed("write", lambda: write_part(path, rows, About("a", "b", len(rows), 0, 1.0, {})))
+        timed("read", lambda: read_part(path))
+    size = path.stat().st_size / len(rows)
+    place = Place(600)  # 10,200 photos
+    times: dict[str, float] = {}
+    for what, command in (("list", ("slurm",)), ("load", ("local",))):
+        if what == "load":
+            place.run("c.db", "slurm", "--shard-size", "2000", SLURM_ARRAY_TASK_ID="0")
+        began = os.times()
+        place.run("c.db", *command, "--shard-size", "2000")
+        ended = os.times()
+        used = ended.children_user + ended.children_system - began.children_user - began.children_system
+        times[what] = used / 10_200 * 1e6
+    per_image = {name: f"{statistics.median(values):.0f} us" for name, values in found.items()}
+    return (
+        f"a part: {size:,.0f} bytes per image (768 numbers, 11 candidates), {per_image}; commands over 10,200 images of the fake model, "
+        f"their start included: { ({name: f'{value:.0f} us' for name, value in times.items()}) }"
+    )
+
+
 def _seconds(folder: Path, engine: str, output: str) -> float:
     from bioclip_plugin.store import Store
 
@@ -203,7 +260,7 @@ def _seconds(folder: Path, engine: str, output: str) -> float:
 
 
 TRIALS: dict[str, Callable[[], str]] = {
-    "poison": poison, "driver": driver, "cluster": cluster, "array": array, "pace": pace
+    "costs": costs, "poison": poison, "driver": driver, "cluster": cluster, "array": array, "pace": pace
 }  # fmt: skip
 
 
