@@ -1,4 +1,4 @@
-"""Rule pass over 20,000 stored regions, as a share of the cost of a run over the same images: ``pytest benchmarks/bench_rules.py -s``.
+"""Rule pass over 10,000 stored regions, as a share of the cost of a run over the same images: ``pytest benchmarks/bench_rules.py -s``.
 
 Both sides are processor time of the whole process, so that a busy machine does not change them. The run is the cheapest one
 possible: the ``demo`` model (ViT of 19 MB) on photos of 640 x 480. With a published model, the share of the rules is a hundredth of this.
@@ -22,7 +22,7 @@ from bioclip_plugin.items.media import MediaItem, Place, Region, place_of
 from bioclip_plugin.rules.settings import parse_rules
 from bioclip_plugin.store import ItemRecord, RegionRecord, Run, Store
 
-REGIONS = 2_000 if fixtures.QUICK else 20_000
+REGIONS = 2_000 if fixtures.QUICK else 10_000
 PHOTOS = 32 if fixtures.QUICK else 200
 SHARE = 0.05
 _BATCH = 500
