@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
@@ -341,3 +343,11 @@ def test_without_locks_of_the_file_system_shards_are_worked_on_all_the_same(
     monkeypatch.setattr("bioclip_plugin.engines.folder.lock", lambda *_, **__: None)
     command("n.db", "local")
     assert rows_of("n.db") == plain
+
+
+def test_bash_reads_the_script_of_the_docs() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "scale.md"
+    script = re.search(r"```bash\n(#!/bin/bash\n.*?)```", page.read_text("utf-8"), re.DOTALL)
+    assert script is not None
+    bash = shutil.which("bash")
+    assert bash is None or subprocess.run([bash, "-n"], input=script[1], text=True, check=False).returncode == 0
