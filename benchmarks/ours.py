@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,9 +54,7 @@ def default_encoder() -> tuple[Compute, Encoder]:
 def text_encoder() -> Encoder:
     """Open the model as ``labels build`` does by default."""
     compute = choose_compute()
-    if "text_precision" in {field.name for field in fields(compute)}:
-        compute = replace(compute, **{"text_precision": compute.precision})
-    return open_encoder(found_model(), compute)
+    return open_encoder(found_model(), replace(compute, text_precision=compute.precision))
 
 
 @cache
