@@ -139,7 +139,11 @@ def test_the_checkout_and_the_source_distribution_build_the_same_bytes(
 
 def test_the_source_distribution_has_the_tests_the_docs_and_the_benchmarks(sdist: Path) -> None:
     for folder in ("bioclip_plugin", "core", "training", "tests", "docs", "benchmarks"):
-        own = {path.relative_to(ROOT) for path in files_of(ROOT / folder) if ".egg-info" not in str(path)}
+        own = {
+            path.relative_to(ROOT)
+            for path in files_of(ROOT / folder)
+            if ".egg-info" not in str(path) and path.name != ".gitignore"
+        }
         packed = {path.relative_to(sdist) for path in files_of(sdist / folder)}
         assert {path.as_posix() for path in own - packed} <= NOT_PACKAGED
     for page in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "CITATION.cff", "Makefile", "mkdocs.yml"):

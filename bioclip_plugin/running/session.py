@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from weakref import WeakSet
 
+from bioclip_core.classifying import crew
 from bioclip_core.errors import UsageError
 from bioclip_core.findings import Findings
 from bioclip_core.identity import settings_id
@@ -381,6 +382,7 @@ class Session:
             return
         unfinished = [pipeline for pipeline in list(self._pipelines) if pipeline.is_running]
         with closing:  # each step is taken though one before it fails
+            closing.callback(crew.dismiss)
             closing.callback(self._end_runs, unfinished)
             with ExitStack() as ending:
                 for pipeline in unfinished:

@@ -8,18 +8,17 @@ their own take a seventh of the time then, and no more on a quiet machine.
 from __future__ import annotations
 
 import itertools
-import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
+from bioclip_core.process.forks import renew_after_fork
 from bioclip_core.process.threads import Workers
 
 Result = TypeVar("Result")
 
-_lock = threading.Lock()
 _own = threading.local()
-_crews: dict[tuple[int, int], Workers] = {}
 
 
 def on_each(work: Callable[[int], Result], count: int, device: str) -> list[Result]:
@@ -45,10 +44,9 @@ def on_each(work: Callable[[int], Result], count: int, device: str) -> list[Resu
             while (number := next(numbers)) < count:
                 results[number] = work(number)
 
-    workers = _workers(torch.get_num_threads())
-    jobs = [workers.submit(do_some) for _ in range(threads)]
-    for job in jobs:
-        job.result()
+    with _crews.at_work(torch.get_num_threads()) as workers:
+        for job in [workers.submit(do_some) for _ in range(threads)]:
+            job.result()
     return [results[number] for number in range(count)]
 
 
@@ -59,10 +57,47 @@ def threads_on(device: str) -> int:
     return torch.get_num_threads() if device == "cpu" else 1
 
 
-def _workers(count: int) -> Workers:
-    with _lock:  # a forked child has a crew of its own
-        # They stay, unlike those called "bioclip-", which end with their stream.
-        return _crews.setdefault((os.getpid(), count), Workers(count, "one-core"))
+class _Crews:
+    """The threads of this process, by their number."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._of_number: dict[int, Workers] = {}
+        self._at_work = 0
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a child, which has none of the threads."""
+        self.lock = threading.Lock()
+        self._of_number, self._at_work = {}, 0
+
+    @contextmanager
+    def at_work(self, number: int) -> Iterator[Workers]:
+        """Give the threads, which are not ended meanwhile."""
+        with self.lock:
+            self._at_work += 1
+            # Not called "bioclip-", as threads are that end with their stream.
+            workers = self._of_number.setdefault(number, Workers(number, "one-core"))
+        try:
+            yield workers
+        finally:
+            with self.lock:
+                self._at_work -= 1
+
+    def dismiss(self) -> None:
+        with self.lock:
+            ended = {} if self._at_work else self._of_number
+            self._of_number = self._of_number if self._at_work else {}
+        for workers in ended.values():
+            workers.close()
+
+
+_crews = _Crews()
+
+
+def dismiss() -> None:
+    """End the threads, unless they compute at the moment; the next work has new ones."""
+    _crews.dismiss()
 
 
 def _take_one_core() -> None:
@@ -74,7 +109,7 @@ def _take_one_core() -> None:
 
     if getattr(_own, "is_alone", False):
         return
-    with _lock:
+    with _crews.lock:
         others = torch.get_num_threads()
         torch.set_num_threads(1)
         restoring = threading.Thread(target=torch.set_num_threads, args=(others,), daemon=True)
