@@ -210,8 +210,10 @@ def test_a_batch_that_is_shared_out_among_the_cores_has_the_features_of_each_ima
     monkeypatch.setattr(open_clip_encoder, "_LEAST_PER_CORE", 1_000)
     whole = encoder.encode_images(images)
     assert shared.shape == whole.shape
-    # Cosines: another number of rows may round the last bits otherwise.
-    assert (shared.astype(np.float32) * whole).sum(axis=1).min() > 0.9999
+    # Another number of rows may round the last bits otherwise.
+    np.testing.assert_allclose(
+        shared.astype(np.float32), whole.astype(np.float32), atol=1e-3 if precision == "fp32" else 1e-2
+    )
 
 
 def test_opening_a_model_leaves_the_hosts_logging_threads_and_warnings_alone(
