@@ -13,6 +13,7 @@ from bioclip_core.cells import is_unknown
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.present import is_file
 from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.formats.megadetector.plain import PlainDetection, PlainImage, are_apart, in_range, well_formed
 from bioclip_plugin.formats.shared.detections import (
     LARGEST_INTEGER,
     STATED_FAILURE,
@@ -20,6 +21,7 @@ from bioclip_plugin.formats.shared.detections import (
     Duplicates,
     Entry,
     box_of,
+    check_new,
     confidence_of,
     is_number,
     message_of,
@@ -31,7 +33,15 @@ from bioclip_plugin.formats.shared.frame_names import located_frame
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.shared.pixel_boxes import header_of, turned_reason, upright_region
 from bioclip_plugin.formats.shared.stated_values import StatedValues
-from bioclip_plugin.formats.shared.streamed_json import Beginning, beginning, elements, kind_of, members
+from bioclip_plugin.formats.shared.streamed_json import (
+    AtOnce,
+    Beginning,
+    Several,
+    beginning,
+    elements,
+    kind_of,
+    members,
+)
 from bioclip_plugin.items.categories import is_named
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Region, Unlisted, path_of, uri_of
 from bioclip_plugin.items.time_zones import in_zone
@@ -81,14 +91,24 @@ class MegaDetectorSource:
         duplicates = Duplicates()
         values = StatedValues(listed, options, partial(_cells, path), clock="camera", has_codes=True)
         reader = ImageReader(listed, _survey(path, listed, duplicates, options), options, values)
-        for number, record in members(path, "images"):
-            try:
-                name = name_in(record, number, "file", "images", duplicates)
-                uri, file, frame = located_frame(name, lambda file: located(file, path.parent, options))
-                items = list(reader.items(Entry(number, name, uri, file, record, frame)))
-            except (UsageError, RecursionError) as error:
-                items = [Unlisted(f"{listed}#images[{number}]", f"images[{number}]: {error}")]
-            yield from items
+        locate = lambda file: located(file, path.parent, options)  # noqa: E731
+        for first, several in members(path, "images", AtOnce("images", "file", in_range)):
+            records = several if type(several) is Several else (several,)
+            for number, record in enumerate(records, first):
+                is_plain = type(record) is PlainImage
+                try:
+                    name = record.file if is_plain else name_in(record, number, "file", "images", duplicates)
+                    if is_plain:
+                        check_new(name, number, "file", "images", duplicates)
+                    uri, file, frame = located_frame(name, locate)
+                    if is_plain and (item := reader.plain_item(uri, file, frame, record.detections)) is not None:
+                        yield item
+                        continue
+                    record = record.as_record() if is_plain else record
+                    items = list(reader.items(Entry(number, name, uri, file, record, frame)))
+                except (UsageError, RecursionError) as error:
+                    items = [Unlisted(f"{listed}#images[{number}]", f"images[{number}]: {error}")]
+                yield from items
 
 
 def _cells(path: Path, name: str) -> Iterator[tuple[str, object]]:
@@ -139,8 +159,11 @@ def version_of(info: Any) -> str:
 def _survey(path: Path, listed: str, duplicates: Duplicates, options: ListingOptions) -> Header:
     """Read the members beside the images, and note the files of these."""
     head: dict[str, Any] = {}
-    for _, image in elements(path, "images", head):
-        if isinstance(image, dict) and isinstance(image.get("file"), str):
+    for _, image in elements(path, "images", head, AtOnce("images", "file", well_formed)):
+        if type(image) is Several:
+            for plain in image:
+                duplicates.note(plain.file)
+        elif isinstance(image, dict) and isinstance(image.get("file"), str):
             duplicates.note(image["file"])
     if "images" not in head:
         raise SourceError(f"{listed} lacks images: a MegaDetector file has an array of that name")
@@ -267,6 +290,35 @@ class ImageReader:
                 for one in found
             ]
         yield from self._by_frame(entry, found)
+
+    def plain_item(self, uri: str, path: Path, frame: int | None, boxes: list[PlainDetection]) -> MediaItem | None:
+        """Return the item of a plain entry, of which a file has millions, as :meth:`items` would; None if it has to look."""
+        header, least = self.header, self.options.detection_threshold
+        if frame is not None or header.is_ours or header.may_be_turned or uri[-5:].lower().endswith(_VIDEO_ENDINGS):
+            return None
+        if len(boxes) > 1 and not are_apart(boxes):
+            return None
+        regions = []
+        for box in boxes:
+            known = self._categories.get(box.category)
+            if known is None:
+                return None  # the first time, or not explained by the file
+            word, is_to_name = known
+            x, y, w, h = box.bbox
+            regions.append(
+                Region(
+                    x,
+                    y,
+                    w,
+                    h,
+                    header.detector,
+                    header.detector_version,
+                    word,
+                    box.conf,
+                    is_to_name and box.conf >= least,
+                )
+            )
+        return MediaItem(uri, path, regions=tuple(regions), detected=True)
 
     def _item_of(self, entry: Entry) -> MediaItem:
         return MediaItem(entry.uri, entry.path, entry.frame or 0, is_part=entry.frame is not None, **self._facts(entry))

@@ -93,10 +93,19 @@ def name_in(record: Any, number: int, key: str, listed_in: str, duplicates: Dupl
     name = record.get(key)
     if not isinstance(name, str):
         raise UsageError(f"{key} is {kind_of(name)}; it must be the name of an image")
+    check_new(name, number, key, listed_in, duplicates)
+    return name
+
+
+def check_new(name: str, number: int, key: str, listed_in: str, duplicates: Duplicates) -> None:
+    """Refuse a file that an earlier element of an array names.
+
+    Raises:
+        UsageError: if one does.
+    """
     earlier = duplicates.earlier(name, number)
     if earlier is not None:
         raise UsageError(f"duplicate {key} {name!r}; {listed_in}[{earlier}] is used")
-    return name
 
 
 def is_number(value: Any) -> TypeGuard[float]:

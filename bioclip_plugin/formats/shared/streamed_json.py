@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -28,6 +27,11 @@ _TAIL = 16  # an error this near the end of the text at hand may be a literal or
 _COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
 _SPACE = re.compile(r"[ \t\n\r]*")
 _MAY_BE_SPACE = frozenset(("", " ", "\t", "\n", "\r"))
+
+_LEAST_AT_ONCE = 4_096
+"""Characters at hand from which elements are decoded at once."""
+_MOST_AT_ONCE = 1 << 19
+"""Characters that are decoded at once; fewer where some elements are not simple."""
 
 ARRAY_BEGINS = -1
 """Number of the event for an array's opening bracket."""
@@ -53,16 +57,37 @@ class Event(NamedTuple):
             found[self.name].append(self.value)
 
 
-def members(path: Path, name: str) -> Iterator[tuple[int, Any]]:
+class Several(list[Any]):
+    """Elements that follow each other and were decoded at once; the number of the event is that of the first one."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtOnce:
+    """How elements of one array are decoded at once, where they are as simple as most."""
+
+    array: str
+    """Name of the top-level array."""
+    key: str
+    """Name of the first member of each simple element, in ASCII letters."""
+    decode: Callable[[str], list[Any] | None]
+    """Returns the elements of ``{...}, {...}``, or None: they are then decoded one by one, with every check."""
+
+
+def members(path: Path, name: str, at_once: AtOnce | None = None) -> Iterator[tuple[int, Any]]:
     """Yield the elements of the top-level array ``name`` with their numbers from 0, one at a time.
 
     NaN and Infinity become floats, although they are not JSON.
+
+    Args:
+        path: the file.
+        name: the array.
+        at_once: yields :class:`Several` elements where it can.
 
     Raises:
         SourceError: if the file cannot be read, is not JSON (with line and column), or lacks the array.
     """
     is_found = False
-    for event in walk(path):
+    for event in walk(path, at_once=at_once):
         if event.name == name:
             if event.number is None:
                 raise SourceError(f"{path}: {name!r} is {kind_of(event.value)}; it must be an array")
@@ -73,37 +98,40 @@ def members(path: Path, name: str) -> Iterator[tuple[int, Any]]:
         raise SourceError(f"{path} lacks the array {name!r}: is it the file that you meant?")
 
 
-def elements(path: Path, name: str, head: dict[str, Any]) -> Iterator[tuple[int, Any]]:
+def elements(path: Path, name: str, head: dict[str, Any], at_once: AtOnce | None = None) -> Iterator[tuple[int, Any]]:
     """Yield the elements of the top-level array ``name`` with their numbers from 0, and note the other members on the way.
 
     Args:
         path: the file.
         name: the array; nothing is yielded if it is missing, or is not an array.
         head: gets the top-level members; an array, also this one, as an empty list.
+        at_once: yields :class:`Several` elements where it can.
 
     Raises:
         SourceError: if the file cannot be read, or is not JSON (with line and column).
     """
-    for event in walk(path):
+    for event in walk(path, at_once=at_once):
         if event.number is None or event.number == ARRAY_BEGINS:
             event.add_to(head)
         elif event.name == name:
             yield event.number, event.value
 
 
-def walk(path: Path, *, chunk_bytes: int = 1 << 20) -> Iterator[Event]:
+def walk(path: Path, *, chunk_bytes: int = 1 << 20, at_once: AtOnce | None = None) -> Iterator[Event]:
     """Yield the top level of a JSON file in order: each array element by element, every other member as a whole.
 
     Args:
         path: the file.
         chunk_bytes: bytes that are read at once.
+        at_once: yields :class:`Several` elements where it can, with the number of the first one; their places and errors are
+            the same.
 
     Raises:
         SourceError: if the file cannot be read, or is not JSON (with line and column).
     """
     try:
         with open_regular(path) as file:
-            yield from _events(_Text(str(path), file, chunk_bytes))
+            yield from _events(_Text(str(path), file, chunk_bytes), at_once)
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -173,6 +201,8 @@ class _Text:
         self._bytes = 0
         self._chunk = self._least = chunk_bytes
         self._line = self._column = 1
+        self._dropped = self._one_by_one_to = 0  # characters of the file
+        self._window = _MOST_AT_ONCE
 
     def more(self) -> bool:
         """Read on, and drop the text before the current place; False at the end of the file."""
@@ -190,6 +220,7 @@ class _Text:
             ) from error
         self._bytes += len(data)
         self._line, self._column = self._place(self.at)
+        self._dropped += self.at
         self.text = self.text[self.at :] + decoded
         self.at = 0
         if len(self.text) > _LARGEST:
@@ -260,6 +291,35 @@ class _Text:
                     self.at += length
                     return value
 
+    def several(self, at_once: AtOnce, comma: str, first: re.Pattern[str]) -> list[Any] | None:
+        """Pass and return many elements, as far as they are at hand and simple; else None, and nothing is passed.
+
+        Args:
+            at_once: decodes them.
+            comma: the comma between the two elements before, with the space around it.
+            first: matches the beginning of a simple element.
+        """
+        if len(self.text) - self.at < _LEAST_AT_ONCE or self._dropped + self.at < self._one_by_one_to:
+            return None
+        begins = first.match(self.text, self.at)
+        if begins is None:
+            return None
+        next_one = f"}}{comma}{begins[0]}"
+        while True:
+            # A guess, which may be wrong: then the text before it is not a row of complete elements, and does not decode.
+            end = self.text.rfind(next_one, self.at, self.at + self._window) + 1
+            if end <= self.at:  # the next one is not at hand
+                return None
+            found = at_once.decode(self.text[self.at : end])
+            if found is not None:
+                self.at = end
+                self._window = min(2 * self._window, _MOST_AT_ONCE)
+                return found
+            if self._window <= _LEAST_AT_ONCE:
+                self._one_by_one_to = self._dropped + end  # an element among these is not simple
+                return None
+            self._window = max(self._window // 8, _LEAST_AT_ONCE)
+
     def error(self, why: str, at: int) -> SourceError:
         """Return the error for a place in the text at hand."""
         line, column = self._place(at)
@@ -277,9 +337,9 @@ class _Text:
         return self._line + lines, at - self.text.rindex("\n", 0, at)
 
 
-def _events(text: _Text) -> Iterator[Event]:
+def _events(text: _Text, at_once: AtOnce | None = None) -> Iterator[Event]:
     if text.take("{[", "'{' or '['") == "[":
-        yield from _elements(text, "")
+        yield from _elements(text, "", at_once)
     elif text.peek() == "}":
         text.at += 1
     else:
@@ -296,7 +356,7 @@ def _events(text: _Text) -> Iterator[Event]:
             text.names[name] = None
             if text.peek() == "[":
                 text.at += 1
-                yield from _elements(text, name)
+                yield from _elements(text, name, at_once)
             else:
                 yield Event(name, None, text.value())
             separator = text.take(",}", "',' or '}'")
@@ -304,15 +364,27 @@ def _events(text: _Text) -> Iterator[Event]:
         raise text.error("the end is expected", text.at)
 
 
-def _elements(text: _Text, name: str) -> Iterator[Event]:
+def _elements(text: _Text, name: str, at_once: AtOnce | None) -> Iterator[Event]:
     """Yield the elements of an array whose bracket was passed."""
     yield Event(name, ARRAY_BEGINS, None)
     if text.peek() == "]":
         text.at += 1
         return
-    for number in count():
-        yield Event(name, number, text.value())
-        if not text.comma() and text.take(",]", "',' or ']'") == "]":
+    is_simple = at_once is not None and at_once.array == name
+    first = re.compile(rf'\{{[ \t\n\r]*"{at_once.key}"') if at_once is not None and is_simple else _SPACE
+    number, comma = 0, ""
+    while True:
+        found = text.several(at_once, comma, first) if at_once is not None and is_simple and comma else None
+        if found is None:
+            yield Event(name, number, text.value())
+            number += 1
+        else:
+            yield Event(name, number, Several(found))
+            number += len(found)
+        end = text.at
+        if text.comma():
+            comma = text.text[end : text.at]
+        elif text.take(",]", "',' or ']'") == "]":
             return
 
 
