@@ -63,6 +63,7 @@ class Encoding:
         """Take the features, or the fault, of each region."""
         if task.encoding is None:
             return
+        task.encoding.result()  # an encoder that ended with an error ends the stream
         task.encoding = None
         for work in task.classified:
             if (leader := work.leader) is None:

@@ -88,15 +88,20 @@ class Line:
             return
         self._read_since = self._read_since if self.read else time.monotonic()
         self.read.append(task)
-        self.read_rows += sum(work.crop is not None for work in task.regions)
+        self.read_rows += _crops_of(task)
 
     def is_batch_due(self, size: int) -> bool:
         """True if the encoder is to have what was read."""
         return self.read_rows >= size or len(self.read) >= ITEMS_AT_ONCE or self._read_due_in_s() <= 0
 
-    def end_batch(self) -> list[Task]:
-        """Return what was read, for the encoder."""
-        batch, self.read, self.read_rows = self.read, [], 0
+    def end_batch(self, size: int) -> list[Task]:
+        """Return the first tasks that were read and have ``size`` crops together, or all, for the encoder."""
+        count = rows = 0
+        while count < len(self.read) and rows < size:
+            rows += _crops_of(self.read[count])
+            count += 1
+        batch, self.read = self.read[:count], self.read[count:]
+        self.read_rows -= rows
         return batch
 
     def submitted(self, batch: Sequence[Task], work: Job[None] | None) -> None:
@@ -144,3 +149,7 @@ class Line:
 
     def _forming_due_in_s(self) -> float:
         return self._forming_since + min(_GROUP_S, self.late_s) - time.monotonic() if self.forming else math.inf
+
+
+def _crops_of(task: Task) -> int:
+    return sum(work.crop is not None for work in task.regions)

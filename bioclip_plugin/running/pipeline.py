@@ -227,18 +227,24 @@ class Pipeline:
             for task in line.take_read():
                 self._take(task, line, decoders)
             line.take_encoded()
-            if line.read and len(line.encoding) < _BATCHES_ENCODED and len(groups) < _UNCOMMITTED_GROUPS:
-                self._encode(line, groups)
+            while line.read and len(line.encoding) < _BATCHES_ENCODED and len(groups) < _UNCOMMITTED_GROUPS:
+                if not self._encode(line, groups):
+                    break
             for task in line.take_ready():
                 self._encoding.finish(task)
                 line.add_to_group(task)
-            if line.is_group_due(self._rows_at_once(line)):
-                group = line.end_group()
-                groups.append(Group(group, answerer.submit(self._answer, group)))
+                self._end_group(line, groups, answerer)
+            self._end_group(line, groups, answerer)
             if groups and groups[0].is_committed():
                 yield from self._committed(groups.popleft())
             elif not drew:
                 self._wait(line, groups, decoders)
+
+    def _end_group(self, line: Line, groups: deque[Group], answerer: Workers) -> None:
+        """Have the group answered if it is large or old enough."""
+        if line.is_group_due(self._rows_at_once(line)):
+            group = line.end_group()
+            groups.append(Group(group, answerer.submit(self._answer, group)))
 
     def _keep_encoded(self, answerer: Workers) -> None:
         """Have the first items that are encoded committed, at the end of a stream that was left."""
@@ -282,12 +288,16 @@ class Pipeline:
         else:
             line.take(task)
 
-    def _encode(self, line: Line, groups: Sequence[Group]) -> None:
-        """Give the encoder a batch if there are enough images for it, or no more will come."""
+    def _encode(self, line: Line, groups: Sequence[Group]) -> bool:
+        """Give the encoder a batch if there are enough images for it, or no more will come; return True if it got one."""
         is_last = not line.reading and not (line.has_more and self._has_room(line, groups))
-        if not line.read_rows or line.is_batch_due(self._engine.batch_size) or is_last:
-            batch = line.end_batch()
-            line.submitted(batch, self._encoding.submit(batch))
+        # The size of batches is found when the model is opened, which images without crops do not need.
+        size = self._engine.batch_size if line.read_rows else 1
+        if line.read_rows and not (line.is_batch_due(size) or is_last):
+            return False
+        batch = line.end_batch(size)
+        line.submitted(batch, self._encoding.submit(batch))
+        return True
 
     def _rows_at_once(self, line: Line) -> int:
         """Return the rows that are classified at once; fewer at first, so that the first answers come early."""

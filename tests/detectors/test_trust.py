@@ -240,7 +240,7 @@ def test_the_detector_is_found_by_its_name_and_with_weights_behind_a_colon(confi
     assert manager.detector("speciesnet").name == "speciesnet"
     assert manager.detector(f"speciesnet:{confirmed}").version == "md_v5x.0.0"
     for given, reason in (
-        ("none", "detector 'none' is not known: use one of speciesnet"),
+        ("none", "detector 'none' is not known; there are speciesnet"),
         ("speciesnet:", "names no weights"),
     ):
         with pytest.raises(UsageError, match=reason):

@@ -127,7 +127,7 @@ def test_an_answer_above_the_reviewers_taxon_is_less_specific(house: House) -> N
         store.add_review(ReviewTarget("media", str(photo)), "taxon", RED, reviewer="Ada")
     stored = StoredRegion(None, 1, {}, (), StoredDecision("taxon", Candidate(WARM, "family", 0.9)))
     with Store.open(house.address) as store:
-        assert agreed(decided(stored), list(store.reviews())) == "less specific"
+        assert agreed(decided(stored, 0.2), list(store.reviews())) == "less specific"
 
 
 def test_a_review_of_a_box_counts_for_the_box_at_about_the_same_place(house: House) -> None:

@@ -151,10 +151,10 @@ def test_images_behind_one_that_takes_long_are_encoded_before_it_and_answered_af
     encoder, released = Limited(), threading.Event()
     read = Reader.read
 
-    def slow(self: Reader, item: MediaItem, boxes: Any) -> Any:
+    def slow(self: Reader, item: MediaItem, *others: Any) -> Any:
         if item.uri == "red/0":
             assert released.wait(60)
-        return read(self, item, boxes)
+        return read(self, item, *others)
 
     monkeypatch.setattr(Reader, "read", slow)
     drawn = 0
@@ -183,16 +183,16 @@ def test_equal_images_that_are_read_out_of_order_are_encoded_once_and_keep_their
     from bioclip_plugin.running.reading import Reader
 
     encoder, read = Limited(), Reader.read
-    others = threading.Event()
+    rest = threading.Event()
 
-    def slow(self: Reader, item: MediaItem, boxes: Any) -> Any:
+    def slow(self: Reader, item: MediaItem, *others: Any) -> Any:
         if item.uri == "first":
-            assert others.wait(60)
+            assert rest.wait(60)
         try:
-            return read(self, item, boxes)
+            return read(self, item, *others)
         finally:
             if item.uri == "last":
-                others.set()
+                rest.set()
 
     monkeypatch.setattr(Reader, "read", slow)
     red = Image.new("RGB", (8, 8), "red")

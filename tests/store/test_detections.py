@@ -94,7 +94,9 @@ def test_a_store_of_an_earlier_version_that_cannot_be_written_is_read_as_it_is(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
     restore(str(tmp_path / "r.db"))
-    monkeypatch.setattr("bioclip_plugin.store.database.connection.why_read_only", lambda *_: "its disk is read-only")
+    monkeypatch.setattr(
+        "bioclip_plugin.store.database.connection.why_read_only", lambda *_, **__: "its disk is read-only"
+    )
     with Store.open(tmp_path / "r.db", retry=QUICK) as store:
         assert store.version() == "0002"
         assert [store.verify(run).problems for run in store.runs()] == [[]] * len(store.runs())
