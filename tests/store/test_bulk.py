@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import uuid
 from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, event, select
 from store_samples import LYNX, PLAN, STAT, failed, list_uris, record, region_record
 
 from bioclip_core.classify import Candidate
@@ -90,6 +93,23 @@ def test_keys_that_hold_quotation_marks_and_brackets_are_found(store: Store, run
     first = list_uris(store, run, *names)
     assert [one.media_id for one in list_uris(store, run, *names)] == [one.media_id for one in first]
     assert len({one.media_id for one in first}) == len(names)
+
+
+def test_sqlite_of_older_systems_takes_every_statement(tmp_path: Path) -> None:
+    """``UPDATE … FROM`` came with SQLite 3.33 and ``RETURNING`` with 3.35; Ubuntu 20.04 has 3.31 and RHEL 8 has 3.26."""
+    seen: list[str] = []
+    with Store.open(tmp_path / "old.db") as store:
+        engine = store._database._engine
+        event.listen(engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: seen.append(statement))
+        run = store.begin_run(PLAN)
+        for size in (1, 2):  # new images, then changed ones
+            (one,) = store.list_items(run, [MediaItem("a.jpg", captured_at=datetime(2031, 5, size))], [(size, 1)])
+            store.commit(run, [replace(record(one, region_record(), sha256=f"{size}"), stat=(size, 1))])
+    for statement in seen:
+        while (outside := re.sub(r"\([^()]*\)", "", statement)) != statement:
+            statement = outside
+        assert not re.search(r"^UPDATE .* FROM |RETURNING", statement), statement
+    assert any(statement.startswith(f"UPDATE {schema.media.name} ") for statement in seen)
 
 
 def test_a_listing_waits_for_the_disk_with_the_next_commit(store: Store) -> None:

@@ -188,15 +188,16 @@ def update_present(connection: Connection, table: Table, names: Sequence[str], r
         return
     rows = _cleaned(table, names, rows)
     columns = [name for name in names if name != "id"]
-    set_to = ", ".join(
-        f'"{name}" = ' + changing.get(name, f'coalesce(given."{name}", {table.name}."{name}")') for name in columns
-    )
+    new = {name: changing.get(name, f'coalesce(given."{name}", {table.name}."{name}")') for name in columns}
     if connection.dialect.name == "sqlite":
-        # A row of values as a table: so that the expressions are the same on both databases.
-        values = ", ".join(f'? AS "{name}"' for name in names)
-        statement = f"UPDATE {table.name} SET {set_to} FROM (SELECT {values}) AS given WHERE {table.name}.id = given.id"
+        # A row of values as a table, so that the expressions are the same on both databases; without UPDATE … FROM, which
+        # SQLite has since 3.33.
+        values = ", ".join(f'? AS "{name}"' for name in columns)
+        given = f"(SELECT {', '.join(new.values())} FROM (SELECT {values}) AS given)"
+        statement = f"UPDATE {table.name} SET ({', '.join(_quoted(columns))}) = {given} WHERE id = ?"
         connection.exec_driver_sql(statement, rows)
         return
+    set_to = ", ".join(f'"{name}" = {expression}' for name, expression in new.items())
     source = f"unnest({', '.join(['%s'] * len(names))}) AS given({', '.join(_quoted(names))})"
     statement = f"UPDATE {table.name} SET {set_to} FROM {source} WHERE {table.name}.id = given.id"
     for part in chunked(sorted(rows, key=lambda row: row[-1]), _ROWS_AT_ONCE):
