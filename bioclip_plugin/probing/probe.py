@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
@@ -16,11 +15,14 @@ from bioclip_core.process.threads import Workers
 from bioclip_plugin.items.answers import Answer
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.items.web import is_remote
-from bioclip_plugin.probing.estimate import CLASSIFY, DECODE, DETECT, ENCODE, READ, STORE, Measured
+from bioclip_plugin.probing.estimate import DECODE, READ, Measured
+from bioclip_plugin.running.clock import CLASSIFY, DETECT, ENCODE, STORE
+from bioclip_plugin.running.pipeline import Pipeline
 from bioclip_plugin.running.reading import Reader, bytes_of, decoded_box, path_of_item
 
 if TYPE_CHECKING:
     from bioclip_plugin.running.session import Session
+    from bioclip_plugin.store import Store
     from bioclip_plugin.store.records import ItemRecord, Run
 
 _WARM_SHARE = 10  # one image of so many is worked on before the time runs
@@ -29,26 +31,19 @@ _STORED_IMAGES = 1_000  # so many rows that the first taxa and the pages of an e
 _STORED_AT_ONCE = 100
 
 
-class Stopwatch:
-    """Seconds of work by stage, added up over threads and calls."""
+class _KeepingStore:
+    """A store that remembers the records that are committed to it."""
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._lock = threading.Lock()
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.records: list[ItemRecord] = []
 
-    def watch(self, owner: object, name: str, stage: str) -> None:
-        """Time each call of a method of one object from now on."""
-        work: Callable[..., Any] = getattr(owner, name)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
 
-        def timed(*given: Any, **named: Any) -> Any:
-            began_at = time.perf_counter()
-            try:
-                return work(*given, **named)
-            finally:
-                with self._lock:
-                    self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began_at
-
-        setattr(owner, name, timed)
+    def commit(self, run: Run, records: Sequence[ItemRecord]) -> None:
+        self._store.commit(run, records)
+        self.records.extend(records)
 
 
 class Probe:
@@ -64,7 +59,6 @@ class Probe:
         """
         assert session.store is not None
         self._session, self._store, self._begin, self._report = session, session.store, begin, report
-        self._records: list[ItemRecord] = []
         self._sizes: dict[str, int] = {}
 
     def measure(self, items: Sequence[MediaItem]) -> Measured:
@@ -73,19 +67,21 @@ class Probe:
         Raises:
             SourceError: if none of them can be used.
         """
-        warm = items[: max(1, len(items) // _WARM_SHARE)]
-        timed = items[len(warm) :] or items
+        # A single image is not worked on twice: the second time its features are known.
+        warm = items[: max(1, len(items) // _WARM_SHARE)] if len(items) > 1 else ()
+        timed = items[len(warm) :]
         self._report("Opening model and labels", 0)
         began_at = time.perf_counter()
         self.run = self._opened(items)
         opening_s = time.perf_counter() - began_at
-        for _ in self._answers(warm, "Warming up"):
+        for _ in self._answers(self._session.pipeline(self.run), warm, "Warming up"):
             pass
         self._report("Reading the sample", 0)
         read_s = self._read(timed)
-        watch = self._watched()
+        engine, keeping = self._session.engine, _KeepingStore(self._store)
+        pipeline = Pipeline(engine, cast("Store", keeping), self.run, fetching=self._session.fetching)
         began_at = time.perf_counter()
-        answers = list(self._answers(timed, "Probing"))
+        answers = list(self._answers(pipeline, timed, "Probing"))
         seconds = time.perf_counter() - began_at
         done = [answer for answer in answers if answer.failure is None]
         failures = [f"{answer.item.uri}: {answer.failure.reason}" for answer in answers if answer.failure is not None]
@@ -95,9 +91,10 @@ class Probe:
             )
         count = len(answers)
         stage_s = {READ: read_s / count, DECODE: self._decode([answer.item for answer in done])}
-        stage_s |= {stage: spent / count for stage, spent in watch.seconds.items()}
+        busy_s = pipeline.profile().busy_s
+        stage_s |= {stage: busy_s[stage] / count for stage in (DETECT, ENCODE, CLASSIFY) if stage in busy_s}
         regions = [sum(bool(region.candidates) for region in answer.regions) for answer in answers]
-        stage_s[STORE], stored_bytes = self._store_more()
+        stage_s[STORE], stored_bytes = self._store_more(keeping.records)
         return Measured(
             images=count,
             seconds=seconds,
@@ -109,7 +106,7 @@ class Probe:
             work=self._work_of(answers, regions, stage_s),
             opening_s=opening_s,
             stored_bytes=stored_bytes,
-            feature_bytes=2 * self._session.engine.dimension,
+            feature_bytes=2 * engine.dimension,
         )
 
     def _opened(self, items: Sequence[MediaItem]) -> Run:
@@ -120,28 +117,12 @@ class Probe:
         _ = engine.compute, engine.encoder, engine.classifier
         return run
 
-    def _answers(self, items: Sequence[MediaItem], step: str) -> Iterator[Answer]:
+    def _answers(self, pipeline: Pipeline, items: Sequence[MediaItem], step: str) -> Iterator[Answer]:
         self._report(step, 0)
-        with closing(cast("Generator[Answer]", self._session.pipeline(self.run).answers(items))) as answers:
+        with closing(cast("Generator[Answer]", pipeline.answers(items))) as answers:
             for done, answer in enumerate(answers, start=1):
                 self._report(step, done)
                 yield answer
-
-    def _watched(self) -> Stopwatch:
-        watch, engine = Stopwatch(), self._session.engine
-        encoder = engine.encoder
-        watch.watch(encoder, "encode_each" if hasattr(encoder, "encode_each") else "encode_images", ENCODE)
-        watch.watch(engine, "classify", CLASSIFY)
-        if engine.detector is not None:
-            watch.watch(engine.detector, "detect", DETECT)
-        commit = self._store.commit
-
-        def kept(run: Run, records: Sequence[ItemRecord]) -> None:
-            self._records.extend(records)
-            commit(run, records)
-
-        self._store.commit = kept  # type: ignore[method-assign]
-        return watch
 
     def _files(self, items: Sequence[MediaItem]) -> list[MediaItem]:
         """Return the items with bytes of their own in a file: not images in memory, on the web, or in a video."""
@@ -195,13 +176,12 @@ class Probe:
             for answer, count in zip(answers, regions, strict=True)
         ]
 
-    def _store_more(self) -> tuple[float, float]:
+    def _store_more(self, records: Sequence[ItemRecord]) -> tuple[float, float]:
         """Store the sample's results again as those of many other images; return seconds and bytes per image."""
-        del self._store.commit  # our own, which keeps the records
         self._report("Storing", 0)
         before, stored, spent = self._store_size(), 0, 0.0
-        while self._records and stored < _STORED_IMAGES:
-            part = [self._records[(stored + number) % len(self._records)] for number in range(_STORED_AT_ONCE)]
+        while records and stored < _STORED_IMAGES:
+            part = [records[(stored + number) % len(records)] for number in range(_STORED_AT_ONCE)]
             items = [replace(record.item, uri=f"{record.item.uri}~{stored + n}") for n, record in enumerate(part)]
             began_at = time.perf_counter()
             listed = self._store.list_items(self.run, items, [record.stat for record in part])

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
-READ, ENCODE, CLASSIFY, STORE = "read", "encode", "classify", "store"
+READ, DETECT, ENCODE, CLASSIFY, STORE = "read", "detect", "encode", "classify", "store"
 """Work, each on threads of its own. Reading includes decoding, cropping, and the wait for memory or a detector."""
 ITEMS, READERS, ENCODER, WRITER, CALLER = "items", "reading", "the encoder", "the writer", "its caller"
 """What the thread of the stream waits for."""
@@ -67,7 +67,7 @@ class StageClock:
         """Count a block as work of a stage.
 
         Args:
-            stage: one of the four.
+            stage: one of the five.
             regions: images that the encoder encodes in it.
         """
         began_at = time.perf_counter()

@@ -33,6 +33,7 @@ from bioclip_plugin.formats.shared.detections import box_of, confidence_of
 from bioclip_plugin.items.answers import DETECT_STAGE
 from bioclip_plugin.items.categories import is_named
 from bioclip_plugin.items.media import MediaItem, Region
+from bioclip_plugin.running.clock import DETECT, StageClock
 from bioclip_plugin.store.records import Content, FoundBox
 
 log = logging.getLogger(__name__)
@@ -209,6 +210,7 @@ class Detecting:
         findings: Findings | None,
         stored: Callable[[Sequence[Content]], Mapping[Content, Sequence[FoundBox]]] | None,
         keep: Callable[[Mapping[Content, tuple[int, Found]]], None] | None = None,
+        clock: StageClock | None = None,
     ) -> None:
         """Set up; nothing is begun yet.
 
@@ -219,6 +221,7 @@ class Detecting:
             findings: counts boxes that cannot be used.
             stored: returns the boxes of contents that are known already.
             keep: stores sizes and boxes of contents, before their batch is committed.
+            clock: gets the time of the detector.
         """
         self._keep, self._unkept, self._kept_at, self._process = (
             keep,
@@ -228,6 +231,7 @@ class Detecting:
         )
         self.settings, self._chosen = settings, settings.chosen
         self._device, self._limit_s, self._findings, self._stored = device, limit_s, findings, stored
+        self._clock = clock or StageClock()
         self._workers = Workers(1, "bioclip-detect")
         self._lock = threading.Lock()
         self._queue: deque[_Waiting] = deque()
@@ -376,7 +380,8 @@ class Detecting:
             images = [waiting.pixels for waiting in batch if waiting.pixels is not None]
             if len(images) < len(batch):  # another thread has tried them alone
                 return
-            boxes = self._chosen.detect(images, device)
+            with self._clock.busy(DETECT):
+                boxes = self._chosen.detect(images, device)
         except BaseException as error:
             if len(batch) == 1:
                 batch[0].fail(reason_of(error))

@@ -324,6 +324,7 @@ class Pipeline:
             findings=self._findings,
             stored=None if store is None or run is None else lambda contents: store.found_boxes(run, contents),
             keep=None if store is None or run is None else lambda found: store.keep_boxes(run, found),
+            clock=self._clock,
         )
 
     def _count_undetected(self, task: Task) -> None:

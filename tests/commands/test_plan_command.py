@@ -75,6 +75,13 @@ def test_the_figures_of_a_plan_are_json(bioclip: Bioclip, many: Path) -> None:
     assert "zero.jpg" in str(plan["first_failure"])
 
 
+def test_one_image_is_measured_by_its_first_time(bioclip: Bioclip, many: Path) -> None:
+    """A second time its features would be known, and the encoder have nothing to do."""
+    plan = plan_of(bioclip, many / "07.png")
+    assert "encode" in str(plan["stages"])
+    assert plan["sampled"] == 1
+
+
 def test_images_that_the_run_has_done_take_no_time(bioclip: Bioclip, photos: Path, many: Path) -> None:
     assert bioclip("classify", photos, "--model", "fake", *LABELS).code == 3
     plan = plan_of(bioclip, photos)
@@ -127,3 +134,10 @@ def test_ctrl_c_ends_a_plan_and_says_that_nothing_is_stored(
 def test_rates_are_in_words_that_can_be_read() -> None:
     assert planning._rate(11.24) == "11.2 images/s"
     assert planning._rate(0.05) == "3.0 images/min"
+
+
+def test_options_of_plans_and_shards_that_do_nothing_are_counted(bioclip: Bioclip, photos: Path) -> None:
+    said = bioclip("classify", photos, "--model", "fake", *LABELS, "--plan-images", 5, "--shard-size", 5)
+    assert "options of a plan have no effect without --plan: 1 (the first: --plan-images)" in said.out + said.err
+    found = "options of shards have no effect without --work-folder FOLDER: 1 (the first: --shard-size)"
+    assert found in said.out + said.err
