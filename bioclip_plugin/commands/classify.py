@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice, zip_longest
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
-from bioclip_core.errors import BioclipError, StoreError, UsageError
+from bioclip_core.errors import BioclipError, StoreError
 from bioclip_core.findings import Findings, shortened
 from bioclip_core.next_commands import PROGRAM, command, free_name, next_lines, shell_line
 from bioclip_core.nouns import number_of
@@ -35,6 +34,8 @@ from bioclip_plugin.probing.options import PlanOptions
 from bioclip_plugin.running.web_options import WebOptions
 
 if TYPE_CHECKING:
+    from bioclip_plugin.contracts.engine import ExecutionEngine
+    from bioclip_plugin.contracts.manager import BioclipPluginManager
     from bioclip_plugin.running.listing import Listing
     from bioclip_plugin.running.pipeline import Pipeline
     from bioclip_plugin.running.rules_summary import Applied
@@ -75,32 +76,48 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
     find . -name '*.JPG' | bioclip-plugin classify - --json
     bioclip-plugin classify photos/ --engine slurm --work-folder /shared/run1
     """
-    from bioclip_plugin.running.session import Session
-
-    console = console_for(to_stderr=as_json)
-    request = filled(ClassifyRequest, options)
-    listing_options = filled(ListingOptions, options, detection_threshold=request.detection_threshold)
-    deployments = filled(DeploymentOptions, options)
-    engines, planned = filled(EngineOptions, options), filled(PlanOptions, options)
-    if planned.plan:
-        count_unused(ctx, WebOptions, "fetch", listing_options.findings)
-        asked = Asked(paths, request, listing_options, deployments, filled(WebOptions, options), engines, planned)
-        return make_plan(asked, plugins_of(ctx), console, as_json=as_json)
-    distribution: Distribution | None = None
-    engine = plugins_of(ctx).engine(engines.engine) if engines.is_distributed else None
+    plugins, console, asked = plugins_of(ctx), console_for(to_stderr=as_json), _asked(ctx, paths, options)
+    if asked.plan.plan:
+        return make_plan(asked, plugins, console, as_json=as_json)
+    engine = plugins.engine(asked.engines.engine) if asked.engines.is_distributed else None
     if engine is not None and engine.is_worker():
         with log_lines(console):
-            return work_on_shards(engine, engines, request, plugins_of(ctx), console)
-    is_store = request.store is not None and ("://" in request.store or Path(request.store).exists())
-    if not paths and not is_store:
-        raise UsageError("no PATHS: give folders, files or tables of images, or - for paths on standard input")
-    count_unused(ctx, WebOptions, "fetch", listing_options.findings)
+            return work_on_shards(engine, asked.engines, asked.request, plugins, console)
+    asked.check_paths()
+    with json_alone() if as_json else nullcontext(), log_lines(console):
+        return _classify(asked, plugins, engine, console, rehash=rehash, as_json=as_json)
+
+
+def _asked(ctx: click.Context, paths: tuple[str, ...], options: dict[str, Any]) -> Asked:
+    """Return the options of the command, those without effect counted in the findings of the listing."""
+    request = filled(ClassifyRequest, options)
+    listing = filled(ListingOptions, options, detection_threshold=request.detection_threshold)
+    count_unused(ctx, WebOptions, "fetch", listing.findings)
+    count_unused(ctx, EngineOptions, "work_folder", listing.findings, apart_from=["engine"])
+    count_unused(ctx, PlanOptions, "plan", listing.findings)
+    return Asked(
+        paths, request, listing, filled(DeploymentOptions, options), filled(WebOptions, options),
+        filled(EngineOptions, options), filled(PlanOptions, options),
+    )  # fmt: skip
+
+
+def _classify(
+    asked: Asked,
+    plugins: BioclipPluginManager,
+    engine: ExecutionEngine | None,
+    console: Console,
+    *,
+    rehash: bool,
+    as_json: bool,
+) -> int:
+    """Classify as the program that has the store, through shards if there is an engine."""
+    from bioclip_plugin.running.session import Session
+
+    request, findings, distribution = asked.request, asked.listing.findings, None
     with (
-        json_alone() if as_json else nullcontext(),
-        log_lines(console),
-        driven(engine, engines, request) as folder,
-        Session(request, plugins_of(ctx), web=filled(WebOptions, options)) as session,
-        session.listing(paths, listing_options) as listing,
+        driven(engine, asked.engines, request) as folder,
+        Session(request, plugins, web=asked.web) as session,
+        session.listing(asked.paths, asked.listing) as listing,
     ):
         assert session.store is not None
         _print_model(console, session)
@@ -114,21 +131,17 @@ def classify(ctx: click.Context, /, paths: tuple[str, ...], rehash: bool, as_jso
             entries = entries if has_plan else session.with_int8_model(entries)
             if engine is not None and folder is not None:
                 begin = lambda: listing.begun(iter(listing)) if has_plan else entries  # noqa: E731
-                distribution = Distribution(engine, engines, folder, console, listing, begin, rehash=rehash)
-            run = session.begin_run([uri_of(path) for path in paths], listing_options, deployments)
-        return _Classification(
-            session, session.store, run, console, as_json, listing_options.findings, line, distribution
-        ).work(
-            listing,
-            entries,
-            session.pipeline(
-                run,
-                repeat_done=as_json,
-                rehash=rehash,
-                findings=listing_options.findings,
-                on_wait=lambda: line.remark(session.fetching.note()),
-            ),
+                distribution = Distribution(engine, asked.engines, folder, console, listing, begin, rehash=rehash)
+            run = session.begin_run([uri_of(path) for path in asked.paths], asked.listing, asked.deployments)
+        pipeline = session.pipeline(
+            run,
+            repeat_done=as_json,
+            rehash=rehash,
+            findings=findings,
+            on_wait=lambda: line.remark(session.fetching.note()),
         )
+        work = _Classification(session, session.store, run, console, as_json, findings, line, distribution)
+        return work.work(listing, entries, pipeline)
 
 
 def _print_model(console: Console, session: Session) -> None:
@@ -186,7 +199,7 @@ class _Classification:
         if not is_complete:
             assert self.distribution is not None
             self._end("interrupted")
-            return self.distribution.unfinished(repeat)
+            return self.distribution.unfinished(repeat, self._reports())
         outcome = (
             "All answers are stored. Continue the rules with: "
             f"{command('rules apply', run=self.run.id, store=self.store.shown_address)}"
@@ -295,14 +308,17 @@ class _Classification:
             outcome,
             *(map(printable, box_lines(self.store, self.run))),
             *(map(printable, applied.lines()) if applied else ()),
-            *map(printable, self.findings.lines()),
-            *map(printable, self.session.fetching.lines()),
+            *self._reports(),
             *(self._failures(summary.failed) if summary.failed else ()),
             f"Results: {store}",
             *filter(None, [self.session.engine.int8_proposal(summary.done - already_done)]),
             *next_lines(command("export", store=store, format="csv", output=free_name("results.csv"))),
         )
         return EXIT_WITH_FAILURES if summary.failed else EXIT_DONE
+
+    def _reports(self) -> list[str]:
+        """Return the findings, and what became of images on the web."""
+        return [printable(text) for text in (*self.findings.lines(), *self.session.fetching.lines())]
 
     def _failures(self, count: int) -> list[str]:
         counted = self.store.failure_counts(self.run)

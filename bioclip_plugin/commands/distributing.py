@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -59,8 +59,15 @@ def work_on_shards(
 
     assert options.work_folder is not None
     folder = WorkFolder(options.work_folder)
-    if folder.plan() is None:
+    plan = folder.plan()
+    if plan is None:
         raise UsageError(NO_PLAN.format(folder.folder))
+    if plan.is_finished:
+        console.print(
+            f"The plan in the work folder {folder.folder} is finished: nothing is to do. For new images give the same command where "
+            "images are listed first, outside the workers."
+        )
+        return EXIT_DONE
     parts = folder.with_parts()
     shards = [shard for shard in folder.shards() if shard.id not in parts]
     images = failed = 0
@@ -192,12 +199,13 @@ class Distribution:
         assert self._work is not None
         return {"engine": {"name": self._engine.name, **self._work.finish()}}
 
-    def unfinished(self, repeat: str) -> int:
-        """Print how far the run is; return the exit code."""
+    def unfinished(self, repeat: str, reports: Sequence[str]) -> int:
+        """Print how far the run is, with the reports of this program; return the exit code."""
         assert self._work is not None
         standing = self._work.standing
         print_lines(
             self._console,
+            *reports,
             f"{standing.described()} loaded ({standing.images:,} of {self._work.images:,} images). Continue with: {repeat}",
         )
         return EXIT_WITH_FAILURES

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from bioclip_plugin.running.engine import Engine
     from bioclip_plugin.running.listing import Entry
     from bioclip_plugin.running.pipeline import Pipeline
-    from bioclip_plugin.store.box_counts import BoxCounts
 
     Row = tuple[MediaItem, Region | None, NDArray[np.float16]]
 
@@ -81,76 +80,79 @@ def embed(ctx: click.Context, /, paths: tuple[str, ...], output: Path, force: bo
     from bioclip_plugin.running.fetched import Fetching
     from bioclip_plugin.running.listing import Listing
     from bioclip_plugin.running.pipeline import Pipeline
-    from bioclip_plugin.store.box_counts import BoxCounts
 
     check_output(output, force=force)
     plugins, console = plugins_of(ctx), console_for()
     request = filled(ClassifyRequest, options)
     listing_options = filled(ListingOptions, options, detection_threshold=request.detection_threshold)
+    findings = listing_options.findings
     engine = Engine(request, plugins)
-    detector = engine.detector  # one that cannot be used is reported now
-    boxes = BoxCounts()
-    failures, line = Counter[tuple[str, str]](), ProgressLine("Embedding", console=console)
-    count_unused(ctx, WebOptions, "fetch", listing_options.findings)
-    fetching = Fetching(filled(WebOptions, options), listing_options.findings)
-    with (
-        closing(fetching),
-        Listing(paths, plugins.sources(), listing_options, plugins.expand) as listing,
-    ):
+    work = _Embedding(engine, ProgressLine("Embedding", console=console))
+    count_unused(ctx, WebOptions, "fetch", findings)
+    fetching = Fetching(filled(WebOptions, options), findings)
+    with closing(fetching), Listing(paths, plugins.sources(), listing_options, plugins.expand) as listing:
         console.print(f"Model {engine.model.name}: {engine.model.preprocessing.described()}")
         interrupts = interruptible(console, "Nothing was written; the same command starts again.")
-        with log_lines(console), interrupts, whole_file(output, force=force) as draft, line:
-            entries = with_int8_model(
-                engine, listing.begun(listing.counted(line.expect)), labels=False, fetching=fetching
-            )
+        with log_lines(console), interrupts, whole_file(output, force=force) as draft, work.line:
+            listed = listing.begun(listing.counted(work.line.expect))
+            entries = with_int8_model(engine, listed, labels=False, fetching=fetching)
             pipeline = Pipeline(
                 engine,
                 classify=False,
-                findings=listing_options.findings,
+                findings=findings,
                 fetching=fetching,
-                on_wait=lambda: line.remark(fetching.note()),
+                on_wait=lambda: work.line.remark(fetching.note()),
             )
-            rows = _write(draft, engine, _rows(pipeline, entries, line, failures, boxes, request.detection_threshold))
-    failed = failures.total()
-    shown = failures.most_common(_SHOWN_FAILURES) if failed > _SHOWN_FAILURES else ()  # fewer were all named
-    print_lines(
-        console,
-        f"{number_of(line.count, 'image')}, {line.count - failed} done, {failed} failed, {number_of(rows, 'region')}; "
-        f"{line.rate:.1f} images/s",
-        *(
-            map(printable, boxes.lines((detector.name, detector.version), request.detection_threshold))
-            if detector
-            else ()
-        ),
-        *(f"  {count} x {stage}: {reason}" for (stage, reason), count in shown),
-        *map(printable, listing_options.findings.lines()),
-        *map(printable, fetching.lines()),
-        f"Output: {output}",
-    )
-    return EXIT_WITH_FAILURES if failed else EXIT_DONE
+            rows = _write(draft, engine, work.rows(pipeline, entries))
+    reports = map(printable, (*findings.lines(), *fetching.lines()))
+    print_lines(console, *work.lines(rows), *reports, f"Output: {output}")
+    return EXIT_WITH_FAILURES if work.failed else EXIT_DONE
 
 
-def _rows(
-    pipeline: Pipeline,
-    items: Iterator[Entry],
-    line: ProgressLine,
-    failures: Counter[tuple[str, str]],
-    boxes: BoxCounts,
-    threshold: float,
-) -> Iterator[Row]:
-    """Yield one row per region; failures are counted, and the first ones printed."""
-    for answer, vectors in pipeline.features(items):
-        line.advance()
-        if answer.failure is not None:
-            failures[answer.failure.stage, answer.failure.reason] += 1
-            if failures.total() <= _SHOWN_FAILURES:
-                line.console.print(f"Failed: {printable(shortened(answer.item.uri))}: {answer.failure.reason}")
-        else:
-            boxes.add(answer.item.regions, threshold)
+class _Embedding:
+    """One call of the command: the rows of its file, and the numbers of its images."""
+
+    def __init__(self, engine: Engine, line: ProgressLine) -> None:
+        """Set up; a detector that cannot be used is reported now."""
+        from bioclip_plugin.store.box_counts import BoxCounts
+
+        self._detector, self._threshold = engine.detector, engine.request.detection_threshold
+        self._boxes, self._failures = BoxCounts(), Counter[tuple[str, str]]()
+        self.line = line
+
+    @property
+    def failed(self) -> int:
+        """Number of images without a row."""
+        return self._failures.total()
+
+    def rows(self, pipeline: Pipeline, items: Iterator[Entry]) -> Iterator[Row]:
+        """Yield one row per region; failures are counted, and the first ones printed."""
+        for answer, vectors in pipeline.features(items):
+            self.line.advance()
+            if answer.failure is not None:
+                self._failures[answer.failure.stage, answer.failure.reason] += 1
+                if self.failed <= _SHOWN_FAILURES:
+                    name = printable(shortened(answer.item.uri))
+                    self.line.console.print(f"Failed: {name}: {answer.failure.reason}")
+                continue
+            self._boxes.add(answer.item.regions, self._threshold)
             whole: tuple[Region | None, ...] = () if answer.item.regions or answer.item.detected else (None,)
             regions = (*whole, *(region for region in answer.item.regions if region.classified))
             for region, vector in zip(regions, vectors, strict=True):
                 yield answer.item, region, vector
+
+    def lines(self, rows: int) -> Iterator[str]:
+        """Yield the numbers of images, of boxes, and of failures by reason."""
+        done, failed = self.line.count - self.failed, self.failed
+        yield (
+            f"{number_of(self.line.count, 'image')}, {done} done, {failed} failed, {number_of(rows, 'region')}; "
+            f"{self.line.rate:.1f} images/s"
+        )
+        if self._detector is not None:
+            yield from map(printable, self._boxes.lines((self._detector.name, self._detector.version), self._threshold))
+        if failed > _SHOWN_FAILURES:  # fewer were all named
+            for (stage, reason), count in self._failures.most_common(_SHOWN_FAILURES):
+                yield f"  {count} x {stage}: {reason}"
 
 
 def _write(path: Path, engine: Engine, rows: Iterator[Row]) -> int:

@@ -136,7 +136,17 @@ def filled(kind: type[T], options: dict[str, Any], **given: Any) -> T:
     return kind(**{name: options.pop(name) for name in names}, **given)
 
 
-def count_unused(ctx: click.Context, kind: type, needed: str, findings: Findings) -> None:
+_UNUSED = {
+    "fetch": "options of fetching have no effect without --fetch FOLDER",
+    "work_folder": "options of shards have no effect without --work-folder FOLDER",
+    "plan": "options of a plan have no effect without --plan",
+}
+"""Texts of findings, by the name of the option that the others need."""
+
+
+def count_unused(
+    ctx: click.Context, kind: type, needed: str, findings: Findings, *, apart_from: Collection[str] = ()
+) -> None:
     """Count the options of a dataclass that were given on the command line, if the one without which they do nothing was not.
 
     Args:
@@ -144,13 +154,14 @@ def count_unused(ctx: click.Context, kind: type, needed: str, findings: Findings
         kind: the dataclass.
         needed: name of the option that the others need.
         findings: gets the count.
+        apart_from: names of options that do something without it.
     """
-    names = {option.name for option in options_of(kind)}
-    if ctx.params.get(needed) is not None:
+    names = {option.name for option in options_of(kind)}.difference(apart_from)
+    if ctx.params.get(needed):
         return
     for param in ctx.command.params:
         if param.name in names and ctx.get_parameter_source(param.name) is click.core.ParameterSource.COMMANDLINE:
-            findings.add(f"options of fetching have no effect without --{needed} FOLDER", param.opts[0])
+            findings.add(_UNUSED[needed], param.opts[0])
 
 
 def _click_option(option: Option, text: str, default: Any) -> Callable[[F], F]:

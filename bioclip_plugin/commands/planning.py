@@ -41,7 +41,7 @@ _MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The command line that is planned."""
+    """A command line of ``classify``."""
 
     paths: tuple[str, ...]
     request: ClassifyRequest
@@ -49,7 +49,22 @@ class Asked:
     deployments: DeploymentOptions
     web: WebOptions
     engines: EngineOptions
-    options: PlanOptions
+    plan: PlanOptions
+
+    def check_paths(self) -> None:
+        """Refuse a command without PATHS and without a store whose images it could work on.
+
+        Raises:
+            UsageError: in this case.
+        """
+        if not self.paths and not self.has_store:
+            raise UsageError("no PATHS: give folders, files or tables of images, or - for paths on standard input")
+
+    @property
+    def has_store(self) -> bool:
+        """True if the store can exist: its file does, or a server has it."""
+        address = self.request.store
+        return address is not None and ("://" in address or Path(address).exists())
 
 
 def make_plan(asked: Asked, plugins: BioclipPluginManager, console: Console, *, as_json: bool) -> int:
@@ -81,7 +96,7 @@ def make_plan(asked: Asked, plugins: BioclipPluginManager, console: Console, *, 
             session.engine.keep_precision(store.last_feature_settings(session.engine.model.weights_sha256))
         listing = stack.enter_context(_listing(asked, plugins, store))
         with line:
-            sample = draw_sample(listing.begun(iter(listing)), asked.options.plan_images, on_listed=line.reach)
+            sample = draw_sample(listing.begun(iter(listing)), asked.plan.plan_images, on_listed=line.reach)
             if not sample.items:
                 raise SourceError(f"there is no image to plan for: {sample.first_unlisted}")
             probe = Probe(
@@ -104,12 +119,10 @@ def _opened(asked: Asked, stack: ExitStack) -> Store | None:
     """Open the store of the run to read from it, if it exists; a new one is not made."""
     from bioclip_plugin.store import Store
 
-    address = asked.request.store
-    if address is None or ("://" not in address and not Path(address).exists()):
-        if not asked.paths:
-            raise UsageError("no PATHS: give folders, files or tables of images, or - for paths on standard input")
+    asked.check_paths()
+    if asked.request.store is None or not asked.has_store:
         return None
-    store = Store.open(address, create=False, upgrade=False)
+    store = Store.open(asked.request.store, create=False, upgrade=False)
     stack.callback(store.close)
     return store
 

@@ -20,6 +20,7 @@ from functools import wraps
 from typing import Any
 
 from bioclip_core.errors import ModelError, first_line, raise_if_of_host
+from bioclip_core.process.environment import environment
 from bioclip_core.process.quiet import importing
 
 _DROPPED_CALLERS = frozenset({"distutils", "pkg_resources", "setuptools", "thop", "yolov5"})
@@ -70,7 +71,7 @@ def _without_trace() -> Iterator[None]:
     replaced = {name: getattr(cv2, name, None) for name in ("imread", "imwrite", "imshow")}
     path_before = frozenset(sys.path)
     with ExitStack() as stack:
-        stack.enter_context(_environment())
+        stack.enter_context(environment(_ENVIRONMENT))
         for module, names in (
             (logging.config, ("dictConfig",)),
             (warnings, ("warn", "filterwarnings")),
@@ -115,17 +116,3 @@ def _dropped(module: Any, name: str) -> Iterator[None]:
         yield
     finally:
         setattr(module, name, original)
-
-
-@contextmanager
-def _environment() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
-    os.environ.update({name: value for name, value in _ENVIRONMENT.items() if value is not None})
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -80,7 +80,7 @@ class Attempts:
         at: int | None = None
         is_open = False
         try:
-            lines = self._path.read_text("utf-8").splitlines()
+            lines = self._path.read_text("utf-8", "replace").splitlines()
         except OSError:
             return
         for line in lines:

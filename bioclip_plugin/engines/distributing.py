@@ -69,8 +69,10 @@ class Distributed:
         self._shards: list[Shard] = folder.shards() if self.plan is not None else []
         self._loaded = self._images = 0
         if self.plan is not None:
+            said = findings.texts()  # of the command line, which the call that listed the images found too
             for text, count, example in self.plan.findings:
-                findings.add(text, example, count)
+                if text not in said:
+                    findings.add(text, example, count)
 
     @property
     def images(self) -> int:
@@ -123,10 +125,7 @@ class Distributed:
         self._loaded = self._images = 0
         loader = Loader(self._session, self._run, self._folder, self.plan)
         waiting = {shard.id: shard for shard in self._shards}
-        for shard in self._shards:  # of an earlier call, or of workers elsewhere
-            if self._folder.has_part(shard.id) and self._load(loader, shard, again=False):
-                del waiting[shard.id]
-                on_loaded(self.standing)
+        self._load_those_there(loader, waiting, on_loaded)  # of an earlier call, or of workers elsewhere
         if not waiting:
             return self.standing
         for name in waiting:
@@ -136,9 +135,11 @@ class Distributed:
         job = ShardJob(self._folder.folder, self._session.request, tuple(waiting), open_worker, report, workers)
         with _closed(engine.work(job)) as results:
             for result in results:
-                if result.shard in waiting and self._load(loader, waiting[result.shard], again=True):
+                is_there = result.shard in waiting and self._folder.has_part(result.shard)
+                if is_there and self._load(loader, waiting[result.shard], again=True):
                     del waiting[result.shard]
                     on_loaded(self.standing)
+        self._load_those_there(loader, waiting, on_loaded)
         return self.standing
 
     def later(self) -> Iterator[MediaItem]:
@@ -156,6 +157,16 @@ class Distributed:
             self._findings.add(text, example, count)
         self._folder.write_plan(replace(self.plan, is_finished=True))
         return {"shards": len(names), "workers": workers_of(self._folder, names)}
+
+    def _load_those_there(
+        self, loader: Loader, waiting: dict[str, Shard], on_loaded: Callable[[Standing], None]
+    ) -> None:
+        """Load the parts that the folders list: a network file system may go on for a minute to say that a new file is not there."""
+        there = self._folder.with_parts()
+        for name in [name for name in waiting if name in there]:
+            if self._load(loader, waiting[name], again=False):
+                del waiting[name]
+                on_loaded(self.standing)
 
     def _load(self, loader: Loader, shard: Shard, *, again: bool) -> bool:
         """Load a part that is not loaded yet; False if it is damaged."""

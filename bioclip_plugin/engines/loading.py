@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,8 @@ class Loader:
             if names != [(line.item.uri, line.item.frame) for line in lines]:
                 raise DataError(f"the part {path} has other items than its shard")
         except DataError:
-            path.replace(path.with_suffix(".damaged"))
+            with suppress(FileNotFoundError):
+                path.replace(path.with_suffix(".damaged"))
             raise
         return rows
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 
+from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.engine import ShardJob, ShardResult
 from bioclip_plugin.engines.options import LOCAL
+from bioclip_plugin.engines.turns import in_turn
 from bioclip_plugin.items.request import ClassifyRequest
 
 
@@ -21,13 +22,18 @@ class LocalEngine:
         return False
 
     def check(self, request: ClassifyRequest, workers: int | None) -> None:
-        """Refuse nothing: every machine has a process."""
-        del request, workers
+        """Refuse a number of workers.
+
+        Raises:
+            UsageError: for a number of workers.
+        """
+        del request
+        if workers is not None:
+            raise UsageError(
+                "--engine-workers is not for the engine local, which has one worker, this process; --workers has the threads that "
+                "decode images"
+            )
 
     def work(self, job: ShardJob) -> Iterator[ShardResult]:
         """Work on each shard, and wait for those that another program has."""
-        with closing(job.open_worker()) as worker:
-            for shard in job.shards:
-                result = worker.work(shard)
-                if result is not None:
-                    yield result
+        return in_turn(job, job.shards, waits=True)

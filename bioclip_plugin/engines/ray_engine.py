@@ -19,9 +19,11 @@ from typing import Any
 
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.nouns import number_of
-from bioclip_core.process.quiet import importing
+from bioclip_core.process.environment import environment
+from bioclip_core.process.quiet import importing, quiet
 from bioclip_plugin.contracts.engine import ShardJob, ShardResult
 from bioclip_plugin.engines.ray_actor import ShardActor
+from bioclip_plugin.engines.turns import first_of
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.running.places import working_directory
 
@@ -121,6 +123,8 @@ class RayEngine:
 def _results(job: ShardJob, pool: Pool) -> Iterator[ShardResult]:
     with importing():
         data = import_module("ray.data")
+    with quiet():  # it warns of its own settings
+        context = data.DataContext.get_current()
     options: dict[str, Any] = {"num_gpus": pool.gpus} if pool.gpus else {}
     shards = data.from_items(
         [{"shard": shard} for shard in job.shards], override_num_blocks=min(len(job.shards), _MOST_BLOCKS)
@@ -136,21 +140,20 @@ def _results(job: ShardJob, pool: Pool) -> Iterator[ShardResult]:
         num_cpus=pool.cpus,
         **options,
     )
-    failed: str | None = None
-    with _context(data):
+    reasons: list[str] = []
+    with _silent(context):
         for row in shards.iter_rows():
             if row["error"]:
-                failed = failed or str(row["error"])
+                reasons.append(str(row["error"]))
             else:
                 yield ShardResult(str(row["shard"]), int(row["images"]), int(row["failed"]))
-    if failed:
-        raise BioclipError(failed)
+    if reasons:
+        raise BioclipError(first_of(reasons))
 
 
 @contextmanager
-def _context(data: Any) -> Iterator[None]:
-    """Set what Ray Data has one of per process, and put it back: its progress bars and lines are for people at a terminal."""
-    context = data.DataContext.get_current()
+def _silent(context: Any) -> Iterator[None]:
+    """Switch off the progress bars and lines of Ray Data, which are settings of the process, and put them back."""
     logger = logging.getLogger("ray.data")
     before = context.enable_progress_bars, logger.level
     context.enable_progress_bars = False
@@ -172,7 +175,7 @@ def _pool(ray: Any, request: ClassifyRequest, workers: int | None) -> Pool:
 @contextmanager
 def _cluster() -> Iterator[Any]:
     """Give Ray, connected; what it does to this process is undone at the end, and a connection of the host stays."""
-    with _settings():
+    with environment(SETTINGS):
         with importing():
             ray: Any = import_module("ray")
         is_ours = not ray.is_initialized()
@@ -190,21 +193,6 @@ def _cluster() -> Iterator[Any]:
         if is_ours:
             with _signals_kept(), suppress(Exception):
                 ray.shutdown()
-
-
-@contextmanager
-def _settings() -> Iterator[None]:
-    """Set the variables for Ray, and put them back."""
-    before = {name: os.environ.get(name) for name in SETTINGS}
-    os.environ.update(SETTINGS)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 @contextmanager

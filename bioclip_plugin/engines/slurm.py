@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 
 from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.engine import ShardJob, ShardResult
+from bioclip_plugin.engines.turns import in_turn
 from bioclip_plugin.items.request import ClassifyRequest
 
 _TASK, _COUNT, _FIRST, _STEP = (f"SLURM_ARRAY_TASK_{name}" for name in ("ID", "COUNT", "MIN", "STEP"))
@@ -50,11 +50,7 @@ class SlurmEngine:
                 f"example; docs/scale.md has a script. Give this command again to load finished shards ({len(job.shards):,} to do)."
             )
             return
-        with closing(job.open_worker()) as worker:
-            for shard in ordered(job.shards, *place_of_task(os.environ)):
-                result = worker.work(shard, waits=False)
-                if result is not None:
-                    yield result
+        yield from in_turn(job, ordered(job.shards, *place_of_task(os.environ)), waits=False)
 
 
 def place_of_task(environment: Mapping[str, str]) -> tuple[int, int]:

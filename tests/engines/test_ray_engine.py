@@ -15,6 +15,7 @@ import pytest
 from engine_samples import install_plugin, rows_of
 
 from bioclip_core.errors import UsageError
+from bioclip_core.process.environment import environment
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.engines import ray_engine
 from bioclip_plugin.engines.ray_actor import ShardActor
@@ -37,7 +38,7 @@ def one_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("BIOCLIP_TEST_DEATHS", str(deaths))
         patch.syspath_prepend(str(folder))
         patch.setattr(sys, "path", [*sys.path])
-        with ray_engine._settings():
+        with environment(ray_engine.SETTINGS):
             import ray
 
             ray.init(
@@ -74,7 +75,7 @@ def test_actors_that_end_without_a_word_cost_their_shard_only(command: Command, 
     assert "RAY_USAGE_STATS_ENABLED" not in os.environ
     from ray._common.usage import usage_lib
 
-    with ray_engine._settings():
+    with environment(ray_engine.SETTINGS):
         assert not usage_lib.usage_stats_enabled()
     code, output = command("many.db", "ray", "--engine-workers", "2")
     assert (code, "2 workers would hold all of the 2 CPUs of the Ray cluster" in output) == (2, True)

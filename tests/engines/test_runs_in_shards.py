@@ -118,6 +118,11 @@ def test_a_task_runs_the_same_command_and_opens_no_store(command: Command, monke
     code, output = command("s.db", "slurm")
     assert (code, "Worked on 17 images, 1 failed" in output) == (0, True)
     assert Path("s.db").read_bytes() == before
+    monkeypatch.delenv("SLURM_ARRAY_TASK_ID")
+    command("s.db", "slurm")  # loads
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
+    code, output = command("s.db", "slurm")
+    assert (code, "is finished: nothing is to do" in output) == (0, True)
 
 
 def test_an_array_with_holes_does_every_shard() -> None:
@@ -248,6 +253,26 @@ def test_images_that_are_listed_twice_are_answered_once_and_with_the_boxes_of_th
     assert items[0].regions[0].by_rank
 
 
+def test_parts_that_a_shared_disk_shows_late_are_loaded_at_the_end(
+    command: Command, plain: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network disk remembers for a while that a file was not there, but lists it."""
+    monkeypatch.setattr(WorkFolder, "has_part", lambda *_: False)
+    code, output = command("late.db", "local")
+    assert (code, rows_of("late.db")) == (3, plain), output
+    assert "damaged" not in output
+
+
+def test_what_the_listing_program_answers_itself_is_counted_though_the_workers_have_not_finished(
+    command: Command, folder: Path
+) -> None:
+    (folder / "photos" / "web.csv").write_text("image\nhttps://example.org/fish.jpg\n", "utf-8")
+    code, output = command("w.db", "slurm", "photos/web.csv")
+    assert (code, "answered by this program and not by workers" in output) == (3, True), output
+    assert ": 1 (the first: https://example.org/fish.jpg)" in output
+    assert "0 of 4 shards loaded" in output
+
+
 def test_known_features_need_no_worker(command: Command, pm: BioclipPluginManager) -> None:
     command("k.db")
     given = ["classify", "photos", "--model", "mortal", "--labels", "fish.txt", "--store", "k.db", "--threshold", "0.9"]
@@ -263,6 +288,8 @@ def test_what_cannot_go_on_is_refused_in_one_line(
     assert "engine 'slrm' is not known; there are local, ray, slurm; did you mean slurm" in command("x.db", "slrm")[1]
     refused = command("x.db", "slurm", "--engine-workers", "4")
     assert (refused[0], "sbatch --array=0-3 for 4" in refused[1]) == (2, True)
+    refused = command("x.db", "local", "--engine-workers", "4")
+    assert (refused[0], "not for the engine local, which has one worker" in refused[1]) == (2, True)
     assert not Path("work-x.db").exists()
     command("x.db", "slurm")
     assert "belongs to another run" in command("x.db", "slurm", "--rank", "label")[1]
@@ -308,13 +335,16 @@ def test_an_image_that_ends_several_workers_is_a_failure(command: Command, pm: B
 
 
 def test_a_shard_that_loses_every_worker_is_given_up_until_the_command_is_given_again(
-    command: Command, pm: BioclipPluginManager
+    command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command("h.db", "slurm")
     folder, shard = WorkFolder(Path("work-h.db")), shards_of("h.db")[0]
     lose(folder, shard, MOST_LOST)
-    with pytest.raises(Exception, match=f"{MOST_LOST} workers were lost"):
-        Worker(Path("work-h.db"), REQUEST, pm).work(shard)
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+    code, output = command("h.db", "slurm")
+    assert (code, f"shard {shard}: {MOST_LOST} workers were lost" in output) == (1, True)
+    assert folder.with_parts() == {*shards_of("h.db")} - {shard}, "the task went on with the other shards"
+    monkeypatch.delenv("SLURM_ARRAY_TASK_ID")
     assert "17 images, 16 done, 1 failed" in command("h.db", "local", work="work-h.db")[1]
 
 

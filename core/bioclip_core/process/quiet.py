@@ -30,7 +30,7 @@ _WARN_IN_PYTHON = frozenset(
     "PIL huggingface_hub matplotlib open_clip openpyxl openvino peft scipy sklearn timm transformers".split()
 )
 """Packages whose warnings are dropped while they work for us: those that call :func:`warnings.warn` about files and models."""
-_WARN_IN_MODULES = frozenset(("torch.jit._trace",))
+_WARN_IN_MODULES = frozenset(("ray.data.context", "torch.jit._trace"))
 """Single modules of which the same is true, of packages whose other warnings are the host's."""
 
 _REPORT_WHEN_IMPORTED = tuple(

@@ -1,0 +1,40 @@
+"""Shards one after the other by one worker, as the engines do that work in their own process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+
+from bioclip_core.errors import DataError
+from bioclip_core.nouns import number_of
+from bioclip_plugin.contracts.engine import ShardJob, ShardResult
+
+
+def in_turn(job: ShardJob, shards: Iterable[str], *, waits: bool) -> Iterator[ShardResult]:
+    """Work on each shard that no other worker has. One that cannot be worked on does not keep the others from it.
+
+    Args:
+        job: gives the worker.
+        shards: the shards, in the order of the work.
+        waits: wait for shards that another worker has.
+
+    Raises:
+        DataError: at the end, with the reason of the first shard that cannot be worked on.
+    """
+    reasons: list[str] = []
+    with closing(job.open_worker()) as worker:
+        for shard in shards:
+            try:
+                result = worker.work(shard, waits=waits)
+            except DataError as error:
+                reasons.append(str(error))
+                continue
+            if result is not None:
+                yield result
+    if reasons:
+        raise DataError(first_of(reasons))
+
+
+def first_of(reasons: list[str]) -> str:
+    """Return the first reason, with the number of shards."""
+    return f"{reasons[0]} (the first of {number_of(len(reasons), 'shard')})" if len(reasons) > 1 else reasons[0]
