@@ -53,6 +53,7 @@ class Part:
     """Tiles or strips of a level as a TIFF of their own, and their place in the level."""
 
     tiff: bytes
+    level: Level
     picture: Picture
     """The geometry; its image is to be replaced by the pixels of the TIFF."""
     is_turned_first: bool
@@ -76,7 +77,7 @@ def levels_of(file: BinaryIO, number: int = 0) -> list[Level]:
 
     A level is a page inside this one (SubIFDs, as OME-TIFF has them) or behind it that is marked as a reduced version (as in a
     cloud-optimized GeoTIFF), or any tiled page of an SVS file. It must have the page's shape and kind of samples, since thumbnails of
-    something else are marked in the same way.
+    something else are marked in the same way. Only headers are read: ``level_pixels.py`` compares the pixels of levels in use.
 
     Raises:
         ImageError: if there is no such page, or its header is damaged.
@@ -112,13 +113,17 @@ def unmarked_copies(file: BinaryIO) -> set[int]:
 
 
 def parts_for(
-    file: BinaryIO, number: int, boxes: Sequence[Box], preprocessing: Preprocessing, oversampling: int
+    file: BinaryIO,
+    levels: Sequence[Level],
+    boxes: Sequence[Box],
+    preprocessing: Preprocessing,
+    oversampling: int,
 ) -> tuple[list[Part], bytes | None] | None:
     """Return what each region needs of a page: tiles of the smallest level at which it keeps enough pixels.
 
     Args:
         file: the TIFF.
-        number: number of the page.
+        levels: the sizes of the page, the page itself first.
         boxes: regions of the upright picture.
         preprocessing: size and kind of the resize.
         oversampling: pixels that a region keeps on each side, in multiples of the model's.
@@ -127,9 +132,8 @@ def parts_for(
         One part per region, and the page's colour profile; None if the whole page is to be decoded.
 
     Raises:
-        ImageError: if there is no such page, or its header is damaged.
+        ImageError: if its header is damaged.
     """
-    levels = levels_of(file, number)
     full = levels[0].page
     if not boxes or not _has_defined_white(full):
         return None
@@ -148,12 +152,28 @@ def parts_for(
     for level, sides in _joined(chosen):
         key = (level.page.directory.offset, sides)
         if key not in cut:
-            found = part_of(file, level.page, sides)
-            if found is None:
+            part = _part(file, full, level, sides, is_turned_first)
+            if part is None:
                 return None
-            cut[key] = Part(found[0], replace(level.picture(full), corner=found[1]), is_turned_first)
+            cut[key] = part
         parts.append(cut[key])
     return parts, full.directory.data(file, header.PROFILE, MAX_PROFILE_BYTES + 1)
+
+
+def part_in(file: BinaryIO, full: PageLayout, level: Level, box: Box, preprocessing: Preprocessing) -> Part | None:
+    """Return what one region needs of one level; None if it cannot be cut out."""
+    is_turned_first = is_read_right_by_pillow(file, full)
+    sides = _sides(level.picture(full), box, preprocessing, is_turned_first)
+    return _part(file, full, level, sides, is_turned_first)
+
+
+def _part(
+    file: BinaryIO, full: PageLayout, level: Level, sides: tuple[int, int, int, int], is_turned_first: bool
+) -> Part | None:
+    found = part_of(file, level.page, sides)
+    if found is None:
+        return None
+    return Part(found[0], level, replace(level.picture(full), corner=found[1]), is_turned_first)
 
 
 def _sides(

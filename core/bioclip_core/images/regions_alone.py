@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import replace
 
 from bioclip_core.images.boxes import Box
-from bioclip_core.images.crops import turned
 from bioclip_core.images.decoded import Decoded
 from bioclip_core.images.jpeg_windows import jpeg_regions
-from bioclip_core.images.loading import OVERSAMPLING, picture_of
-from bioclip_core.images.memory import take_memory
-from bioclip_core.images.pyramids import Part, parts_for
-from bioclip_core.images.tiff import is_tiff, opened_tiff
+from bioclip_core.images.level_pixels import decoded_part, parts_of_levels
+from bioclip_core.images.pyramids import levels_of
+from bioclip_core.images.tiff import is_tiff
 from bioclip_core.preprocessing import Preprocessing
 
 
@@ -40,19 +37,13 @@ def regions_alone(
 def _of_tiff(
     data: bytes, boxes: Sequence[Box], preprocessing: Preprocessing, frame: int, max_pixels: int
 ) -> list[Decoded] | None:
-    found = parts_for(io.BytesIO(data), frame, boxes, preprocessing, OVERSAMPLING)
+    file = io.BytesIO(data)
+    found = parts_of_levels(file, levels_of(file, frame), boxes, preprocessing)
     if found is None:
         return None
     parts, profile = found
     decoded: dict[int, Decoded] = {}
     for part in parts:
         if id(part) not in decoded:
-            decoded[id(part)] = _decoded(part, profile, preprocessing, max_pixels)
+            decoded[id(part)] = decoded_part(part, profile, preprocessing, max_pixels)
     return [decoded[id(part)] for part in parts]
-
-
-def _decoded(part: Part, profile: bytes | None, preprocessing: Preprocessing, max_pixels: int) -> Decoded:
-    take_memory(len(part.tiff))
-    image = picture_of(opened_tiff(io.BytesIO(part.tiff)), [], preprocessing, max_pixels, 0).image
-    picture = replace(part.picture, image=image)
-    return Decoded.of(turned(picture) if part.is_turned_first else picture, profile)

@@ -133,10 +133,10 @@ def test_regions_of_a_pyramid_show_what_they_show_in_the_full_page(kind: str, mo
     data = PYRAMIDS[kind]()
     assert scales(data) == [1, 2, 4]
     decoded: list[tuple[float, float]] = []
-    one = regions_alone._decoded
+    one = regions_alone.decoded_part
     monkeypatch.setattr(
         regions_alone,
-        "_decoded",
+        "decoded_part",
         lambda part, *rest: (decoded.append((part.picture.width, part.picture.height)), one(part, *rest))[1],
     )
     assert [error(data, box) <= LIKE for box in BOXES] == [True] * 5
@@ -146,10 +146,10 @@ def test_regions_of_a_pyramid_show_what_they_show_in_the_full_page(kind: str, mo
 
 
 def test_the_exact_way_never_uses_a_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = with_sub_pages([SIZES[0], 255 - SIZES[1], 255 - SIZES[2]])  # levels that show that they were used
-    full = with_sub_pages(SIZES[:1])
+    brighter = [np.minimum(size, 245) + 10 for size in SIZES]  # levels that show that they were used
+    data, full = with_sub_pages([SIZES[0], *brighter[1:]]), with_sub_pages(SIZES[:1])
     assert np.array_equal(crop(data, None, FULL), crop(full, None, FULL))
-    assert np.abs(crop(data, None) - crop(full, None)).max() > 100
+    assert np.abs(crop(data, None) - crop(full, None)).max() > LIKE
 
 
 @settings(max_examples=60, deadline=None)
@@ -223,6 +223,44 @@ def test_reduced_pages_that_show_something_else_are_not_levels() -> None:
             file.write(SIZES[0], photometric="rgb", metadata=None)
             file.write(other, photometric="rgb" if other.ndim == 3 else "minisblack", subfiletype=1, metadata=None)
         assert scales(stream.getvalue()) == [1], name
+
+
+def pages(*sizes: tuple[NDArray[np.generic], int], **options: object) -> bytes:
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as file:
+        for size, kind in sizes:
+            file.write(size, photometric="rgb", subfiletype=kind, metadata=None, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "options", [{"tile": (64, 64)}, {"rowsperstrip": 16}, {"tile": (64, 64), "compression": "deflate"}]
+)
+def test_thumbnails_behind_all_pictures_are_not_levels_of_the_last_one(options: dict[str, object]) -> None:
+    """Model: scanning programs that write the pictures first, and then a reduced page for each."""
+    other = levels(np.ascontiguousarray(picture()[::-1]))
+    data = pages((SIZES[0], 0), (other[0], 0), (SIZES[2], 1), **options)
+    assert [level.scale for level in levels_of(io.BytesIO(data), 1)] == [1, 4]
+    whole = decode_regions(pages((other[0], 0), **options), BOXES, REDUCED)
+    assert np.array_equal(decode_regions(data, BOXES, REDUCED, frame=1), whole)
+    both = pages((SIZES[0], 0), (other[0], 0), (SIZES[2], 1), (other[2], 1), **options)
+    found = decode_regions(both, BOXES, REDUCED, frame=1)
+    assert np.abs(np.array(found).astype(int) - np.array(whole)).max() <= LIKE
+    assert not np.array_equal(found, whole)  # its own level is used
+
+
+def test_levels_of_a_rough_picture_that_took_every_nth_pixel_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Model: overviews of maps and satellite images made without averaging."""
+    rng = np.random.default_rng(0)
+    rough = np.clip(picture().astype(int) + rng.normal(0, 40, (301, 403, 3)), 0, 255).astype(np.uint8)
+    data = with_sub_pages([rough, rough[::2, ::2], rough[::4, ::4]])
+    used: list[float] = []
+    one = regions_alone.decoded_part
+    monkeypatch.setattr(
+        regions_alone, "decoded_part", lambda part, *rest: (used.append(part.level.scale), one(part, *rest))[1]
+    )
+    crop(data, None)
+    assert used == [4]
 
 
 def test_a_mask_and_the_levels_of_the_next_picture_are_not_levels() -> None:
