@@ -5,8 +5,10 @@ libjpeg-turbo decodes as Pillow's does, to the same pixels; what Pillow adds is 
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -30,9 +32,13 @@ _LEAST_PIXELS = 1_000_000
 """Decoded pixels below which a copy costs less than a millisecond."""
 _LEAST_SHARE = 2
 """Windows that are used hold at most a half of the pixels."""
-_MOST_KEPT_BYTES = 75_000_000
-"""Memory that a thread keeps: that of 25 megapixels."""
-_thread = threading.local()
+_MOST_KEPT_BYTES = 150_000_000
+"""Memory that all threads together keep between images: that of 50 megapixels."""
+_kept: list[NDArray[np.uint8]] = []
+"""Memory that no thread uses, the longest unused first."""
+_lock = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _NO_PIXELS = Image.new("L", (1, 1))
 
 
@@ -71,31 +77,40 @@ def jpeg_regions(
     kept = kept_bytes(image)
     check_pixels(size, size[0] * size[1] // (1 if kept else scale**2), max_pixels)
     take_memory(kept + _BYTES_PER_PIXEL * across * down + 4 * in_windows)
+    profile = image.info.get("icc_profile")
     try:
-        pixels: NDArray[np.uint8] = decoder(
-            data, colorspace="RGB", min_width=across, min_height=down, buffer=_buffer(across * down * _BYTES_PER_PIXEL)
-        )
+        with _memory(across * down * _BYTES_PER_PIXEL) as memory:
+            pixels: NDArray[np.uint8] = decoder(
+                data, colorspace="RGB", min_width=across, min_height=down, buffer=memory
+            )
+            if pixels.shape != (down, across, 3):
+                return None
+            # An image of Pillow has a copy of its window.
+            images = [Image.fromarray(pixels[upper:lower, left:right]) for left, upper, right, lower in windows]
     except (ValueError, MemoryError):
         return None
-    if pixels.shape != (down, across, 3):
-        return None
-    profile = image.info.get("icc_profile")
     return [
-        Decoded.of(
-            replace(picture, image=Image.fromarray(pixels[upper:lower, left:right]), corner=(left, upper)), profile
-        )
-        for left, upper, right, lower in windows
+        Decoded.of(replace(picture, image=window, corner=(left, upper)), profile)
+        for window, (left, upper, _, _) in zip(images, windows, strict=True)
     ]
 
 
-def _buffer(size: int) -> NDArray[np.uint8] | None:
-    """Return memory that this thread decodes into again and again: fresh memory costs a fifth of the time. None for a large image."""
-    if size > _MOST_KEPT_BYTES:
-        return None
-    kept: NDArray[np.uint8] | None = getattr(_thread, "buffer", None)
-    if kept is None or kept.size < size:
-        kept = _thread.buffer = np.empty(size, np.uint8)
-    return kept
+@contextmanager
+def _memory(size: int) -> Iterator[NDArray[np.uint8]]:
+    """Give memory to decode into, which is used again and again: fresh memory costs a fifth of the time."""
+    with _lock:
+        fitting = next((place for place, kept in enumerate(_kept) if kept.size >= size), None)
+        memory = None if fitting is None else _kept.pop(fitting)
+    if memory is None:
+        memory = np.empty(size, np.uint8)
+    try:
+        yield memory
+    finally:
+        if memory.size <= _MOST_KEPT_BYTES:
+            with _lock:
+                while memory.size + sum(kept.size for kept in _kept) > _MOST_KEPT_BYTES:
+                    del _kept[0]
+                _kept.append(memory)
 
 
 @cache

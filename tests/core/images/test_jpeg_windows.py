@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -153,10 +154,30 @@ def test_another_decoder_in_pillow_or_no_simplejpeg_leaves_everything_to_pillow(
 
 
 def test_the_next_image_does_not_change_regions_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread decodes into the same memory again."""
+    """Decodings share memory."""
     first, second = jpeg(), jpeg(Image.new("RGB", (403, 299)))
     kept = jpeg_windows.jpeg_regions(first, BOXES[:1], REDUCED, 1_000_000)
     jpeg_windows.jpeg_regions(second, BOXES[:1], REDUCED, 1_000_000)
     assert kept is not None
     crop = kept[0].crops(BOXES[:1], REDUCED)[0].astype(int)
     assert np.abs(crop - without_windows(first, BOXES[:1], monkeypatch)[0]).max() <= SAME
+
+
+def test_memory_is_used_again_and_the_threads_keep_a_limited_amount(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jpeg_windows, "_kept", [])
+    monkeypatch.setattr(jpeg_windows, "_MOST_KEPT_BYTES", 100)
+    with jpeg_windows._memory(40) as one, jpeg_windows._memory(40) as two:
+        assert one is not two
+    with jpeg_windows._memory(30) as again:
+        assert again is two
+    with jpeg_windows._memory(70), jpeg_windows._memory(101):
+        pass
+    assert [kept.size for kept in jpeg_windows._kept] == [70]
+
+
+def test_threads_decode_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [jpeg(), jpeg(photo(500, 400)), jpeg(Image.new("RGB", (403, 299), "red"))]
+    expected = [without_windows(data, BOXES, monkeypatch) for data in files]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda data: np.array(decode_regions(data, BOXES, REDUCED)).astype(int), 8 * files))
+    assert all(np.abs(one - expected[number % 3]).max() <= SAME for number, one in enumerate(found))
