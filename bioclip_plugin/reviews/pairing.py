@@ -11,6 +11,7 @@ from bioclip_core.classify import Candidate
 from bioclip_core.images import boxes
 from bioclip_core.images.boxes import ABOUT, SAME
 from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.formats.shared.image_verdicts import is_below, threshold_of
 from bioclip_plugin.items.categories import kind_of_category
 from bioclip_plugin.items.media import Region
 from bioclip_plugin.items.verdicts import ReviewVerdict
@@ -89,8 +90,8 @@ def pairs_of(store: Store, run: Run, left_out: LeftOut, *, events: bool = False)
     """Yield every reviewed image or box of a run with the run's decision, in listing order.
 
     A box counts by the run's box that overlaps it most (by half at least). A review of a whole image counts if none of its
-    boxes was reviewed, against the most probable decision in it; an image in which a detector found nothing has the answer
-    "blank".
+    boxes was reviewed, against the most probable decision in it; an image without a box from the detection threshold on has the
+    answer "blank", as in exports.
 
     Args:
         left_out: collects the skipped reviews.
@@ -107,10 +108,10 @@ def pairs_of(store: Store, run: Run, left_out: LeftOut, *, events: bool = False)
             if not reviews and events:
                 reviews = next((of_events[name] for name in events_of(stored) if name in of_events), [])
             if reviews:
-                yield from _pairs(stored, reviews, left_out)
+                yield from _pairs(stored, reviews, left_out, threshold_of(run))
 
 
-def _pairs(stored: StoredItem, reviews: Sequence[Review], left_out: LeftOut) -> Iterator[Pair]:
+def _pairs(stored: StoredItem, reviews: Sequence[Review], left_out: LeftOut, threshold: float) -> Iterator[Pair]:
     if stored.status != "done":
         left_out.counts[LeftOut.NOT_DONE] += 1
         return
@@ -120,9 +121,10 @@ def _pairs(stored: StoredItem, reviews: Sequence[Review], left_out: LeftOut) -> 
         box = review.target.region
         (by_box.setdefault(box.box, []) if box is not None else whole).append(review)
     for of_box in by_box.values():
-        yield from _pair(of_box, _region_of(of_box[0], stored), stored, left_out)
+        yield from _pair(of_box, _region_of(of_box[0], stored), stored, left_out, threshold)
     if whole and not by_box:
-        yield from _pair(whole, _best_region(stored), stored, left_out)
+        counted = stored._replace(regions=[one for one in stored.regions if not is_below(one, threshold)])
+        yield from _pair(whole, _best_region(counted), counted, left_out, threshold)
 
 
 def _region_of(review: Review, stored: StoredItem) -> StoredRegion | None:
@@ -144,7 +146,7 @@ def _best_region(stored: StoredItem) -> StoredRegion | None:
 
 
 def _pair(
-    reviews: Sequence[Review], region: StoredRegion | None, stored: StoredItem, left_out: LeftOut
+    reviews: Sequence[Review], region: StoredRegion | None, stored: StoredItem, left_out: LeftOut, threshold: float
 ) -> Iterator[Pair]:
     newest = newest_statements(reviews)
     if len(newest) > 1 or (region is None and stored.regions):
@@ -152,7 +154,7 @@ def _pair(
         return
     review, decision = newest[0], region.decision if region else None
     group = (decision and decision.event) or stored.item.sequence or f"{stored.item.uri}#{stored.item.frame}"
-    if region is None:
+    if region is None or is_below(region, threshold):
         yield Pair(review.verdict, review.taxon, "blank", None, (), group)
         return
     answer: str = decision.verdict if decision else "unknown"

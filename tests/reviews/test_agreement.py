@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -176,6 +177,20 @@ def test_an_image_speaks_by_its_surest_decision_and_by_its_emptiness(store: Stor
         store.add_review(ReviewTarget("media", uri), verdict, reviewer="A")  # type: ignore[arg-type]
     pairs, left_out = paired(store, run)
     assert [one.answer for one in pairs] == ["taxon", "blank", "person", "taxon"]
+    assert left_out == {}
+
+
+def test_boxes_below_the_threshold_are_blank_as_in_exports(store: Store) -> None:
+    faint = replace(PERSON, confidence=0.1)
+    run = answered(
+        store,
+        (MediaItem("faint.jpg", regions=(faint,), detected=True), {faint: None}),
+        (MediaItem("box.jpg", regions=(faint, BOX), detected=True), {faint: None, BOX: LYNX}),
+    )
+    store.add_review(ReviewTarget("media", "faint.jpg"), "blank", reviewer="A")
+    store.add_review(ReviewTarget("region", "box.jpg", region=faint), "person", reviewer="A")
+    pairs, left_out = paired(store, run)
+    assert [(one.verdict, one.answer) for one in pairs] == [("blank", "blank"), ("person", "blank")]
     assert left_out == {}
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.contracts.export_options import FolderUnit
-from bioclip_plugin.formats.shared.image_verdicts import Seen, all_seen
+from bioclip_plugin.formats.shared.image_verdicts import Seen, all_seen, is_below
 from bioclip_plugin.formats.shared.newest_reviews import newest_of
-from bioclip_plugin.items.categories import kind_of_category
+from bioclip_plugin.formats.shared.people import is_person, says_person
 from bioclip_plugin.store.records import Review, StoredItem
 
 _TELLING = ("taxon", "person", "vehicle")
@@ -81,27 +80,14 @@ def _named(taxon: Taxon, rank: str, by: FolderUnit) -> tuple[str, str]:
     return taxon.scientific_name or taxon.common_name, taxon.rank.value if taxon.rank else rank
 
 
-def _is_person(candidate: Candidate) -> bool:
-    return candidate.taxon.genus == "Homo" or kind_of_category(candidate.name) == "person"
-
-
 def shows_people(items: Sequence[StoredItem], reviews: Sequence[Review], level: str, threshold: float) -> bool:
-    """True if a detector, the model, a rule or a reviewer found a person in a file.
+    """True if a detector from the threshold on, the model, a rule or a reviewer found a person in a file.
 
     Args:
         items: with all their regions, also those that are not selected.
+        reviews: of them, of their regions and events.
+        level: the rank whose candidates the run gives.
+        threshold: the confidence of the detector below which a box shows nothing.
     """
-    if any(review.verdict == "person" or (review.taxon and review.taxon.genus == "Homo") for review in reviews):
-        return True
-    for item in items:
-        for region in item.regions:
-            box = region.region
-            is_person = box is not None and kind_of_category(box.category) == "person"
-            if is_person and (box is None or box.confidence is None or box.confidence >= threshold):
-                return True
-            named = (region.consensus, *region.by_rank.get(level, ())[:1])
-            if any(one is not None and _is_person(one) for one in named):
-                return True
-        if any(seen.verdict == "person" for seen in all_seen(item, level, threshold)):
-            return True
-    return False
+    regions = [region for item in items for region in item.regions if not is_below(region, threshold)]
+    return any(map(says_person, reviews)) or any(is_person(region, level) for region in regions)
