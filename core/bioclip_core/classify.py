@@ -104,11 +104,12 @@ class Classifier:
 
         Args:
             labels: the label set.
-            device: as torch spells it.
+            device: as torch spells it. For ``mps`` the CPU computes: Apple's GPUs lack fp64 and some of the operations.
             temperature: divisor of every logit, as :mod:`bioclip_core.calibration` keeps it.
         """
         self.labels = labels
         self.temperature = temperature
+        device = "cpu" if device.startswith("mps") else device
         chunk = chunk_size(labels.dimension, device)
         self._columns = Columns.of(labels, chunk)
         self._matrix = LabelMatrix(labels, self._columns, chunk, device)
@@ -208,7 +209,8 @@ class Classifier:
                 f"features of {features_BD.shape[1]} numbers, but the label set has embeddings of {self.labels.dimension}; give "
                 "--labels a label set that was made for this model"
             )
-        return queries_of(features_BD, self.labels.kinds, self.temperature, members_G)
+        with np.errstate(all="ignore"):
+            return queries_of(features_BD, self.labels.kinds, self.temperature, members_G)
 
     def _sums_at(self, whole: Whole, name: str) -> torch.Tensor:
         import torch

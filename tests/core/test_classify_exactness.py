@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.classify import Classification, Classifier
 from bioclip_core.classifying import crew, look, looking, matrix
+from bioclip_core.classifying.largest import largest
 from bioclip_core.labels.label_set import LabelSet, in_memory
 from bioclip_core.labels.manifest import Block, RowScales
 from bioclip_core.taxonomy import RANKS, Taxon
@@ -238,6 +240,79 @@ def test_products_that_the_host_lets_torch_round_are_computed_in_fp64(path: str)
     case.check(found, "species", 5)
 
 
+def test_equally_probable_labels_stand_in_the_order_of_the_label_set(path: str) -> None:
+    count, distinct = 900, 3
+    vectors = random_rows(distinct, DIMENSION, 1)
+    taxa = [Taxon(genus=f"A{number // 40:03d}us", species=f"s{number:04d}") for number in range(count)]
+    vector_of = np.random.default_rng(2).integers(0, distinct, count)
+    labels = in_memory(taxa, vectors[vector_of], ENCODER, [Block(0, count, "text", 60.0)])
+    classifier = Classifier(labels)
+    features = np.repeat(vectors, 4, axis=0).astype(np.float16)
+    expected = [np.flatnonzero(vector_of == row // 4)[:7] for row in range(len(features))]
+    for found, places in zip(classifier.classify(features, top=7), expected, strict=True):
+        assert [one.name for one in found.by_rank["species"]] == [f"A{n // 40:03d}us s{n:04d}" for n in places.tolist()]
+    for start, sums_at in classifier.sums(features):  # and in evaluations
+        own = largest(sums_at("species"), 7)[1].tolist()
+        assert own == [places.tolist() for places in expected[start : start + len(own)]]
+
+
+def test_the_largest_values_are_those_of_a_stable_sort() -> None:
+    rng = np.random.default_rng(0)
+    for width, kinds, count in ((1, 1, 1), (6, 2, 6), (40, 3, 1), (40, 3, 5), (300, 20, 30), (300, 10**9, 5)):
+        values = torch.from_numpy(rng.integers(0, kinds, (8, width)).astype(np.float32))
+        values[0] = -torch.inf
+        expected = values.sort(dim=1, descending=True, stable=True)
+        found, places = largest(values, count)
+        assert torch.equal(found, expected.values[:, :count])
+        assert torch.equal(places, expected.indices[:, :count])
+
+
+def test_answers_do_not_depend_on_the_hosts_defaults(path: str) -> None:
+    case = make_case(3, 1500, 100.0, "peaked", "joined", ("prior",))
+    with np.errstate(all="raise"):
+        torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
+        try:
+            found = Classifier(case.labels).classify(case.features, weights_N=case.weights)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(crew, "threads_on", lambda _device: 1)
+                patch.setattr(torch, "get_num_threads", lambda: 1)  # without threads of our own
+                alone = Classifier(case.labels).classify(case.features, weights_N=case.weights)
+        finally:
+            torch.set_default_device(None)
+            torch.set_default_dtype(torch.float32)
+    case.check(found, "species", 5)
+    case.check(alone, "species", 5)
+
+
+def test_on_apples_gpus_the_cpu_compares_labels() -> None:
+    """embedding_bag is missing there before torch 2.10 (pytorch/pytorch#162270), and fp64 always."""
+    case = make_case(5, 40, 20.0, "flat", "text", ())
+    case.check(Classifier(case.labels, "mps").classify(case.features), "species", 5)
+
+
+def test_cublas_does_not_add_up_in_bf16_and_the_host_keeps_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch lets it by default, with errors beyond any bound of the inputs (pytorch/pytorch#89172)."""
+
+    class Settings:
+        allow_bf16_reduced_precision_reduction: Any = True
+        allow_bf16_reduced_precision_reduction_split_k = True
+
+    class Rows:
+        dtype, device = torch.bfloat16, torch.device("cuda")
+
+    settings = Settings()
+    monkeypatch.setattr(torch.backends.cuda, "matmul", settings)
+    rows: Any = Rows()
+    with matrix._sums_in_fp32(rows):
+        assert settings.allow_bf16_reduced_precision_reduction is False
+    assert settings.allow_bf16_reduced_precision_reduction is True
+    settings.allow_bf16_reduced_precision_reduction_split_k = False
+    with matrix._sums_in_fp32(rows):
+        assert settings.allow_bf16_reduced_precision_reduction is False
+    assert settings.allow_bf16_reduced_precision_reduction == (True, False)
+
+
 def test_many_equal_labels_of_one_genus_add_up_to_one() -> None:
     count = 1 << 15
     taxa_at_once = [Taxon(genus="Aus", species=f"s{number:06d}") for number in range(count)]
@@ -261,12 +336,8 @@ def test_rows_are_answered_alike_alone_and_in_a_group(path: str) -> None:
 
 def test_threads_of_the_host_keep_their_number() -> None:
     before = torch.get_num_threads()
-    crew.on_each(lambda _number: torch.get_num_threads(), 8, "cpu")
+    assert set(crew.on_each(lambda _number: torch.get_num_threads(), 8, "cpu")) == {1}
     assert torch.get_num_threads() == before
-    if before > 1:
-        assert set(crew.on_each(lambda _number: torch.get_num_threads(), 8, "cpu")) == {1}
-    import threading
-
     seen: list[int] = []
     thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
     thread.start()

@@ -13,7 +13,7 @@ from bioclip_core.classifying.columns import Level
 from bioclip_core.classifying.crew import on_each
 from bioclip_core.classifying.matrix import LabelMatrix
 from bioclip_core.classifying.queries import ROUNDING, error_of
-from bioclip_core.classifying.whole import LOWEST, Tree, cubes_of, row_parts, wide_type
+from bioclip_core.classifying.whole import LOWEST, Tree, cubes_of, row_parts
 
 if TYPE_CHECKING:
     import torch
@@ -116,12 +116,14 @@ def look(
     Raises:
         WrongBound: if a logit is outside its bound.
     """
-    first = _first_look(matrix, queries, bias_K, dtype)
+    with np.errstate(all="ignore"):  # whatever the host has set
+        first = _first_look(matrix, queries, bias_K, dtype)
     parts = row_parts(len(queries[0]), matrix.device)
 
     def decide(number: int) -> Look:
         own = parts[number]
-        return _decided(matrix, tree, [query_BD[own] for query_BD in queries], bias_K, first.part(own), asked, top)
+        with np.errstate(all="ignore"):  # of this thread
+            return _decided(matrix, tree, [query_BD[own] for query_BD in queries], bias_K, first.part(own), asked, top)
 
     return Look.joined(on_each(decide, len(parts), matrix.device))
 
@@ -144,15 +146,14 @@ def _decided(
     error_B = first.error_B[:rows].double().cpu().numpy()
     best_B = np.full(rows, -np.inf)
     np.maximum.at(best_B, pairs.rows_P, pairs.logits_P)
-    with np.errstate(over="ignore", invalid="ignore"):
-        base_B = np.where(np.isfinite(best_B), best_B, 0.0)
-        likely_B = (rest_B + below_B) * np.exp(largest_B - base_B)
-        most_B = likely_B * np.exp(error_B)
-        # A label that was not looked at again is at most this probable, relative to the best one.
-        unseen_B = np.exp(floor_B + error_B - base_B)
-        powers_P = np.exp(pairs.logits_P - base_B[pairs.rows_P])
-        seen_B = np.bincount(pairs.rows_P, weights=powers_P, minlength=rows)
-        decided_B = np.isfinite(floor_B + best_B) & (most_B <= SHARE * seen_B)
+    base_B = np.where(np.isfinite(best_B), best_B, 0.0)
+    likely_B = (rest_B + below_B) * np.exp(largest_B - base_B)
+    most_B = likely_B * np.exp(error_B)
+    # A label that was not looked at again is at most this probable, relative to the best one.
+    unseen_B = np.exp(floor_B + error_B - base_B)
+    powers_P = np.exp(pairs.logits_P - base_B[pairs.rows_P])
+    seen_B = np.bincount(pairs.rows_P, weights=powers_P, minlength=rows)
+    decided_B = np.isfinite(floor_B + best_B) & (most_B <= SHARE * seen_B)
     found = {}
     for level in tree.columns.levels:
         is_asked = level.name == asked
@@ -261,8 +262,8 @@ def _first_look(
     per_chunk = matrix.chunk // matrix.block
     products_KB = torch.empty((blocks * matrix.block, width), dtype=dtype, device=matrix.device)
     products_KB[count:] = -torch.inf
-    maxima_LB, sums_LB = (torch.empty((blocks, width), device=matrix.device) for _ in range(2))
-    bases_CB, sizes_CB = (torch.empty((matrix.chunks, width), device=matrix.device) for _ in range(2))
+    maxima_LB, sums_LB = (matrix.numbers(blocks, width) for _ in range(2))
+    bases_CB, sizes_CB = (matrix.numbers(matrix.chunks, width) for _ in range(2))
 
     def compute(number: int) -> None:
         start, chunk_RD = matrix.read(number, dtype)
@@ -283,12 +284,12 @@ def _first_look(
     on_each(compute, matrix.chunks, matrix.device)
     name = str(dtype).removeprefix("torch.")
     kept = [query_BD.to(torch.float64).cpu().numpy()[: len(queries[0])] for query_BD in rounded]
-    error_B = torch.zeros(width, dtype=torch.float32)
-    error_B[: len(queries[0])] = torch.from_numpy(error_of(queries, kept, matrix.longest, name)).float()
+    error_B = torch.zeros(width, dtype=torch.float32, device=matrix.device)
+    error_B[: len(queries[0])] = matrix.tensor(error_of(queries, kept, matrix.longest, name))
     size_B = sizes_CB.amax(dim=0)
     bias = 0.0 if bias_K is None else float(bias_K.abs().nan_to_num(posinf=0.0).amax())
     # The result is rounded once more, and again in fp32 when a bias is added.
-    error_B = error_B.to(matrix.device) + 1.01 * ROUNDING[name] * size_B + 2**-22 * (size_B + bias)
+    error_B += 1.01 * ROUNDING[name] * size_B + 2**-22 * (size_B + bias)
     return _First(products_KB, maxima_LB, sums_LB, bases_CB, bases_CB.amax(dim=0), error_B)
 
 
@@ -377,18 +378,17 @@ def _exact(
     """Return the logits of single labels in fp64."""
     import torch
 
-    wide = wide_type(matrix.device)
-    query_KBD = torch.from_numpy(np.stack(queries)).to(wide).to(matrix.device)
+    query_KBD = matrix.tensor(np.stack(queries))
     found = np.empty(len(rows_P))
     for first in range(0, len(rows_P), _PAIRS_AT_ONCE):
         own = slice(first, first + _PAIRS_AT_ONCE)
-        labels_PD = matrix.pairs(columns_P[own]).float().to(wide)  # by way of fp32, which torch converts faster
+        labels_PD = matrix.pairs(columns_P[own]).float().double()  # by way of fp32, which torch converts faster
         kinds_P, some_P = matrix.kind_of(columns_P[own]), rows_P[own]
         if (some_P == some_P[0]).all() and (kinds_P == kinds_P[0]).all():
             logits_P = labels_PD @ query_KBD[int(kinds_P[0]), int(some_P[0])]
         else:
             logits_P = torch.linalg.vecdot(labels_PD, query_KBD[matrix.tensor(kinds_P), matrix.tensor(some_P)])
-        found[own] = logits_P.double().cpu().numpy()
+        found[own] = logits_P.cpu().numpy()
     columns = matrix.tensor(columns_P)
     if matrix.factor_K is not None:
         found *= matrix.factor_K[columns].double().cpu().numpy()
@@ -402,7 +402,8 @@ def _best_of(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
     """Return the largest sums of each row (B×k, zero if there are fewer), their taxa, and the largest of the others.
 
-    Labels are sorted by row and column, so the labels of a taxon follow each other.
+    Labels are sorted by row and column, so the labels of a taxon follow each other. Sums are rounded as those of the exact path, so
+    that equal labels are equal and stay in order.
     """
     if level.is_single:
         taxa_P, rows_T, sums_T = pairs.columns_P, pairs.rows_P, powers_P
@@ -416,6 +417,8 @@ def _best_of(
     if needs_name and not level.named_T.all():
         is_named_T = level.named_T[taxa_P]
         taxa_P, rows_T, sums_T = taxa_P[is_named_T], rows_T[is_named_T], sums_T[is_named_T]
+    mantissas_T, exponents_T = np.frexp(sums_T)
+    sums_T = np.ldexp(np.round(mantissas_T * 2**24), exponents_T - 24)
     order = np.lexsort((taxa_P, -sums_T, rows_T))
     taxa_P, rows_T, sums_T = taxa_P[order], rows_T[order], sums_T[order]
     place_T = np.arange(len(rows_T)) - np.searchsorted(rows_T, rows_T)

@@ -92,7 +92,8 @@ class Looking:
         self, queries: Sequence[NDArray[np.float64]], bias_K: torch.Tensor | None, asked: str, top: int
     ) -> Look | None:
         """Return the first look, None if it is not worth its time."""
-        if self._dtype is None:
+        dtype = self._dtype  # another thread may end the first look meanwhile
+        if dtype is None:
             return None
         if not self._is_coarse and len(queries[0]) < _FEWEST_ROWS and not self._matrix.is_kept:
             return None
@@ -100,11 +101,11 @@ class Looking:
             self._skipped += 1
             return None
         try:
-            seen = look(self._matrix, self._tree, queries, bias_K, asked, top, self._dtype)
+            seen = look(self._matrix, self._tree, queries, bias_K, asked, top, dtype)
         except WrongBound as error:
             log.warning(
                 "products in %s are not what this machine should compute (%s); every label is computed in full precision instead",
-                str(self._dtype).removeprefix("torch."), error,
+                str(dtype).removeprefix("torch."), error,
             )  # fmt: skip
             self._dtype = None
             return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ _LONGEST_ROW = 1.02
 """Largest norm of the rows of a label set in a folder, which is verified when it is opened."""
 _FEWEST_QUERIES = 8
 """For fewer columns the product of a large fp32 matrix takes a slower path on CPUs."""
+_one_setting = threading.Lock()
 
 
 def chunk_size(dimension: int, device: str) -> int:
@@ -75,6 +77,12 @@ class LabelMatrix:
 
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
 
+    def numbers(self, rows: int, width: int) -> torch.Tensor:
+        """Return memory for rows×width numbers in fp32, whatever the host's default type and device are."""
+        import torch
+
+        return torch.empty((rows, width), dtype=torch.float32, device=self.device)
+
     def _of_rows(self, values_N: NDArray[Any]) -> torch.Tensor:
         rows_K = self.columns.rows_K
         return self.tensor(values_N if rows_K is None else values_N[rows_K])
@@ -104,7 +112,7 @@ class LabelMatrix:
         import torch
 
         if self.device == "cpu" and 2 * self.columns.count * self.dimension <= _RESIDENT_BYTES:
-            whole_KD = torch.empty((self.columns.count, self.dimension), dtype=dtype)
+            whole_KD = torch.empty((self.columns.count, self.dimension), dtype=dtype, device=self.device)
 
             def convert(number: int) -> None:
                 start, chunk_RD = self.read(number, dtype)
@@ -193,12 +201,34 @@ class LabelMatrix:
         """
         import torch
 
-        torch.mm(chunk_RD, queries[0].T, out=out_RB)
-        for places, query_BD in zip(self._others, queries[1:], strict=True):
-            first, last = np.searchsorted(places, [start, start + len(chunk_RD)])
-            if first < last:
-                rows = self.tensor(places[first:last] - start)
-                out_RB[rows] = chunk_RD[rows] @ query_BD.T
+        with _sums_in_fp32(chunk_RD):
+            torch.mm(chunk_RD, queries[0].T, out=out_RB)
+            for places, query_BD in zip(self._others, queries[1:], strict=True):
+                first, last = np.searchsorted(places, [start, start + len(chunk_RD)])
+                if first < last:
+                    rows = self.tensor(places[first:last] - start)
+                    out_RB[rows] = chunk_RD[rows] @ query_BD.T
+
+
+@contextmanager
+def _sums_in_fp32(rows_RD: torch.Tensor) -> Iterator[None]:
+    """Keep cuBLAS from adding up parts of products in bf16, as torch lets it by default: errors would leave their bound.
+
+    The setting is the process's. Products of other threads are only more exact meanwhile.
+    """
+    import torch
+
+    settings, name = torch.backends.cuda.matmul, "allow_bf16_reduced_precision_reduction"
+    if rows_RD.dtype != torch.bfloat16 or rows_RD.device.type != "cuda":
+        yield
+        return
+    with _one_setting:
+        before, may_split = getattr(settings, name), getattr(settings, f"{name}_split_k", True)
+        setattr(settings, name, False)
+        try:
+            yield
+        finally:
+            setattr(settings, name, before if may_split else (before, False))
 
 
 def _longest(rows_ND: NDArray[np.float16]) -> float:

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from bioclip_core.classifying.columns import MOST_SUMMANDS, Columns, Level, split
 from bioclip_core.classifying.crew import on_each, threads_on
+from bioclip_core.classifying.largest import largest
 from bioclip_core.classifying.matrix import LabelMatrix
 
 if TYPE_CHECKING:
     import torch
 
 Found = Mapping[str, tuple[NDArray[np.float64], NDArray[np.int64]]]
-"""For each level the best probabilities of B rows, B×k with the largest first, and their places among its taxa."""
+"""For each level the best probabilities of B rows, B×k with the largest first and equal ones in the order of the taxa, and their
+places among its taxa."""
 
 _FEWEST_IN_PART = 4
 LOWEST = -3e38
@@ -104,13 +106,6 @@ def logits_of(matrix: LabelMatrix, queries: Sequence[NDArray[np.float64]], bias_
     return product.logits_KB
 
 
-def wide_type(device: str) -> torch.dtype:
-    """Return the type of exact numbers. Apple's GPUs have no fp64."""
-    import torch
-
-    return torch.float32 if device == "mps" else torch.float64
-
-
 @dataclass(slots=True)
 class _Product:
     """Logits that are computed chunk by chunk."""
@@ -135,14 +130,13 @@ class _Product:
 
         count = matrix.columns.count
         shape = (-(-count // matrix.block) * matrix.block, matrix.width(len(queries[0])))
-        logits_KB = torch.empty(shape, dtype=torch.float32, device=matrix.device)
+        logits_KB = matrix.numbers(*shape)
         logits_KB[count:] = -torch.inf
         if shift_B is None:
             return cls(matrix, matrix.queries(queries, torch.float32), bias_K, None, logits_KB)
-        wide = wide_type(matrix.device)
-        shift = torch.zeros(shape[1], dtype=wide)
-        shift[: len(shift_B)] = torch.from_numpy(shift_B)
-        return cls(matrix, matrix.queries(queries, wide), bias_K, shift.to(matrix.device), logits_KB)
+        shift = torch.zeros(shape[1], dtype=torch.float64, device=matrix.device)
+        shift[: len(shift_B)] = matrix.tensor(shift_B)
+        return cls(matrix, matrix.queries(queries, torch.float64), bias_K, shift, logits_KB)
 
     def chunk(self, number: int) -> torch.Tensor:
         """Compute the logits of a chunk, and return them while they are in the cache."""
@@ -187,8 +181,8 @@ class Whole:
 
         product = _Product.of(matrix, queries, bias_K, shift_B)
         width = product.logits_KB.shape[1]
-        slots_SB = torch.empty((len(tree.columns.slot_starts_S), width), dtype=torch.float32, device=matrix.device)
-        bases_CB, totals_CB = (torch.empty((matrix.chunks, width), device=matrix.device) for _ in range(2))
+        slots_SB = matrix.numbers(len(tree.columns.slot_starts_S), width)
+        bases_CB, totals_CB = (matrix.numbers(matrix.chunks, width) for _ in range(2))
 
         def add(number: int) -> None:
             part_RB = product.chunk(number)
@@ -199,10 +193,10 @@ class Whole:
             totals_CB[number] = sums.sum(dim=0)
 
         on_each(add, matrix.chunks, matrix.device)
-        largest_B, wide = bases_CB.amax(dim=0), wide_type(matrix.device)
+        largest_B = bases_CB.amax(dim=0)
         shares_CB = bases_CB.sub_(largest_B).exp_()
-        total_B = (totals_CB.to(wide) * shares_CB).sum(dim=0)
-        log_total_B = largest_B.to(wide) + total_B.log()
+        total_B = (totals_CB.double() * shares_CB).sum(dim=0)
+        log_total_B = largest_B.double() + total_B.log()
         return cls(tree, product.logits_KB, slots_SB, shares_CB / total_B.float(), log_total_B, len(queries[0]))
 
     def best(self, asked: str, top: int) -> dict[str, tuple[NDArray[np.float64], NDArray[np.int64]]]:
@@ -221,7 +215,7 @@ class Whole:
             if level.name != asked and level.name in self.tree.unnamed:
                 sums_TB = sums_TB.index_fill(0, self.tree.unnamed[level.name], -1.0)
             count = min(top if level.name == asked else 1, len(sums_TB))
-            values_Bk, places_Bk = sums_TB.T.contiguous().topk(count, dim=1)
+            values_Bk, places_Bk = largest(sums_TB.T.contiguous(), count)
             found[level.name] = (values_Bk.cpu().double().numpy(), places_Bk.cpu().numpy())
         return found
 
@@ -240,15 +234,17 @@ class Whole:
         for level, sums_TB in self.tree.sums(self._probabilities(rows)):
             if level.name == name:
                 return sums_TB.T.contiguous()
-        logits_BK = self.logits_KB[: self.tree.columns.count, rows].T.contiguous()
-        return logits_BK.sub_(self.log_total_B[rows, None].float()).exp_()
+        # In fp64, where different logits have different probabilities, and so the order that `best` gives them.
+        logits_BK = self.logits_KB[: self.tree.columns.count, rows].T.contiguous().double()
+        return logits_BK.sub_(self.log_total_B[rows, None]).exp_()
 
     def _best_labels(
         self, level: Level, rows: slice, asked: str, top: int
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return the best labels.
 
-        The k largest are in the k blocks of columns with the largest maxima, so only those blocks are sorted.
+        The k largest are in the k blocks of columns with the largest maxima, so only those blocks are sorted. Of equal maxima the
+        first blocks are taken, so that equal labels stay in order.
         """
         import torch
 
@@ -259,12 +255,12 @@ class Whole:
         width, block = logits_KB.shape[1], self.tree.block
         blocks = len(logits_KB) // block
         if blocks <= 4 * count:
-            values_Bk, places_Bk = logits_KB.T.contiguous().topk(count, dim=1)
+            values_Bk, places_Bk = largest(logits_KB.T.contiguous(), count)
         else:
             cubes = cubes_of(logits_KB, block)
-            chosen_Bk = cubes.amax(dim=1).T.contiguous().topk(count, dim=1).indices
+            chosen_Bk = largest(cubes.amax(dim=1).T.contiguous(), count)[1].sort(dim=1).values
             rows_B1 = torch.arange(width, device=logits_KB.device)[:, None]
-            values_Bk, inside = cubes[chosen_Bk, :, rows_B1].flatten(1).topk(count, dim=1)
+            values_Bk, inside = largest(cubes[chosen_Bk, :, rows_B1].flatten(1), count)
             places_Bk = chosen_Bk.gather(1, inside // block) * block + inside % block
         powers = (values_Bk - self.log_total_B[rows, None]).exp()
         # Without enough possible labels the columns behind the last are among the best, with a probability of zero.

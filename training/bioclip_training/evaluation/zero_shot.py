@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.classify import Classifier
+from bioclip_core.classifying.largest import largest
 from bioclip_core.labels.label_set import GROUP, LABEL
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.evaluation.features import StageProgress
@@ -30,7 +31,7 @@ class LevelScores:
 
     truth: LevelTruth
     top_NK: NDArray[np.int64]
-    """The best spans, the best first; K is five, or as many as there are."""
+    """The best spans, the best first and equal ones in order; K is five, or as many as there are."""
     probability_NK: NDArray[np.float32]
     place_N: NDArray[np.int64]
     """Number of spans that were more probable than the truth; -1 if the truth is not a possible answer."""
@@ -95,7 +96,7 @@ def _scored(
     right_BK = sums_BS.gather(1, spans_BK.clamp(min=0)).masked_fill(spans_BK < 0, -1.0)
     own_B = right_BK.amax(dim=1)
     place_B = torch.where(own_B >= 0, _places(sums_BS, own_B, spans_BK, right_BK), -1)
-    values_BK, top_BK = sums_BS.topk(min(TOP, sums_BS.shape[1]), dim=1)
+    values_BK, top_BK = largest(sums_BS, min(TOP, sums_BS.shape[1]))
     named_value_B, named_B = values_BK[:, 0], top_BK[:, 0]
     if unnamed_S.any():
         named_value_B, named_B = sums_BS.masked_fill(unnamed_S.to(device), -1.0).max(dim=1)
