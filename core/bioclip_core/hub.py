@@ -53,18 +53,9 @@ def hub_file(
         ModelUnavailable: if the file is not cached and cannot be fetched; the text is one line.
         UnknownModel: for a name that no repository can have.
     """
+    if (cached := _cached(repository, filename, revision, kind)) is not None:
+        return cached
     fetching = command("models fetch", as_given or f"hf-hub:{repository}")
-    with quiet():
-        from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
-
-        try:
-            cached = try_to_load_from_cache(repository, filename, revision=revision, repo_type=kind)
-        except (errors.HFValidationError, OSError, ValueError) as error:
-            raise UnknownModel(
-                f"the model hub cannot have a repository {repository!r}: {first_line(error)}; give it as hf-hub:ORG/NAME"
-            ) from None
-    if isinstance(cached, str):
-        return Path(cached)
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
     if offline or not fetch:
         why = "HF_HUB_OFFLINE is set" if offline else "fetching is switched off"
@@ -72,12 +63,45 @@ def hub_file(
             f"{filename} of {repository} is not in this machine's cache and {why}; fetch it once where there is network: "
             f"{fetching}"
         )
-    why = "no connection"
-    if _hub_answers():
+    fetched = _fetched(repository, filename, revision, kind) if _hub_answers() else "no connection"
+    if isinstance(fetched, Path):
+        return fetched
+    raise ModelUnavailable(
+        f"the model hub could not be reached for {filename} of {repository} ({fetched}); check the network, or fetch it elsewhere "
+        f"({fetching}) and copy the hub's cache folder{f', or {instead}' if instead else ''}"
+    )
+
+
+def _cached(repository: str, filename: str, revision: str | None, kind: str) -> Path | None:
+    """Return the cached copy of a file; None without one.
+
+    Raises:
+        UnknownModel: for a name that no repository can have.
+    """
+    with quiet():
+        from huggingface_hub import errors, try_to_load_from_cache
+
         try:
-            with quiet():
-                bars = {} if _shows_progress.get() else _no_bars(hf_hub_download)
-                return Path(hf_hub_download(repository, filename, revision=revision, repo_type=kind, **bars))
+            cached = try_to_load_from_cache(repository, filename, revision=revision, repo_type=kind)
+        except (errors.HFValidationError, OSError, ValueError) as error:
+            raise UnknownModel(
+                f"the model hub cannot have a repository {repository!r}: {first_line(error)}; give it as hf-hub:ORG/NAME"
+            ) from None
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def _fetched(repository: str, filename: str, revision: str | None, kind: str) -> Path | str:
+    """Fetch a file, and return its path, or the reason why the hub could not be reached.
+
+    Raises:
+        ModelUnavailable: if the hub has no such repository or file.
+    """
+    with quiet():
+        from huggingface_hub import errors, hf_hub_download
+
+        try:
+            bars = {} if _shows_progress.get() else _no_bars(hf_hub_download)
+            return Path(hf_hub_download(repository, filename, revision=revision, repo_type=kind, **bars))
         except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
             raise ModelUnavailable(
                 f"the hub has no {repository} of that revision, or it is private (set HF_TOKEN): {' '.join(str(error).split())[:160]}"
@@ -85,11 +109,7 @@ def hub_file(
         except Exception as error:  # the hub client raises its own, requests', and the operating system's errors
             if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
                 raise ModelUnavailable(f"{repository} on the hub has no file {filename}") from None
-            why = type(error).__name__
-    raise ModelUnavailable(
-        f"the model hub could not be reached for {filename} of {repository} ({why}); check the network, or fetch it elsewhere "
-        f"({fetching}) and copy the hub's cache folder{f', or {instead}' if instead else ''}"
-    )
+            return type(error).__name__
 
 
 def _no_bars(download: Any) -> dict[str, Any]:

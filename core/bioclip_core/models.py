@@ -132,23 +132,8 @@ def find_model(
         return search.in_folder(source, folder, revision=folder.name)
     if source.startswith("local-dir:"):
         return search.in_folder(source, with_home(source.removeprefix("local-dir:"), UnknownModel))
-    path, architecture = with_home(source, UnknownModel), ""
-    if "=" in source and not path.exists():  # a path may contain the sign too
-        architecture, _, file_name = source.partition("=")
-        path = with_home(file_name, UnknownModel)
-    if path.is_dir():
-        return search.in_folder(f"local-dir:{path}", path)
-    if path.is_file() and path.suffix in _WEIGHT_SUFFIXES:
-        if architecture and not read_weights:  # open_clip, which knows the architectures, imports torch
-            return FoundModel(name, str(path), "", "", search.contract(224), weights=path, entry=entry)
-        if architecture:
-            return search.of_architecture(architecture, path)
-        if (path.parent / CONFIG).is_file():
-            return search.in_folder(str(path), path.parent, weights=path)
-        raise ModelError(
-            f"model {name!r}: {CONFIG} is not beside the file, so its architecture is unknown; write ARCHITECTURE={path}, "
-            "for example ViT-B-16=weights.safetensors"
-        )
+    if (found := search.in_place(source, read_weights=read_weights)) is not None:
+        return found
     known = f"{listed(sorted(entries))}, " if entries else ""
     raise UnknownModel(
         f"model {name!r} is not known: use one of {known}hf-hub:ORG/NAME, local-dir:FOLDER, or the path of a weight file"
@@ -164,6 +149,27 @@ class _Search:
     entry: ModelEntry | None
     options: Mapping[str, Any]
     sha256_of: Callable[[Path], str]
+
+    def in_place(self, source: str, *, read_weights: bool) -> FoundModel | None:
+        """Return the model of a folder, a weight file with its config beside it, or ARCHITECTURE=FILE; None if there is none."""
+        path, architecture = with_home(source, UnknownModel), ""
+        if "=" in source and not path.exists():  # a path may contain the sign too
+            architecture, _, file_name = source.partition("=")
+            path = with_home(file_name, UnknownModel)
+        if path.is_dir():
+            return self.in_folder(f"local-dir:{path}", path)
+        if not path.is_file() or path.suffix not in _WEIGHT_SUFFIXES:
+            return None
+        if architecture and not read_weights:  # open_clip, which knows the architectures, imports torch
+            return FoundModel(self.name, str(path), "", "", self.contract(224), weights=path, entry=self.entry)
+        if architecture:
+            return self.of_architecture(architecture, path)
+        if (path.parent / CONFIG).is_file():
+            return self.in_folder(str(path), path.parent, weights=path)
+        raise ModelError(
+            f"model {self.name!r}: {CONFIG} is not beside the file, so its architecture is unknown; write ARCHITECTURE={path}, "
+            "for example ViT-B-16=weights.safetensors"
+        )
 
     def contract(self, size: Any, folder: Mapping[str, Any] | None = None) -> Preprocessing:
         return preprocessing_of(
