@@ -9,7 +9,6 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -66,11 +65,17 @@ def read_cache(file: Path) -> dict[str, Any]:
         return {}
 
 
-def write_cache(file: Path, known: Mapping[str, Any]) -> None:
-    """Write a JSON object to a file of the cache. A cache that cannot be written costs time, never the run."""
-    with suppress(OSError):
+def write_cache(file: Path, known: Mapping[str, Any]) -> bool:
+    """Write a JSON object to a file of the cache, and return True if that worked.
+
+    A cache that cannot be written costs time, never the run.
+    """
+    try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, json.dumps(known))
+    except OSError:
+        return False
+    return True
 
 
 def sha256_of(path: Path) -> str:

@@ -216,6 +216,36 @@ def test_the_faster_runtime_is_measured_once_and_remembered_for_the_model_and_ma
     assert len(measured) == 4
 
 
+def test_rates_that_cannot_be_kept_or_read_are_measured_again_and_reported(
+    found: FoundModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(choosing, "OpenClipEncoder", Opened)
+    monkeypatch.setattr(choosing, "rates_of", lambda _ways, _size: {"torch": 1.0, "openvino": 2.0})
+    choose_runtime(found, BF16)
+    book = tmp_path / "cache" / "runtimes.json"
+    (key,) = json.loads(book.read_text())
+    assert caplog.messages == []
+    for damaged in ({"torch": 0, "openvino": 0}, {"torch": 1.0}, {"torch": float("nan"), "openvino": 1.0}, [], None):
+        book.write_text(json.dumps({key: damaged}))
+        assert choose_runtime(found, BF16)[0].runtime == "openvino"
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("BIOCLIP_CACHE", str(tmp_path / "file"))
+    assert choose_runtime(found, BF16)[0].runtime == "openvino"
+    (line,) = caplog.messages
+    assert line.startswith(
+        f"The rates cannot be kept in {tmp_path / 'file' / 'runtimes.json'}, so the next run measures"
+    )
+
+
+def test_openvino_is_not_tried_where_memory_is_short(
+    found: FoundModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(choosing, "available_bytes", lambda: 1000)
+    with caplog.at_level(logging.INFO):
+        assert choose_runtime(found, FP32) == (FP32, None)
+    assert caplog.messages == ["Memory is short, so OpenVINO is not tried this time; torch encodes, in fp32"]
+
+
 def test_the_runtime_of_the_environment_is_used_and_nothing_is_measured(
     found: FoundModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

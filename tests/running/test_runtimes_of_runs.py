@@ -193,6 +193,35 @@ def test_int8_is_calibrated_once_on_the_users_images_and_kept_by_runs_that_go_on
     assert [line for line in caplog.messages if "3 images that can be read are too few" in line]
 
 
+def test_of_two_programs_that_calibrate_at_once_the_first_one_counts(
+    manager: BioclipPluginManager, photos: list[Path], no_nncf: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {
+        "model": "demo",
+        "device": "cpu",
+        "plugins": manager,
+        "precision": "int8",
+        "labels": ["a leaf"],
+    }
+    make = quantising._in_a_process
+    first: list[str] = []
+
+    def make_slowly(model: Path, images: Path, output: Path) -> None:
+        make(model, images, output)
+        if not first:
+            first.append("")
+            with Session(**asked) as other:
+                other.calibrate(photos)
+                first[0] = other.engine.quantised
+            output.write_text(output.read_text("utf-8") + "\n", "utf-8")  # as other images give another model
+
+    monkeypatch.setattr(quantising, "_in_a_process", make_slowly)
+    with Session(**asked) as s:
+        s.calibrate(photos)
+        assert s.engine.quantised == first[0]
+    assert len(no_nncf) == 2
+
+
 @pytest.mark.parametrize("case", ["few images", "no nncf", "no vnni", "nncf fails", "no room", "slower"])
 def test_int8_that_is_of_no_use_is_one_line_and_the_usual_precision_instead(
     case: str, manager: BioclipPluginManager, photos: list[Path], no_nncf: list[Any], monkeypatch: pytest.MonkeyPatch,

@@ -30,6 +30,7 @@ from bioclip_core.runtimes.quantised import (
     WEIGHTS,
     Agreement,
     Quantised,
+    find_quantised,
     keeping_quantised,
     record_of,
     write_record,
@@ -58,7 +59,7 @@ def quantise(
     answers: Answers | None = None,
     label_set: str = "",
 ) -> Quantised:
-    """Make the int8 model of a checkpoint, put it into the cache in place of an earlier one, and return its record.
+    """Make the int8 model of a checkpoint, put it into the cache in place of one that cannot be used, and return its record.
 
     Args:
         found: the model.
@@ -87,6 +88,8 @@ def quantise(
                 f"the int8 model gives other features than the checkpoint: {agreement.described()}; a mean of {LEAST_COSINE} "
                 "is needed"
             )
+        if (kept := find_quantised(found)[0]) is not None:
+            return kept  # of another program that was quicker: runs that began with it need it
         rates = rates_of({"int8": tower, "other": read_tower(plain / MODEL, precision)}, found.preprocessing.size)
         with keeping_quantised(found) as folder:
             for name in (MODEL, WEIGHTS):

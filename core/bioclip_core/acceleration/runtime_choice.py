@@ -12,7 +12,7 @@ from bioclip_core.acceleration.measuring import rates_of
 from bioclip_core.device import Compute, Runtime, preset_runtime
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import BioclipError
-from bioclip_core.identity import read_cache, settings_id, user_cache, write_cache
+from bioclip_core.identity import CACHE_VARIABLE, read_cache, settings_id, user_cache, write_cache
 from bioclip_core.models import FoundModel
 from bioclip_core.open_clip_encoder import OpenClipEncoder
 from bioclip_core.process.machine import available_bytes
@@ -102,11 +102,16 @@ def _fastest(found: FoundModel, compute: Compute) -> tuple[Compute, Encoder | No
         weights = found.weights.stat().st_size if found.weights else 0
         free = available_bytes()
         if free is not None and free < _COPIES * weights:
-            return compute, None  # torch alone needs less, and another time there may be more
+            log.info("Memory is short, so OpenVINO is not tried this time; torch encodes, in %s", compute.precision)
+            return compute, None
         log.info("Measuring torch and OpenVINO for %s, once on this machine (a few seconds)", found.name)
         opened = {"torch": OpenClipEncoder(found, compute)}
         rates = _measured(found, compute, opened)
-        write_cache(_book(), {**read_cache(_book()), key: rates})
+        if not write_cache(_book(), {**read_cache(_book()), key: rates}):
+            log.warning(
+                "The rates cannot be kept in %s, so the next run measures again; set %s to a folder of your own, or give --runtime",
+                _book(), CACHE_VARIABLE,
+            )  # fmt: skip
     if rates["openvino"] < LEAST_GAIN * rates["torch"]:
         return compute, opened.get("torch")
     why = f"{rates['openvino'] / rates['torch']:.1f} times as fast as torch here"
@@ -131,7 +136,10 @@ def _measured(found: FoundModel, compute: Compute, opened: dict[str, Encoder]) -
 
 
 def _are_rates(rates: Any) -> bool:
-    return isinstance(rates, dict) and all(isinstance(rates.get(name), (int, float)) for name in ("torch", "openvino"))
+    if not isinstance(rates, dict):
+        return False
+    numbers = [rates.get(name) for name in ("torch", "openvino")]
+    return all(isinstance(number, (int, float)) and number >= 0 for number in numbers) and rates["torch"] > 0
 
 
 def _situation(found: FoundModel, compute: Compute) -> str:
