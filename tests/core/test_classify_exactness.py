@@ -251,6 +251,9 @@ def test_equally_probable_labels_stand_in_the_order_of_the_label_set(path: str) 
     expected = [np.flatnonzero(vector_of == row // 4)[:7] for row in range(len(features))]
     for found, places in zip(classifier.classify(features, top=7), expected, strict=True):
         assert [one.name for one in found.by_rank["species"]] == [f"A{n // 40:03d}us s{n:04d}" for n in places.tolist()]
+    for row, places in enumerate(expected[::4]):
+        (alone,) = classifier.classify(features[4 * row : 4 * row + 1], top=7)
+        assert [one.name[-4:] for one in alone.by_rank["species"]] == [f"{n:04d}" for n in places.tolist()]
     for start, sums_at in classifier.sums(features):  # and in evaluations
         own = largest(sums_at("species"), 7)[1].tolist()
         assert own == [places.tolist() for places in expected[start : start + len(own)]]
@@ -377,3 +380,13 @@ def test_a_group_of_few_rows_needs_no_first_look_over_labels_that_are_not_kept(m
     classifier.classify(case.features[:1])
     classifier.classify(case.features)
     assert seen == [9]
+
+
+def test_labels_stay_converted_only_where_memory_is_plentiful(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "multiplies_bf16", lambda _device: True)
+    monkeypatch.setattr(looking, "_FEWEST_LABELS", 1)
+    labels = make_case(19, 400, 100.0, "peaked", "text", ()).labels
+    size = 2 * 400 * DIMENSION
+    for available, is_kept in ((None, True), (8 * size, True), (8 * size - 1, False)):
+        monkeypatch.setattr(matrix, "available_bytes", lambda given=available: given)
+        assert Classifier(labels)._matrix.is_kept is is_kept

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bioclip_core.classifying.columns import Columns
 from bioclip_core.classifying.crew import on_each
 from bioclip_core.labels.label_set import LabelSet
+from bioclip_core.process.machine import available_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -20,14 +21,16 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 4 << 20
 """Labels in fp32 at once on a CPU, so that a chunk and its products stay in the cache."""
 _CHUNK_BYTES_OF_GPU = 256 << 20
-_RESIDENT_BYTES = 256 << 20
+_RESIDENT_BYTES = 512 << 20
 """On a CPU, labels up to this size in bf16 stay converted; more are converted in each pass."""
+_RESIDENT_SHARE = 8
+"""They take at most an eighth of the memory that is available."""
 BLOCK = 32
 """Columns of a block."""
 _LONGEST_ROW = 1.02
 """Largest norm of the rows of a label set in a folder, which is verified when it is opened."""
-_FEWEST_QUERIES = 8
-"""For fewer columns the product of a large fp32 matrix takes a slower path on CPUs."""
+_FEWEST_QUERIES = 2
+"""Products with one column alone add up the last rows of a chunk in another order, so that equal labels are not equal any more."""
 _one_setting = threading.Lock()
 
 
@@ -111,7 +114,9 @@ class LabelMatrix:
         """Keep the rows converted, if they are small enough."""
         import torch
 
-        if self.device == "cpu" and 2 * self.columns.count * self.dimension <= _RESIDENT_BYTES:
+        size, available = 2 * self.columns.count * self.dimension, available_bytes()
+        is_plenty = available is None or size <= available // _RESIDENT_SHARE
+        if self.device == "cpu" and size <= _RESIDENT_BYTES and is_plenty:
             whole_KD = torch.empty((self.columns.count, self.dimension), dtype=dtype, device=self.device)
 
             def convert(number: int) -> None:
@@ -169,7 +174,7 @@ class LabelMatrix:
         return kind_P
 
     def queries(self, queries: Sequence[NDArray[np.float64]], dtype: torch.dtype) -> list[torch.Tensor]:
-        """Return queries on the device, B×D of each kind, with rows of zeros if there are very few."""
+        """Return queries on the device, B×D of each kind, with rows of zeros if there are too few."""
         import torch
 
         found = []

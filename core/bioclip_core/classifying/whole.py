@@ -94,7 +94,7 @@ def _stages(starts_T: NDArray[np.int64], count: int) -> list[NDArray[np.int64]]:
 
 
 def logits_of(matrix: LabelMatrix, queries: Sequence[NDArray[np.float64]], bias_K: torch.Tensor | None) -> torch.Tensor:
-    """Return logits in fp32, with further columns of minus infinity up to a whole block, and at least eight rows (K×B).
+    """Return logits in fp32, with further columns of minus infinity up to a whole block, and at least two columns (K×B).
 
     Args:
         matrix: the label rows.
