@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -15,7 +15,7 @@ from bioclip_core import __version__
 from bioclip_core.errors import BioclipError, DataError, UsageError, one_line
 from bioclip_core.hub import progress_bars
 from bioclip_core.next_commands import command
-from bioclip_core.process.threads import hung_threads
+from bioclip_core.process.threads import finish, hung_threads
 from bioclip_plugin.commands.config import CONFIG_FILE, ConfigFile
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE
 from bioclip_plugin.commands.last_resort import explained, leave_output, say, show_traceback_if_wanted
@@ -26,6 +26,8 @@ from bioclip_plugin.plugins import create_plugin_manager
 
 _DOCTOR = "doctor"
 """The command that works whatever is wrong with the options file and the plugins, which it examines by itself."""
+_LAST_COMMITS_S = 1.0
+"""Longest wait for work that must not be lost, after Ctrl-C."""
 
 
 class _ReaderLeft(Exception):
@@ -194,8 +196,16 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     for stream in (sys.stdout, sys.stderr):
         escape_what_cannot_be_written(stream)
-    code = run()
-    if hung_threads():  # neither they nor what C libraries tear down beneath them is waited for
+    leave(run())
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with an exit code.
+
+    Hung threads are not waited for, nor what C libraries tear down beneath them; and after Ctrl-C a batch of a slow model is not.
+    """
+    is_at_work = code == EXIT_INTERRUPTED and not finish(_LAST_COMMITS_S)
+    if is_at_work or hung_threads():
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):
                 stream.flush()

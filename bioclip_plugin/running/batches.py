@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from bioclip_core.device import Compute
 from bioclip_core.identity import read_cache, settings_id, user_cache, write_cache
 from bioclip_core.models import FoundModel
 from bioclip_core.nouns import number_of
+from bioclip_core.runtimes.library import processor
 
 log = logging.getLogger(__name__)
 
@@ -132,18 +132,22 @@ def _book() -> Path:
     return user_cache() / "batch_sizes.json"
 
 
+def usual_size(device: str) -> int:
+    """Return the size of batches on a device until a better one is known."""
+    return USUAL_ON_GPU if device.startswith("cuda") else USUAL
+
+
 def sizes_for(forced: int | None, model: FoundModel, compute: Compute) -> BatchSizes:
-    """Return the sizes of batches of a model on a device."""
-    if compute.device.startswith("cuda"):
-        return BatchSizes(USUAL_ON_GPU, forced=forced)
+    """Return the sizes of batches of a model on a device, in the runtime that was chosen."""
+    usual = usual_size(compute.device)
     if compute.device != "cpu":
-        return BatchSizes(forced=forced)
+        return BatchSizes(usual, forced=forced)
     key = settings_id(
         {
             "weights_sha256": model.weights_sha256,
             "size": model.preprocessing.size,
-            "compute": [compute.device, compute.precision, getattr(compute, "runtime", "torch")],
-            "machine": [platform.machine(), platform.processor(), os.cpu_count()],
+            "compute": [compute.precision, compute.runtime, compute.quantised],
+            "machine": [processor(), os.cpu_count()],
         }
     )
-    return BatchSizes(forced=forced, key=key, tried=TRIED)
+    return BatchSizes(usual, forced=forced, key=key, tried=TRIED)

@@ -24,6 +24,7 @@ from bioclip_core.preprocessing import Preprocessing
 from bioclip_core.runtimes.openvino_tower import OpenVinoUnusable
 from bioclip_core.runtimes.quantised import find_quantised, quantised_folder
 from bioclip_plugin.items.media import MediaItem, Unlisted
+from bioclip_plugin.running.batches import USUAL
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.running.fetched import Fetching
 from bioclip_plugin.running.pipeline import Pipeline
@@ -133,7 +134,10 @@ def _sample(engine: Engine, head: Sequence[Entry], fetching: Fetching | None) ->
     items = [item for item in head if isinstance(item, MediaItem)]
     wanted = int(MOST_IMAGES * _SPARE)
     spread = [items[place * len(items) // wanted] for place in range(wanted)] if len(items) > wanted else items
-    reading = Engine(replace(engine.request, precision="fp32", runtime="torch", store=None, rules=()), engine.plugins)
+    request = replace(
+        engine.request, precision="fp32", runtime="torch", store=None, rules=(), batch_size=USUAL
+    )  # the best size is none that a collector is measured with
+    reading = Engine(request, engine.plugins)
     collector = _Collector(engine)
     reading.use_encoder(collector)
     for _ in Pipeline(reading, classify=False, fetching=fetching).features(spread):

@@ -51,7 +51,7 @@ class StageClock:
     """Measures one run. Any thread may call it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may end a stream on a thread that has it
         self._began_at = time.perf_counter()
         self._busy_s: dict[str, float] = {}
         self._waiting_s: dict[str, float] = {}

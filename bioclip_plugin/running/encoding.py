@@ -9,7 +9,7 @@ import numpy as np
 
 from bioclip_core.errors import ModelError
 from bioclip_core.process.memory_errors import free_device_memory, is_out_of_memory
-from bioclip_core.process.threads import Job, Workers
+from bioclip_core.process.threads import Job, Workers, WorkersClosed
 from bioclip_plugin.contracts.contained_models import encode_each
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.running.clock import ENCODE, StageClock
@@ -74,13 +74,13 @@ class Encoding:
             work.features, work.fault = leader.features, leader.fault
 
     def _encode(self, missing: Sequence[RegionWork]) -> None:
-        if self.workers.is_closed:
-            return
+        self._check_open()
         if self._classify:
             _ = self._engine.classifier  # labels that cannot be used are reported before the model has worked for them
         encoder = self._engine.encoder
         first = 0
-        while first < len(missing) and not self.workers.is_closed:
+        while first < len(missing):
+            self._check_open()
             part = missing[first : first + self._engine.batch_size]
             crops_BHWC = np.stack([work.crop for work in part if work.crop is not None])
             error: BaseException | None = None
@@ -104,6 +104,11 @@ class Encoding:
                 else:
                     work.features, work.is_new = row, True
             first += len(part)
+
+    def _check_open(self) -> None:
+        """End work that was begun before the threads were closed, so that its regions are not taken for encoded ones."""
+        if self.workers.is_closed:
+            raise WorkersClosed("the encoder's thread was closed before the work was done")
 
     def _take_less(self, count: int, error: BaseException) -> None:
         """Halve the batch after the device ran out of memory.

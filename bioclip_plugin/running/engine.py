@@ -30,7 +30,7 @@ from bioclip_plugin.contracts.rule import Rule
 from bioclip_plugin.items.media import Place
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.rules.settings import parse_rules, rule_settings
-from bioclip_plugin.running.batches import BatchSizes, sizes_for
+from bioclip_plugin.running.batches import BatchSizes, sizes_for, usual_size
 from bioclip_plugin.running.detecting import ChosenDetector, DetectorSettings, choose_detector
 from bioclip_plugin.running.label_choice import LabelChoice, choose_labels
 from bioclip_plugin.running.places import WORKING_DIRECTORY, working_directory
@@ -263,13 +263,15 @@ class Engine:
 
     @property
     def batch_size(self) -> int:
-        """Regions encoded at once."""
-        return self.batches.size
+        """Regions encoded at once; the usual number until the model is open, without importing torch."""
+        if "encoder" in vars(self):
+            return self.batches.size
+        return self.request.batch_size or usual_size(self.compute.device if self.is_computing else "cpu")
 
     @_Opened
     def batches(self) -> BatchSizes:
-        """The size of batches: the request's, or the best one for the model on its device."""
-        return sizes_for(self.request.batch_size, self.model, self.compute)
+        """The size of batches: the request's, or the best one for the model on its device in its runtime."""
+        return sizes_for(self.request.batch_size, self.model, self.chosen[0])
 
     @property
     def workers(self) -> int:

@@ -85,7 +85,8 @@ class Known:
             else:
                 self._in_flight[listed.media_id] = task
             tasks.append(task)
-        in_memory = {media for media, task in self._in_flight.items() if task.item.is_in_memory}
+        # Copied at once: the writer's thread forgets tasks meanwhile.
+        in_memory = {media for media, task in list(self._in_flight.items()) if task.item.is_in_memory}
         self._shared.append(in_memory | shared)
         asked = [t for t in tasks if t.original is None and (self._repeat_done or not t.is_done) and t.content_sha256]
         self._recall_boxes(asked)

@@ -102,6 +102,7 @@ class Line:
             count += 1
         batch, self.read = self.read[:count], self.read[count:]
         self.read_rows -= rows
+        self._read_since = time.monotonic()  # what is left goes with the next batch
         return batch
 
     def submitted(self, batch: Sequence[Task], work: Job[None] | None) -> None:

@@ -38,7 +38,7 @@ from bioclip_plugin.running.encoding import Encoding
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.running.fetched import Fetching, FetchStage, need_of
 from bioclip_plugin.running.known import Drawn, Known
-from bioclip_plugin.running.line import Group, Line
+from bioclip_plugin.running.line import ITEMS_AT_ONCE, Group, Line
 from bioclip_plugin.running.reading import Reader, stat_of
 from bioclip_plugin.running.tasks import Task, answer_of, new_task, record_of
 from bioclip_plugin.store.records import Listed, Run, Stat
@@ -92,28 +92,19 @@ class Pipeline:
             fetching: the way to images on the web; None: they are failures.
             on_wait: called now and then while an image on the web is waited for.
         """
-        self._engine = engine
+        self._engine, self.run, self._findings = engine, run, findings
+        self._classify, self._on_stored = classify, on_stored
+        self._kept = (store, run) if store is not None and run is not None else None
         self._reader = Reader(engine, run, findings)
-        self._findings = findings
         stated = (run.rule_settings if run else {}).get(DETECTION)
         self._detection = engine.detection(None if stated is None else stated["threshold"])
-        self.run = run
-        self._kept = (store, run) if store is not None and run is not None else None
-        self._repeat_done = repeat_done
-        self._classify = classify
-        self._on_stored = on_stored
+        web = fetching or Fetching()
         self._known = Known(
-            store,
-            run,
-            findings,
-            self._detection,
-            repeat_done=repeat_done,
-            rehash=rehash,
-            reads_web=fetching is not None and fetching.has_folder,
+            store, run, findings, self._detection, repeat_done=repeat_done, rehash=rehash, reads_web=web.has_folder
         )
         is_whole = engine.request.exact or self._detection is not None  # a detector may find small animals
         need = None if is_whole else need_of(engine.model.preprocessing.size)
-        self._fetching = FetchStage(fetching or Fetching(), need, self._check_open, on_wait, findings)
+        self._fetching = FetchStage(web, need, self._check_open, on_wait, findings)
         self._clock = StageClock()
         self._encoding = Encoding(engine, self._known, self._clock, classify=classify)
         self._answering = Answering(engine, repeat_done=repeat_done)
@@ -194,7 +185,7 @@ class Pipeline:
             if detecting is not None:
                 detecting.close(wait_s=0 if is_interrupted else _PATIENCE_S)
             decoders.close(wait_s=0 if is_interrupted else _PATIENCE_S)  # a decoder may never end
-            self._reader.ahead.close()
+            self._reader.ahead.close(wait_s=0 if is_interrupted else _PATIENCE_S)
             encoder.close(wait_s=0 if is_interrupted else FINISHING_S)
             self._keep_encoded(answerer)
             answerer.close(wait_s=_PATIENCE_S if is_interrupted else FINISHING_S)
@@ -247,23 +238,21 @@ class Pipeline:
             groups.append(Group(group, answerer.submit(self._answer, group)))
 
     def _keep_encoded(self, answerer: Workers) -> None:
-        """Have the first items that are encoded committed, at the end of a stream that was left."""
+        """Have the items that are encoded committed, also those behind a slow one, at the end of a stream that was left."""
         line, self._line = self._line, None
         if line is None or self._was_closed:
             return
-        for task in line.take_ready():
-            if task.encoding is not None and not task.encoding.succeeded():
-                break
+        encoded = [task for task in line.on_the_way if task.is_encoded]
+        for task in encoded:
             self._encoding.finish(task)
-            line.add_to_group(task)
-        if line.forming:
-            with suppress(WorkersClosed, UsageError):  # in a forked child
-                answerer.submit(self._answer, line.end_group())
+        tasks = [*line.forming, *encoded]
+        with suppress(WorkersClosed, UsageError):  # in a forked child
+            for first in range(0, len(tasks), ITEMS_AT_ONCE):
+                answerer.submit(self._answer, tasks[first : first + ITEMS_AT_ONCE])
 
     def _has_room(self, line: Line, groups: Sequence[Group]) -> bool:
         """True if another item may be read: enough are on the way that the encoder never waits, in bounded memory."""
-        # Until the model is needed, the batch size that needs no torch to know.
-        batch = self._engine.batch_size if self._engine.is_computing else self._engine.request.batch_size or 16
+        batch = self._engine.batch_size
         ahead = len(line.reading) + len(line.read) + batch * max(0, len(line.encoding) - 1)
         answered = sum(len(group.tasks) for group in groups)
         is_wanted = ahead < batch or ahead + answered < 2 * batch + 2 * self._engine.workers
@@ -273,10 +262,8 @@ class Pipeline:
         self._count_undetected(task)
         if task.is_to_read:
             self._check_open()
-            if task.is_undetected:
-                _ = (
-                    self._engine.compute
-                )  # a device that cannot be used ends the stream, and is not a failure of each image
+            if task.is_undetected:  # a device that cannot be used ends the stream, and is not a failure of each image
+                _ = self._engine.compute
             self._begin_to_read(task, decoders)
         line.admit(task)
 
@@ -291,7 +278,6 @@ class Pipeline:
     def _encode(self, line: Line, groups: Sequence[Group]) -> bool:
         """Give the encoder a batch if there are enough images for it, or no more will come; return True if it got one."""
         is_last = not line.reading and not (line.has_more and self._has_room(line, groups))
-        # The size of batches is found when the model is opened, which images without crops do not need.
         size = self._engine.batch_size if line.read_rows else 1
         if line.read_rows and not (line.is_batch_due(size) or is_last):
             return False
@@ -301,7 +287,7 @@ class Pipeline:
 
     def _rows_at_once(self, line: Line) -> int:
         """Return the rows that are classified at once; fewer at first, so that the first answers come early."""
-        batch = self._engine.batch_size if self._engine.is_computing else self._engine.request.batch_size or 16
+        batch = self._engine.batch_size
         return self._answering.rows_at_once(batch) if self._classify and line.groups else batch
 
     def _wait(self, line: Line, groups: Sequence[Group], decoders: Workers) -> None:
@@ -362,7 +348,7 @@ class Pipeline:
         store, run = self._kept
         entries = iter(items)
         pending: deque[tuple[list[Stat | None], Job[list[Listed]]]] = deque()
-        size = self._engine.request.batch_size or 16  # the first chunk is small, so that work begins at once
+        size = self._engine.batch_size  # the first chunk is small, so that work begins at once
         while chunk := [
             item if isinstance(item, Unlisted) else self._reader.zoned(item) for item in islice(entries, size)
         ]:

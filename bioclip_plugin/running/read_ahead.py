@@ -39,11 +39,11 @@ class Ahead:
         self._content: bytes | None = None
         self._error: Exception | None = None
 
-    def read(self) -> None:
-        """Read the bytes on this thread, unless somebody does already."""
+    def read(self) -> bool:
+        """Read the bytes on this thread; return False if the decoding thread reads them already."""
         with self._changed:
             if self._state != _WAITING:
-                return
+                return False
             self._state = _READING
         content: bytes | None = None
         error: Exception | None = None
@@ -52,9 +52,9 @@ class Ahead:
         except Exception as found:
             error = found
         with self._changed:
-            if self._state == _READING:
-                self._state, self._content, self._error = _DONE, content, error
+            self._state, self._content, self._error = _DONE, content, error
             self._changed.notify_all()
+        return True
 
     def take(self) -> bytes:
         """Return the bytes, once; they belong to the memory of the image that this thread decodes.
@@ -126,7 +126,8 @@ class ReadAhead:
                 return
             self._held += size
             ahead.size = size
-        ahead.read()
+        if not ahead.read():
+            self._let_go(ahead)
 
     def content(self, item: MediaItem, ahead: Ahead | None) -> bytes:
         """Return the bytes of an item, read ahead or now.
@@ -138,8 +139,7 @@ class ReadAhead:
             try:
                 return ahead.take()
             finally:
-                with self._lock:
-                    self._held, ahead.size = self._held - ahead.size, 0
+                self._let_go(ahead)
         began = time.perf_counter()
         try:
             return self._read(item)
@@ -147,6 +147,11 @@ class ReadAhead:
             with self._lock:
                 self._items += 1
                 self._reading_s += time.perf_counter() - began
+
+    def _let_go(self, ahead: Ahead) -> None:
+        """Count the bytes of an item as waiting no more, once."""
+        with self._lock:
+            self._held, ahead.size = self._held - ahead.size, 0
 
     @contextmanager
     def decoding(self) -> Iterator[None]:
@@ -158,7 +163,7 @@ class ReadAhead:
             with self._lock:
                 self._decoding_s += time.thread_time() - began
 
-    def close(self) -> None:
-        """End the threads; a read that hangs is not waited for."""
+    def close(self, *, wait_s: float) -> None:
+        """End the threads; a read that hangs is waited for only so long."""
         if self._workers is not None:
-            self._workers.close(wait_s=0)
+            self._workers.close(wait_s=wait_s)

@@ -90,6 +90,11 @@ class Task:
         return not self.is_waiting and (self.encoding is None or self.encoding.done())
 
     @property
+    def is_encoded(self) -> bool:
+        """True if it is ready, and neither an error nor its end kept the encoder from the item."""
+        return not self.is_waiting and (self.encoding is None or self.encoding.succeeded())
+
+    @property
     def classified(self) -> list[RegionWork]:
         """The regions that the model is to name."""
         return [work for work in self.regions if work.is_classified]

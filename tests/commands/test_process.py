@@ -21,13 +21,17 @@ from bioclip_plugin.cli import escape_what_cannot_be_written, run
 from bioclip_plugin.testing import FakeModel
 
 PROGRAM = """
-import os, sys, time
+import atexit, os, sys, time
+if "SAYS_EXIT" in os.environ:
+    atexit.register(os.write, 2, b"the interpreter exits\\n")
 from bioclip_plugin import create_plugin_manager
-from bioclip_plugin.cli import run
+from bioclip_plugin.cli import leave, run
 from bioclip_plugin.testing import FakeEncoder, FakeModel
 
 class SlowEncoder(FakeEncoder):
     def encode_images(self, images_BHWC):
+        if "SAYS_EXIT" in os.environ:
+            os.write(2, b"encoding\\n")
         time.sleep(float(os.environ["SLOWLY"]))
         return super().encode_images(images_BHWC)
 
@@ -38,7 +42,7 @@ manager.register(model, name="slow")
 codes = [run(command.split(), manager=manager) for command in os.environ.get("COMMANDS", "").split(";") if command]
 code = max(codes) if codes else run(manager=manager)
 sys.stderr.write(f"encoded={model.encoder.images_encoded} torch={'torch' in sys.modules} open_clip={'open_clip' in sys.modules}\\n")
-sys.exit(code)
+leave(code)
 """
 NUMBER = 24
 
@@ -118,6 +122,22 @@ def test_an_interrupted_run_keeps_finished_items_and_continues_with_the_same_com
     assert f"{NUMBER} images, {NUMBER} done, 0 failed" in again.out
     assert model.encoder.images_encoded == NUMBER - before
     assert bioclip("runs", "verify").code == 0
+
+
+def test_an_interruption_does_not_wait_for_a_batch_of_a_slow_model(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interpreter's exit would wait for it: the process ends without."""
+    monkeypatch.setenv("SAYS_EXIT", "")
+    process = start(tmp_path, *CLASSIFY, slowly=1_000)
+    assert process.stderr is not None
+    while "encoding" not in (line := process.stderr.readline()):
+        assert line, "it ended before it encoded"
+    process.send_signal(signal.SIGINT)
+    code, out, err = finish(process)
+    assert code == 130
+    assert "continue with: bioclip-plugin classify photos" in out
+    assert "the interpreter exits" not in err
 
 
 def test_a_second_run_over_finished_work_imports_neither_torch_nor_open_clip(finished: Path) -> None:

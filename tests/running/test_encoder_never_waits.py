@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from bioclip_core.device import Compute
 from bioclip_core.errors import BioclipError
 from bioclip_core.models import ModelEntry
 from bioclip_core.process.memory_errors import is_out_of_memory
 from bioclip_plugin import MediaItem, Session, create_plugin_manager
 from bioclip_plugin.hookspecs import hookimpl
 from bioclip_plugin.items.answers import Answer
-from bioclip_plugin.running.batches import BatchSizes, best_size
+from bioclip_plugin.running.batches import BatchSizes, best_size, sizes_for
 from bioclip_plugin.running.clock import ENCODE, StageClock
+from bioclip_plugin.running.line import Line
+from bioclip_plugin.running.tasks import RegionWork, Task
 from bioclip_plugin.testing import FakeEncoder
 
 LABELS = ("a red fish", "a green fish", "a blue fish")
@@ -220,6 +224,95 @@ def test_an_error_of_the_encoder_reaches_the_caller_and_committed_answers_stay(t
         assert len(uris(s.classify_stream(item(n) for n in range(20)))) == 20
 
 
+class Left(BaseException):
+    """Ends a stream as the end of its program does."""
+
+
+def test_a_stream_that_is_left_keeps_the_batch_at_work_and_cancels_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bioclip_plugin.running.pipeline._LISTED_AT_ONCE", 1)
+    with session(gated := Limited(), tmp_path / "r.db", batch_size=2) as s:
+        pipeline = s.pipeline(s.begin_run(["here"]))
+        encode = gated.encode_images
+
+        def encode_images(images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
+            until = time.monotonic() + 30
+            while not pipeline._encoding.workers.is_closed and time.monotonic() < until:
+                time.sleep(0.001)
+            return encode(images_BHWC)
+
+        gated.encode_images = encode_images  # type: ignore[method-assign]
+
+        def items() -> Iterator[MediaItem]:
+            for n in range(100):
+                if pipeline._line is not None and len(pipeline._line.encoding) == 2:
+                    raise Left
+                yield item(n)
+
+        with pytest.raises(Left):
+            list(pipeline.answers(items()))
+        assert s.store is not None
+        assert pipeline.run is not None
+        assert s.store.summary(pipeline.run).done == 2
+        assert s.store.verify(pipeline.run).problems == []
+    assert gated.sizes == [2]
+
+
+def test_a_stream_that_is_left_keeps_what_is_encoded_behind_a_slow_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bioclip_plugin.running.reading import Reader
+
+    encoder, read, released = Limited(), Reader.read, threading.Event()
+
+    def slow(self: Reader, item: MediaItem, *others: Any) -> Any:
+        if item.uri == "red/0":
+            assert released.wait(60)
+        return read(self, item, *others)
+
+    monkeypatch.setattr(Reader, "read", slow)
+    monkeypatch.setattr("bioclip_plugin.running.pipeline._LISTED_AT_ONCE", 1)
+
+    def items() -> Iterator[MediaItem]:
+        for n in range(1_000):
+            if encoder.images_encoded >= 8:
+                raise Left
+            yield item(n)
+
+    with session(encoder, tmp_path / "r.db", batch_size=4) as s:
+        pipeline = s.pipeline(s.begin_run(["here"]))
+        with pytest.raises(Left):
+            list(pipeline.answers(items()))
+        released.set()
+        assert s.store is not None
+        assert pipeline.run is not None
+        assert s.store.summary(pipeline.run).done == encoder.images_encoded >= 8
+
+
+def test_images_that_are_left_over_from_a_batch_go_with_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("bioclip_plugin.running.line.time.monotonic", lambda: now)
+    line, crop = Line(late_s=10.0), np.zeros((8, 8, 3), np.uint8)
+
+    def take(count: int) -> None:
+        for _ in range(count):
+            line.take(Task(item(0), regions=[RegionWork(None, crop)]))
+
+    take(5)
+    for moment in (4.0, 8.0, 12.0, 16.0):
+        now = moment
+        assert line.is_batch_due(4)
+        assert len(line.end_batch(4)) == 4
+        assert not line.is_batch_due(4)  # one image is left over, each time
+        take(4)
+    line.end_batch(4)
+    now = 25.0
+    assert not line.is_batch_due(4)
+    now = 26.0
+    assert line.is_batch_due(4)
+
+
 def test_the_log_of_a_run_says_how_long_each_stage_worked_and_the_encoder_waited(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -267,6 +360,20 @@ def test_sizes_are_tried_in_turn_and_the_best_one_is_remembered(monkeypatch: pyt
     assert BatchSizes(key="a machine", tried=(8, 16, 32)).size == 32
     assert BatchSizes(key="another machine", tried=(8, 16, 32)).size == 8
     assert BatchSizes(key="a machine", tried=(8, 16, 32), forced=5).size == 5
+
+
+def test_each_runtime_and_precision_of_a_model_has_a_best_size_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("bioclip_plugin.running.batches.time.perf_counter", lambda: now)
+    with session(Limited()) as s:
+        torch = Compute("cpu", "bf16", "test")
+        sizes = sizes_for(None, s.engine.model, torch)
+        for _ in range(12):
+            with sizes.timed(sizes.size):
+                now += 10.0
+        assert sizes.size == sizes_for(None, s.engine.model, torch).size == 32
+        others = replace(torch, runtime="openvino"), Compute("cpu", "fp32", "", "openvino", quantised="sha256")
+        assert [sizes_for(None, s.engine.model, other).size for other in others] == [8, 8]
 
 
 @pytest.mark.parametrize("kept", ["[]", "{", '{"a machine": "many"}', '{"a machine": 0}', '{"a machine": true}'])

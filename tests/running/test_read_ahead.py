@@ -76,7 +76,7 @@ def test_as_many_files_as_threads_are_read_at_once_and_each_of_them_once() -> No
     ]
     assert set(reads.values()) == {1}
     assert ahead._held == 0
-    ahead.close()
+    ahead.close(wait_s=1)
 
 
 def test_a_file_that_no_thread_came_to_is_read_by_its_decoder() -> None:
@@ -89,6 +89,27 @@ def test_a_file_that_no_thread_came_to_is_read_by_its_decoder() -> None:
     assert disk.reads == {item.uri: 1}
 
 
+def test_a_decoder_that_overtakes_a_thread_leaves_no_bytes_counted() -> None:
+    """A slow disk says the size of a file only after its decoder has read it."""
+    is_asked, is_read = threading.Event(), threading.Event()
+
+    def size(_item: MediaItem) -> int:
+        is_asked.set()
+        assert is_read.wait(60)
+        return 5
+
+    disk = Disk(0)
+    ahead = slow(ReadAhead(disk.read, size))
+    (item,) = items("one")
+    begun = ahead.begin(item)
+    assert is_asked.wait(60)
+    assert ahead.content(item, begun) == item.uri.encode()
+    is_read.set()
+    ahead.close(wait_s=60)
+    assert disk.reads == {item.uri: 1}
+    assert ahead._held == 0
+
+
 def test_an_error_is_that_of_the_file_and_no_bytes_are_kept_of_it() -> None:
     disk = Disk(0)
     ahead = slow(ReadAhead(disk.read, lambda item: 5))
@@ -96,7 +117,7 @@ def test_an_error_is_that_of_the_file_and_no_bytes_are_kept_of_it() -> None:
     begun = ahead.begin(item)
     with pytest.raises(ImageError, match="does not exist"):
         ahead.content(item, begun)
-    ahead.close()
+    ahead.close(wait_s=1)
     assert disk.reads == {item.uri: 1}
 
 
@@ -115,7 +136,7 @@ def test_bytes_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         i.uri.encode() for i in listed
     ]
     assert set(disk.reads.values()) == {1}
-    ahead.close()
+    ahead.close(wait_s=1)
 
 
 def test_reading_is_slow_by_its_share_of_the_processor_time_of_decoding() -> None:

@@ -61,14 +61,14 @@ class _Crews:
     """The threads of this process, by their number."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a finalizer may close a Session on a thread that has it
         self._of_number: dict[int, Workers] = {}
         self._at_work = 0
         renew_after_fork(self)
 
     def after_fork(self) -> None:
         """Begin anew in a child, which has none of the threads."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self._of_number, self._at_work = {}, 0
 
     @contextmanager

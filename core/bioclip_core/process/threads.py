@@ -382,11 +382,9 @@ def _comes(queue: SimpleQueue[None], wait_s: float) -> bool:
 
 @cache
 def _register() -> None:
-    atexit.register(_finish)
+    atexit.register(finish)
 
 
-def _finish() -> None:
-    """Wait for work that must not be lost. The interpreter calls it while threads still run."""
-    until = time.monotonic() + FINISHING_S
-    for workers in list(_to_finish):
-        workers.close(wait_s=max(until - time.monotonic(), 0))
+def finish(wait_s: float = FINISHING_S) -> bool:
+    """Wait for work that must not be lost; True if all of it is done. The interpreter calls it while threads still run."""
+    return closed_in_turn(list(_to_finish), wait_s)
