@@ -108,6 +108,21 @@ def test_locks_are_tried_where_a_store_is_made(tmp_path: Path, monkeypatch: pyte
     assert not list(tmp_path.iterdir())
 
 
+def test_a_system_that_does_not_know_the_trial_of_locks_keeps_stores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Model: kernels that run programs of Linux and lack locks of open files."""
+    real = fcntl.fcntl
+
+    def unknown(file: int, command: int, *given: Any) -> Any:
+        if command == fcntl.F_OFD_SETLK:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return real(file, command, *given)
+
+    monkeypatch.setattr(fcntl, "fcntl", unknown)
+    Store.open(tmp_path / "results.db").close()
+
+
 def test_a_second_program_on_a_run_or_on_an_sqlite_store_is_named_with_what_happens(
     store_address: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import tempfile
@@ -42,7 +43,7 @@ def why_no_ranges(folder: Path) -> str | None:
 
     A file is made there and removed again. Locks between machines cannot be tried by one machine: a file system that is mounted
     with local locks alone (``nolock``, ``local_lock``) passes. On systems whose locks belong to processes, one process cannot
-    try them, and they are taken to work.
+    try them, and they are taken to work; so are those of a system that does not know this kind of call.
     """
     fcntl: Any = None if system.is_windows() else import_module("fcntl")
     if fcntl is None or not hasattr(fcntl, "F_OFD_SETLK"):
@@ -61,6 +62,8 @@ def why_no_ranges(folder: Path) -> str | None:
                 return None
             return "two programs can lock one file at once"
     except OSError as error:
+        if error.errno == errno.EINVAL:  # older Linux, other kernels that run its programs, macOS
+            return None
         return f"a file cannot be locked ({error.strerror or error})"
 
 
