@@ -102,7 +102,10 @@ def test_a_host_is_as_it_was_after_the_detector_worked(tmp_path: Path, checkpoin
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("YOLO", "OMP_", "NUMEXPR_", "MPL"))}
     done = subprocess.run(
         [sys.executable, "-c", HOST, str(checkpoint)], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
-        env={**kept, "HOME": str(home), "MPLCONFIGDIR": matplotlib.get_configdir(), "PYTHONPATH": os.pathsep.join([entry for entry in sys.path if entry])},
+        env={
+            **kept, "HOME": str(home), "MPLCONFIGDIR": matplotlib.get_configdir(),
+            "PYTHONPATH": os.pathsep.join([entry for entry in sys.path if entry]),
+        },
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     said = json.loads(done.stdout)  # nothing else was printed
