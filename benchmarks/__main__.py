@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks import fixtures
 
@@ -20,7 +21,7 @@ ROOT = HERE.parent
 RESULTS = HERE / "results"
 CELLS = RESULTS / ("quick-scale" if fixtures.QUICK else "scale")
 MINUTES = 20
-"""What a run may take on two quiet cores, once the fixtures are in the cache."""
+"""Longest time of a run on two quiet cores when the fixtures are in the cache."""
 
 
 def main() -> int:
@@ -68,6 +69,27 @@ def run_module(module: str, *arguments: str) -> int:
     return subprocess.run(
         [sys.executable, "-m", module, *arguments], cwd=ROOT, env=environment(), check=False
     ).returncode
+
+
+def output_of(*arguments: str) -> str:
+    """Run Python from the root of the repository, with our source roots on the path, and return its output.
+
+    Raises:
+        RuntimeError: it failed; the message has the end of its errors.
+    """
+    run = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=environment(), check=False, capture_output=True, text=True
+    )
+    if run.returncode:
+        words = " ".join(word for word in arguments if "\n" not in word)
+        raise RuntimeError(f"{words} ended with {run.returncode}: {run.stderr.strip()[-2000:]}")
+    return run.stdout
+
+
+def figures_of(*arguments: str) -> dict[str, Any]:
+    """Run Python likewise and return the JSON object in its last line."""
+    figures: dict[str, Any] = json.loads(output_of(*arguments).splitlines()[-1])
+    return figures
 
 
 def environment() -> dict[str, str]:

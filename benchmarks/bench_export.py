@@ -18,7 +18,6 @@ from pathlib import Path
 from benchmarks import taxa
 from bioclip_core.classify import Candidate
 from bioclip_core.identity import user_cache
-from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_plugin.items.media import MediaItem, Place, Region
 from bioclip_plugin.store import ItemRecord, RegionRecord, RunPlan, Store
 
@@ -72,16 +71,8 @@ def _item(place: int, boxes: int | None) -> MediaItem:
 
 
 def _answers() -> list[tuple[dict[str, tuple[Candidate, ...]], Candidate | None]]:
-    species: list[Taxon] = taxa.invented_taxa(SPECIES)
-    found = []
-    for index in range(SPECIES):
-        picked = [species[(index + place * 31) % SPECIES] for place in range(5)]
-        best = {rank.value: (Candidate(picked[0].truncated(rank), rank.value, 0.9),) for rank in RANKS[:-1]}
-        best["species"] = tuple(
-            Candidate(taxon, "species", (0.4 + index / 10_000) / (place + 1)) for place, taxon in enumerate(picked)
-        )
-        found.append((best, best["genus"][0] if index % 5 else None))
-    return found
+    found = taxa.invented_answers(SPECIES, lambda index, place: (0.4 + index / 10_000) / (place + 1))
+    return [(best, best["genus"][0] if index % 5 else None) for index, best in enumerate(found)]
 
 
 def _plan(items: int) -> RunPlan:

@@ -1,30 +1,26 @@
 """MegaDetector files of many images with two boxes each: read, written and checked, beside the loader of megadetector-utils.
 
-``BENCH_FORMAT_IMAGES`` sets the number of images (100,000); the targets are for a million, which ``make bench-scale`` measures.
+``BENCH_FORMAT_IMAGES`` sets the number of images (50,000); the targets are for a million, which ``make bench-scale`` measures.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks import fixtures
+from benchmarks.__main__ import figures_of
 
-IMAGES = int(os.environ.get("BENCH_FORMAT_IMAGES", "20000" if fixtures.QUICK else "100000"))
+IMAGES = int(os.environ.get("BENCH_FORMAT_IMAGES", "20000" if fixtures.QUICK else "50000"))
 MILLION = 1_000_000
 LIMIT_S = 180.0
 LIMIT_MB = 600.0
 LEAST = 0.5  # of the speed of the peer, which holds the whole file in memory
 PEER = "megadetector-utils 10.0.28"
-_ROOT = Path(__file__).parent.parent
 _DONE = {"read": "listed", "write": "written", "check": "checked"}
 
 
@@ -32,16 +28,7 @@ _DONE = {"read": "listed", "write": "written", "check": "checked"}
 def measured(job: str, name: str) -> dict[str, Any]:
     """Return the figures of one job, which runs in its own process and once per session."""
     path = fixtures.cache() / f"megadetector-{IMAGES}-{name}.json"
-    paths = os.pathsep.join(str(_ROOT / part) for part in (".", "core", "training"))
-    run = subprocess.run(
-        [sys.executable, "-m", "benchmarks.formats_worker", job, str(path), str(IMAGES)],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=_ROOT,
-        env={**os.environ, "PYTHONPATH": paths},
-    )
-    figures: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    figures = figures_of("-m", "benchmarks.formats_worker", job, str(path), str(IMAGES))
     assert figures["count"] == IMAGES
     return figures
 

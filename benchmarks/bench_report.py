@@ -25,7 +25,6 @@ from benchmarks import taxa
 from benchmarks.photos import write_photos
 from bioclip_core.classify import Candidate
 from bioclip_core.identity import user_cache
-from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_plugin.items.media import MediaItem, Place, Region
 from bioclip_plugin.store import ItemRecord, RegionRecord, RunPlan, Store
 
@@ -63,7 +62,8 @@ def make(folder: Path, regions: int, photos: Path | None) -> None:
     originals = sorted(photos.glob("*.[jJ][pP][gG]")) if photos else write_photos(folder / "photos", PHOTOS, 1600, 1200)
     answers = _answers()
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    items, left = [], regions
+    items: list[MediaItem] = []
+    left = regions
     while left > 0:
         number = len(items)
         path = folder / "images" / f"IMG_{number:06d}.JPG"
@@ -99,19 +99,17 @@ def _item(path: Path, number: int, boxes: tuple[Region, ...]) -> MediaItem:
 
 
 def _answers() -> list[tuple[dict[str, tuple[Candidate, ...]], tuple[str, ...], Candidate | None]]:
-    species: list[Taxon] = taxa.invented_taxa(SPECIES)
-    found = []
-    for index in range(SPECIES):
-        picked = [species[(index + place * 31) % SPECIES] for place in range(5)]
-        best = {rank.value: (Candidate(picked[0].truncated(rank), rank.value, 0.95),) for rank in RANKS[:-1]}
-        sure = 0.4 + 0.55 * (index * 37 % SPECIES) / SPECIES
-        best["species"] = tuple(
-            Candidate(taxon, "species", sure if place == 0 else (1 - sure) / (place + 2))
-            for place, taxon in enumerate(picked)
-        )
-        decided = best["species"][0] if sure > 0.65 else best["genus"][0]
-        found.append((best, (), decided))
-    return found
+    def sure(index: int) -> float:
+        return 0.4 + 0.55 * (index * 37 % SPECIES) / SPECIES
+
+    found = taxa.invented_answers(
+        SPECIES,
+        lambda index, place: sure(index) if place == 0 else (1 - sure(index)) / (place + 2),
+        higher=0.95,
+    )
+    return [
+        (best, (), best["species"][0] if sure(index) > 0.65 else best["genus"][0]) for index, best in enumerate(found)
+    ]
 
 
 def write(folder: Path, report: Path) -> dict[str, float]:

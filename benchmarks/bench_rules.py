@@ -64,7 +64,9 @@ def answered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     (folder / "taxa.txt").write_text("\n".join(taxon.scientific_name for taxon in taxa))
     rows = [f"{taxon.scientific_name},0.1,UGA,{month}" for taxon in taxa for month in range(1, 13)]
     (folder / "ranges.csv").write_text("\n".join(["taxon,weight,country,month", *rows]))
-    fence = {";".join(taxon.lineage[2:]).lower(): {"allow": {"UGA": []}} for taxon in taxa[:10]}
+    fence: dict[str, dict[str, dict[str, list[str]]]] = {
+        ";".join(taxon.lineage[2:]).lower(): {"allow": {"UGA": []}} for taxon in taxa[:10]
+    }
     (folder / "fence.json").write_text(json.dumps(fence))
     return folder / "answers.db", folder
 

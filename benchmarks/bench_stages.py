@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from PIL import Image
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks import bench_export, fixtures, ours, taxa
-from benchmarks.__main__ import ROOT, environment
+from benchmarks.__main__ import output_of
 from benchmarks.pairs import beside_peer, timed
 from bioclip_core.images.decoding import decode_regions, read_bytes
 
@@ -94,16 +92,12 @@ def test_export(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     beside_peer(
         benchmark,
         prepare=lambda: tmp_path,
-        ours=lambda folder: _python(*export, str(folder / "ours.csv")),
-        peer=timed(lambda folder: _python(*peer, str(folder / "peer.csv"))),
+        ours=lambda folder: output_of(*export, str(folder / "ours.csv")),
+        peer=timed(lambda folder: output_of(*peer, str(folder / "peer.csv"))),
         ours_items=EXPORTED,
         pairs=2 if fixtures.QUICK else 3,
         note="ours also writes place, time, decision and metadata, and reads the file again to check it",
     )
-
-
-def _python(*arguments: str) -> None:
-    subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment(), check=True, capture_output=True)
 
 
 @pytest.mark.benchmark(group="search")

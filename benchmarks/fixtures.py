@@ -20,6 +20,7 @@ from bioclip_core.preprocessing import OPENAI_MEAN, OPENAI_STD
 QUICK = os.environ.get("BENCH_QUICK", "") not in ("", "0")
 ARCHITECTURE = "ViT-B-16"
 DIMENSION = 512
+WIDE = 768  # as BioCLIP 2
 LOGIT_SCALE = 100.0  # the value at the end of CLIP's training, and of BioCLIP's
 SMALL = (500, 375)
 LARGE = (4000, 3000)  # 12 megapixels
@@ -31,7 +32,7 @@ _CENTRING_SEED = 900_000  # first seed of the photos whose mean feature centres 
 class Workload:
     """Amount of work in one round of a benchmark: enough to outlast timer noise, little enough for five pairs."""
 
-    small: int = 12 if QUICK else 32
+    small: int = 12 if QUICK else 24
     """500×375 photos per round."""
     large: int = 4 if QUICK else 12
     """12-megapixel photos per round."""
@@ -63,6 +64,20 @@ def large_photos(count: int = WORKLOAD.large) -> list[Path]:
 def label_files(count: int, dimension: int = DIMENSION) -> Path:
     """Return the folder of label files in TreeOfLife's shape with random unit vectors, made on first use."""
     return taxa.random_label_files(cache() / f"labels-{count}x{dimension}", count, dimension)
+
+
+def wide_label_set(count: int) -> Path:
+    """Return a label set of random half-precision vectors of ``WIDE`` numbers with invented names, made on first use."""
+    from bioclip_core.labels.manifest import Block
+    from bioclip_core.labels.writing import write_label_set
+
+    folder = cache() / f"memory-{count}x{WIDE}-set"
+    if not (folder / "label_set.json").exists():
+        encoder = {"weights_sha256": "0" * 64, "source": "none", "revision": ""}
+        vectors_ND = taxa.random_units(count, WIDE, seed=9).astype(np.float16)
+        block = Block(0, count, "text", LOGIT_SCALE)
+        write_label_set(folder, taxa.invented_taxa(count, seed=9), vectors_ND, encoder, block, {})
+    return folder
 
 
 def model_folder() -> Path:

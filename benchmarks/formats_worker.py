@@ -95,7 +95,8 @@ def _stored(images: int) -> Iterator[Any]:
         regions = []
         for place in range(BOXES):
             detection = _detection(random_, place)
-            box = Region(*detection["bbox"], "md_v5a.0.0.pt", "v5a.0.0", "animal", detection["conf"])
+            x, y, w, h = detection["bbox"]
+            box = Region(x, y, w, h, "md_v5a.0.0.pt", "v5a.0.0", "animal", detection["conf"])
             best = tuple(
                 Candidate(species[(number * 7 + place + other * 31) % _SPECIES], "species", 0.6 / (other + 1))
                 for other in range(5)

@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--known", type=Path)
     given = parser.parse_args()
     files = sorted(file for file in given.folder.rglob("*") if file.suffix.lower() in SUFFIXES)
-    np.random.default_rng(0).shuffle(files)  # type: ignore[arg-type]
+    np.random.default_rng(0).shuffle(files)
     calibrating, judging = files[:MOST_IMAGES], files[MOST_IMAGES :: given.every]
     with tempfile.TemporaryDirectory() as cache:
         os.environ["BIOCLIP_CACHE"] = cache  # an int8 model of these images alone

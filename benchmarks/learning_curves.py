@@ -81,7 +81,7 @@ def markdown(stored: dict[str, Any]) -> str:
 
 def _points(curve: dict[str, Any]) -> dict[int, str]:
     """Return accuracies by the number of images; with the number of species where only some have so many."""
-    found = {}
+    found: dict[int, str] = {}
     for step in curve["by_images"]:
         few = f" ({step['taxa']} sp.)" if step["taxa"] < curve["taxa"] else ""
         found.setdefault(step["fewer"], f"{100 * step['fewer_top1']:.0f}")

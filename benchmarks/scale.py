@@ -17,7 +17,6 @@ import argparse
 import json
 import math
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks import fixtures, machine, training_cells
-from benchmarks.__main__ import CELLS, HERE, ROOT, environment
+from benchmarks.__main__ import CELLS, HERE, figures_of
 
 PAGE = CELLS / "page.md" if fixtures.QUICK else HERE / "RESULTS-SCALE.md"
 Cells = Mapping[str, Mapping[str, Any]]
@@ -107,19 +106,12 @@ def measure(name: str, module: str, arguments: Sequence[str]) -> bool:
     """Measure one cell in its own process, keep its figures, and return True; on failure print the end of its output."""
     began = time.monotonic()
     print(f"{name} …", end=" ", flush=True, file=sys.stderr)
-    run = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        cwd=ROOT,
-        env=environment(),
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if run.returncode:
-        print(f"failed:\n{run.stderr.strip()[-2000:]}", file=sys.stderr)
+    try:
+        figures = figures_of("-m", module, *arguments)
+    except RuntimeError as error:
+        print(f"failed:\n{error}", file=sys.stderr)
         return False
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    figures = json.loads(run.stdout.splitlines()[-1])
     figures |= {
         "command": " ".join(["python -m", module, *arguments]), "commit": machine.commit(), "load": load,
         "date": datetime.now(UTC).date().isoformat(),

@@ -10,7 +10,6 @@ import os
 import resource
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import fixtures
+from benchmarks.__main__ import figures_of
 from benchmarks.memory_worker import PeakWatch, private_bytes
 
 Figures = dict[str, Any]
@@ -103,8 +103,8 @@ def labels(amount: int) -> Figures:
     from bioclip_core.classify import Classifier
     from bioclip_core.labels.label_set import LabelSet
 
-    folder = _label_set(amount)
-    rows_BD = taxa.random_units(ROWS, _DIMENSION, seed=2).astype(np.float16)
+    folder = fixtures.wide_label_set(amount)
+    rows_BD = taxa.random_units(ROWS, fixtures.WIDE, seed=2).astype(np.float16)
     torch.ones(1).sum()
     before, watch = private_bytes(), PeakWatch()
     began = time.perf_counter()
@@ -116,7 +116,7 @@ def labels(amount: int) -> Figures:
     flat = _median_s(lambda: classifier.classify(rows_BD))
     # Rows near a label, whose probabilities are as peaked as a trained model's.
     near = np.asarray(classifier.labels.embeddings_ND[:: max(1, amount // ROWS)][:ROWS], np.float32)
-    near = near + 2.7 * taxa.random_units(len(near), _DIMENSION, seed=3)
+    near = near + 2.7 * taxa.random_units(len(near), fixtures.WIDE, seed=3)
     peaked_BD = (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float16)
     peaked = _median_s(lambda: classifier.classify(peaked_BD))
     return {
@@ -165,12 +165,12 @@ def megadetector(amount: int) -> Figures:
     """Read a MegaDetector file of ``amount`` images in turn with megadetector-utils, processor time against processor time."""
     path = fixtures.cache() / f"megadetector-{amount}-read.json"
     if not path.exists():
-        _worker("benchmarks.formats_worker", "make", str(path), str(amount))
+        figures_of("-m", "benchmarks.formats_worker", "make", str(path), str(amount))
     ours: list[Figures] = []
     peers: list[Figures] = []
     for _ in range(3):
-        peers.append(_worker("benchmarks.formats_worker", "peer", str(path), str(amount)))
-        ours.append(_worker("benchmarks.formats_worker", "read", str(path), str(amount)))
+        peers.append(figures_of("-m", "benchmarks.formats_worker", "peer", str(path), str(amount)))
+        ours.append(figures_of("-m", "benchmarks.formats_worker", "read", str(path), str(amount)))
     times = [mine["process_s"] / theirs["process_s"] for mine, theirs in zip(ours, peers, strict=True)]
     return {
         "seconds": statistics.median(one["process_s"] for one in ours),
@@ -209,26 +209,6 @@ def ray(amount: int) -> Figures:
     }  # fmt: skip
 
 
-_DIMENSION = 768
-
-
-def _label_set(count: int) -> Path:
-    """Make a label set of random half-precision vectors with invented names, once."""
-    import numpy as np
-
-    from benchmarks import taxa
-    from bioclip_core.labels.manifest import Block
-    from bioclip_core.labels.writing import write_label_set
-
-    folder = fixtures.cache() / f"memory-{count}x{_DIMENSION}-set"
-    if not (folder / "label_set.json").exists():
-        encoder = {"weights_sha256": "0" * 64, "source": "none", "revision": ""}
-        vectors_ND = taxa.random_units(count, _DIMENSION, seed=9).astype(np.float16)
-        block = Block(0, count, "text", fixtures.LOGIT_SCALE)
-        write_label_set(folder, taxa.invented_taxa(count, seed=9), vectors_ND, encoder, block, {})
-    return folder
-
-
 def _fake_session(folder: Path) -> Any:
     """Open a Session with a fake encoder of 8 pixels, so that only the other stages take time."""
     from bioclip_plugin import Session, create_plugin_manager
@@ -265,37 +245,14 @@ def _median_s(work: Callable[[], object], repeats: int = 5) -> float:
 
 def _command(arguments: list[str]) -> dict[str, float]:
     """Run a command of ours in its own process and return its times and its highest memory."""
-    from benchmarks.__main__ import ROOT, environment
-
     code = (
         "import resource, subprocess, sys, time, json; b = time.perf_counter(); "
         "r = subprocess.run([sys.executable, '-m', 'bioclip_plugin', *sys.argv[1:]], stdout=subprocess.DEVNULL); "
         "u = resource.getrusage(resource.RUSAGE_CHILDREN); "
-        "print(json.dumps({'rc': r.returncode, 'wall_s': time.perf_counter() - b, 'process_s': u.ru_utime + u.ru_stime, "
-        "'peak_mb': u.ru_maxrss / 1024}))"
+        "print(json.dumps({'wall_s': time.perf_counter() - b, 'process_s': u.ru_utime + u.ru_stime, "
+        "'peak_mb': u.ru_maxrss / 1024})); sys.exit(r.returncode)"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=ROOT,
-        env=environment(),
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    figures: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
-    if figures.pop("rc"):
-        raise RuntimeError(f"bioclip-plugin {' '.join(arguments)} failed: {run.stderr.strip()[-1000:]}")
-    return {name: round(value, 3) for name, value in figures.items()}
-
-
-def _worker(*command: str) -> dict[str, Any]:
-    from benchmarks.__main__ import ROOT, environment
-
-    run = subprocess.run(
-        [sys.executable, "-m", *command], cwd=ROOT, env=environment(), check=True, capture_output=True, text=True
-    )
-    figures: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
-    return figures
+    return {name: round(value, 3) for name, value in figures_of("-c", code, *arguments).items()}
 
 
 KINDS: dict[str, Callable[[int], Figures]] = {

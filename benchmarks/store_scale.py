@@ -27,7 +27,6 @@ import numpy as np
 from benchmarks import taxa
 from bioclip_core.classify import Candidate
 from bioclip_core.identity import user_cache
-from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.items.media import MediaItem, Place, Region
 from bioclip_plugin.store import ItemRecord, RegionRecord, Run, RunPlan, Store
 
@@ -82,24 +81,10 @@ def item_at(place: int, per_image: int) -> MediaItem:
     )
 
 
-def answers() -> list[dict[str, tuple[Candidate, ...]]]:
-    """Return one answer per species: five species, and the best taxon of every other rank."""
-    species: list[Taxon] = taxa.invented_taxa(SPECIES)
-    found = []
-    for index in range(SPECIES):
-        picked = [species[(index + place * 31) % SPECIES] for place in range(5)]
-        best = {rank.value: (Candidate(picked[0].truncated(rank), rank.value, 0.9),) for rank in RANKS[:-1]}
-        best["species"] = tuple(
-            Candidate(taxon, (taxon.rank or Rank.SPECIES).value, (0.4 + index / 10_000) / (place + 1))
-            for place, taxon in enumerate(picked)
-        )
-        found.append(best)
-    return found
-
-
 def make(address: str, regions: int, per_image: int, notes: Path) -> None:
     """Make a store, or go on making it; write the rate of each step to ``notes``."""
-    images, by_species = regions // per_image, answers()
+    images = regions // per_image
+    by_species = taxa.invented_answers(SPECIES, lambda index, place: (0.4 + index / 10_000) / (place + 1))
     vectors_ND = taxa.random_units(SPECIES, DIMENSION).astype(np.float16)
     with Store.open(address) as store:
         run = store.begin_run(plan(regions))

@@ -71,7 +71,7 @@ def _table(entries: list[dict[str, Any]]) -> str:
         "## Measured beside the peer",
         "",
         "Medians of rounds taken in turn (A B A B); in brackets the first and third quartile. A ratio is that of two adjacent rounds. "
-        "The limit is the 90th percentile of what the machine did in the same run when it did nothing else.",
+        "The limit is the rate of the least possible work of a stage in the same run (90th percentile).",
         "",
         "| | ours | peer | ratio | limit | ours of it | target |",
         "|---|--:|--:|--:|--:|--:|---|",

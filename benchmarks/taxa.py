@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.taxonomy import Taxon
+from bioclip_core.classify import Candidate
+from bioclip_core.taxonomy import RANKS, Taxon
 
 NPY = "txt_emb_species.npy"
 JSON = "txt_emb_species.json"
@@ -38,6 +40,25 @@ def invented_taxa(count: int, *, seed: int = 0) -> list[Taxon]:
         common = f"{names[6][index][:-5].lower()} thing" if rng.random() < 0.5 else ""
         taxa.append(Taxon.of(lineage, common))
     return [taxa[index] for index in rng.permutation(count)]
+
+
+def invented_answers(
+    count: int, probability: Callable[[int, int], float], higher: float = 0.9
+) -> list[dict[str, tuple[Candidate, ...]]]:
+    """Return answers to ``count`` regions, each with five species and the best taxon of every other rank.
+
+    Args:
+        probability: of the species at a place (0 to 4) of an answer.
+        higher: probability of the taxa of the other ranks.
+    """
+    species = invented_taxa(count)
+    found = []
+    for index in range(count):
+        picked = [species[(index + place * 31) % count] for place in range(5)]
+        best = {rank.value: (Candidate(picked[0].truncated(rank), rank.value, higher),) for rank in RANKS[:-1]}
+        named = (Candidate(taxon, "species", probability(index, place)) for place, taxon in enumerate(picked))
+        found.append({**best, "species": tuple(named)})
+    return found
 
 
 def write_label_files(folder: Path, taxa: list[Taxon], vectors_ND: NDArray[np.float32]) -> Path:

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 from bioclip_training.loop.recipe import TrainConfig, TrainingProgress
 
@@ -20,7 +20,9 @@ class _Enough(Exception):
     """Signal that ends a run after the timed steps, without a checkpoint."""
 
 
-def train(*, weights: str, shards: str, precision: str, steps: int, batch: int) -> dict[str, Any]:
+def train(
+    *, weights: str, shards: str, precision: Literal["auto", "fp32", "bf16"], steps: int, batch: int
+) -> dict[str, Any]:
     """Train for ``steps`` steps after a first one that is not counted; ``weights`` is the folder of the initial model."""
     from bioclip_training.loop.memory_reuse import reused_memory
     from bioclip_training.loop.run import train as run

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import random
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +21,7 @@ from typing import Any, cast
 from unittest.mock import patch
 
 from benchmarks import fixtures
+from benchmarks.__main__ import figures_of
 from benchmarks.pairs import Spread
 
 BATCH = 8 if fixtures.QUICK else 64
@@ -326,9 +326,7 @@ def extrapolated(batches: tuple[int, int], gib: list[float]) -> dict[str, float]
 
 def _peak_gib(model: str, precision: str, batch: int, mode: str) -> float:
     request = json.dumps({"architecture": model, "precision": precision, "batch": batch, **MODES[mode]})
-    command = [sys.executable, "-m", "benchmarks.training_cells", "step", request]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(json.loads(run.stdout.splitlines()[-1])["peak_gib"])
+    return float(figures_of("-m", "benchmarks.training_cells", "step", request)["peak_gib"])
 
 
 def step(request: str) -> dict[str, float]:

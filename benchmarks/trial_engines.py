@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "engines"))
@@ -69,7 +70,8 @@ class Place:
 
     def rows(self, store: str) -> list[object]:
         """Return the rows of a store."""
-        return rows_of(str(self.folder / store))
+        found: list[object] = rows_of(str(self.folder / store))
+        return found
 
     def parts(self, store: str) -> int:
         """Return the number of parts."""
@@ -121,7 +123,7 @@ def cluster() -> str:
         {"RAY_USAGE_STATS_ENABLED": "0", **{n: place.environment[n] for n in ("PYTHONPATH", "BIOCLIP_PRECISION")}}
     )
     os.environ.update({"BIOCLIP_CACHE": place.environment["BIOCLIP_CACHE"], "BIOCLIP_TEST_SLEEP": "0.1"})
-    node = {"num_cpus": 2, "object_store_memory": 80_000_000}
+    node: dict[str, Any] = {"num_cpus": 2, "object_store_memory": 80_000_000}
     two = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     second = two.add_node(**node)
     two.wait_for_nodes()
@@ -132,7 +134,7 @@ def cluster() -> str:
         had = place.parts("ray.db")
         output = begun.communicate(timeout=LIMIT_S)[0]
     finally:
-        two.shutdown()
+        two.shutdown()  # type: ignore[no-untyped-call]
     assert place.rows("ray.db") == place.rows("plain.db"), output
     first = next(line for line in output.splitlines() if "worker" in line)
     return f"{first}; a node lost at {had} of {place.parts('ray.db')} parts; rows equal"

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import scale, table, targets, training_cells
+from benchmarks import machine, scale, table, targets, training_cells
 from benchmarks.pairs import Spread, in_turn, pair_figures, percentile_90
 
 RATES = st.lists(st.floats(0.01, 1e6), min_size=2, max_size=20)
@@ -45,7 +45,11 @@ def test_sides_are_run_in_turn_and_the_first_round_does_not_count() -> None:
     order: list[str] = []
 
     def side(name: str, seconds: float) -> Any:
-        return lambda work: order.append(f"{name}{work}") or seconds
+        def run(work: int) -> float:
+            order.append(f"{name}{work}")
+            return seconds
+
+        return run
 
     numbers = iter(range(100))
     found = in_turn({"a": side("a", 1.0), "b": side("b", 2.0)}, prepare=lambda: next(numbers), pairs=2)
@@ -116,10 +120,10 @@ def test_a_finished_cell_is_kept_and_a_failed_one_is_not(
 
     monkeypatch.setattr(scale, "CELLS", tmp_path / "cells")
     monkeypatch.setattr(scale, "PAGE", tmp_path / "page.md")
-    monkeypatch.setattr(scale.subprocess, "run", run)
+    monkeypatch.setattr("subprocess.run", run)
     monkeypatch.setattr("sys.argv", ["scale", "images", "--most", "1000"])
-    monkeypatch.setattr(scale.machine, "commit", lambda: "0123456789")
-    monkeypatch.setattr(scale.machine, "describe", _described)
+    monkeypatch.setattr(machine, "commit", lambda: "0123456789")
+    monkeypatch.setattr(machine, "describe", _described)
     assert scale.main() == 1
     assert "the disk is full" in capsys.readouterr().err
     assert scale.main() == 1
