@@ -92,6 +92,24 @@ def figures_of(*arguments: str) -> dict[str, Any]:
     return figures
 
 
+_COMMAND = """
+import json, resource, subprocess, sys, time
+began = time.perf_counter()
+done = subprocess.run([sys.executable, "-m", "bioclip_plugin", *sys.argv[1:]], stdout=subprocess.DEVNULL)
+wall_s, used = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps({"wall_s": wall_s, "process_s": used.ru_utime + used.ru_stime, "peak_mb": used.ru_maxrss / 1024}))
+sys.exit(done.returncode)
+"""
+
+
+def command_figures(*arguments: str) -> dict[str, float]:
+    """Run a command of ours in its own process and return its times and its highest memory (``wall_s``, ``process_s``, ``peak_mb``).
+
+    A small process starts it: on Linux the highest memory of a child begins with that of the process that started it.
+    """
+    return {name: round(value, 3) for name, value in figures_of("-c", _COMMAND, *arguments).items()}
+
+
 def environment() -> dict[str, str]:
     """Return the environment of a process of ours, with the settings of our command line."""
     roots = os.pathsep.join(str(ROOT / part) for part in (".", "core", "training"))

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import subprocess
-import sys
-import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from benchmarks import taxa
+from benchmarks.__main__ import command_figures
 from bioclip_core.classify import Candidate
 from bioclip_core.identity import user_cache
 from bioclip_plugin.items.media import MediaItem, Place, Region
@@ -85,14 +82,12 @@ def _plan(items: int) -> RunPlan:
 
 def export(address: str, format_name: str, output: Path) -> dict[str, float]:
     """Run the export command in its own process and return its processor and wall time in seconds and sizes in megabytes."""
-    command = [sys.executable, "-m", "bioclip_plugin", "export", "--store", address, "--format", format_name]
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([*command, "--output", str(output), "--force"], check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    options = ("--store", address, "--format", format_name, "--output", str(output), "--force")
+    figures = command_figures("export", *options)
     return {
-        "process_s": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
-        "wall_s": round(time.perf_counter() - began, 1),
-        "memory_mb": round(after.ru_maxrss / 1024),
+        "process_s": round(figures["process_s"], 1),
+        "wall_s": round(figures["wall_s"], 1),
+        "memory_mb": round(figures["peak_mb"]),
         "file_mb": round(output.stat().st_size / 1e6) if output.is_file() else 0,
     }
 

@@ -11,17 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
-import subprocess
-import sys
-import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from benchmarks import taxa
+from benchmarks.__main__ import command_figures
 from benchmarks.photos import write_photos
 from bioclip_core.classify import Candidate
 from bioclip_core.identity import user_cache
@@ -114,24 +111,11 @@ def _answers() -> list[tuple[dict[str, tuple[Candidate, ...]], tuple[str, ...], 
 
 def write(folder: Path, report: Path) -> dict[str, float]:
     """Make the report with the command in its own process and return its cost."""
-    command = [
-        sys.executable,
-        "-m",
-        "bioclip_plugin",
-        "report",
-        "--store",
-        str(folder / "run.db"),
-        "--output",
-        str(report),
-        "--force",
-    ]
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    figures = command_figures("report", "--store", str(folder / "run.db"), "--output", str(report), "--force")
     return {
-        "process_s": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
-        "wall_s": round(time.perf_counter() - began, 1),
-        "memory_mb": round(after.ru_maxrss / 1024),
+        "process_s": round(figures["process_s"], 1),
+        "wall_s": round(figures["wall_s"], 1),
+        "memory_mb": round(figures["peak_mb"]),
         "file_mb": round(report.stat().st_size / 1e6, 1),
     }
 

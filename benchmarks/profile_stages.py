@@ -113,7 +113,7 @@ def findings(
         lines.append(f"- {workload}: {top} takes {parts[top] / sum(parts.values()):.0%} of our processor time.")
     for entry in (bench or {}).get("benchmarks", []):
         info = entry["extra_info"]
-        if info.get("mark") and info["ratio"]["median"] < info["mark"]:
+        if entry["group"] == "end to end" and info.get("mark") and info["ratio"]["median"] < info["mark"]:
             lines.append(_missed(info, most))
     return lines
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import statistics
 import sys
@@ -17,8 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import fixtures
-from benchmarks.__main__ import figures_of
+from benchmarks import fixtures, machine
+from benchmarks.__main__ import command_figures, figures_of
 from benchmarks.memory_worker import PeakWatch, private_bytes
 
 Figures = dict[str, Any]
@@ -154,7 +153,7 @@ def stored(amount: int) -> Figures:
             str(folder / "out.csv"),
         ],
     }.items():
-        figures[name] = _command(arguments)
+        figures[name] = command_figures(*arguments)
     for left in folder.glob(f"stored-{amount}.*"):
         left.unlink()
     (folder / "out.csv").unlink(missing_ok=True)
@@ -199,7 +198,7 @@ def ray(amount: int) -> Figures:
                     work = folder / f"{engine}-{part}-{number}"
                     given = [*options, "--work-folder", str(work)] if engine == "ray" else []
                     arguments = ["classify", str(folder / part), "--model", "demo", "--store", f"{work}.db", *given]
-                    took.append(_command(arguments)["wall_s"])
+                    took.append(command_figures(*arguments)["wall_s"])
                     shutil.rmtree(work, ignore_errors=True)
                 seconds[engine].append((took[1] - took[0]) / (amount - few))
     slower = [100 * (ray_s / local_s - 1) for ray_s, local_s in zip(seconds["ray"], seconds["local"], strict=True)]
@@ -243,18 +242,6 @@ def _median_s(work: Callable[[], object], repeats: int = 5) -> float:
     return statistics.median(taken)
 
 
-def _command(arguments: list[str]) -> dict[str, float]:
-    """Run a command of ours in its own process and return its times and its highest memory."""
-    code = (
-        "import resource, subprocess, sys, time, json; b = time.perf_counter(); "
-        "r = subprocess.run([sys.executable, '-m', 'bioclip_plugin', *sys.argv[1:]], stdout=subprocess.DEVNULL); "
-        "u = resource.getrusage(resource.RUSAGE_CHILDREN); "
-        "print(json.dumps({'wall_s': time.perf_counter() - b, 'process_s': u.ru_utime + u.ru_stime, "
-        "'peak_mb': u.ru_maxrss / 1024})); sys.exit(r.returncode)"
-    )
-    return {name: round(value, 3) for name, value in figures_of("-c", code, *arguments).items()}
-
-
 KINDS: dict[str, Callable[[int], Figures]] = {
     kind.__name__: kind for kind in (images, regions, encoded, labels, stored, megadetector, ray)
 }
@@ -262,7 +249,7 @@ KINDS: dict[str, Callable[[int], Figures]] = {
 
 def main(kind: str, amount: str) -> None:
     figures = KINDS[kind](int(amount))
-    figures["peak_rss_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+    figures["peak_rss_mb"] = round(machine.peak_bytes() / 2**20, 1)
     print(json.dumps(figures))
 
 

@@ -113,15 +113,19 @@ def verdict_of(target: Target, info: Info | None, *, amx: bool) -> tuple[str, st
         value = None
     if value is None or info is None:
         return "–", "not measured in this run"
-    measured = f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
+    measured = _number(value)
     spread = info.get("ratio") if target.value is ratio else info.get("ours") if target.value is rate else None
     if spread and spread.get("q1", spread["low"]) != spread.get("q3", spread["high"]):
-        measured += f" ({spread.get('q1', spread['low']):,.3g}–{spread.get('q3', spread['high']):,.3g})"
+        measured += f" ({_number(spread.get('q1', spread['low']))}–{_number(spread.get('q3', spread['high']))})"
     if target.reached(value):
         return measured, "met"
     if target.needs_amx and not amx:
         return measured, "not measurable on this machine: it has no AMX, which the figure asks for"
     return measured, f"**missed**: {info.get('why') or 'see [where the time goes](#where-the-time-goes)'}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def finished_cells(folder: Path) -> dict[str, Info]:

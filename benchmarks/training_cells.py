@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import random
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 from unittest.mock import patch
 
-from benchmarks import fixtures
+from benchmarks import fixtures, machine
 from benchmarks.__main__ import figures_of
 from benchmarks.pairs import Spread
 
@@ -338,7 +337,7 @@ def step(request: str) -> dict[str, float]:
     bench.step()
     weights = {item.parameter.dtype for item in bench.towers.trainable()}
     assert weights == {torch.float32}, "weights and moments are fp32 in every precision"
-    return {"peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+    return {"peak_gib": machine.peak_bytes() / 2**30}
 
 
 def tables(cells: Mapping[str, Mapping[str, Any]]) -> list[str]:

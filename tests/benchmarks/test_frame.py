@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import machine, scale, table, targets, training_cells
+from benchmarks.__main__ import command_figures, figures_of
 from benchmarks.pairs import Spread, in_turn, pair_figures, percentile_90
 
 RATES = st.lists(st.floats(0.01, 1e6), min_size=2, max_size=20)
@@ -165,3 +166,11 @@ def test_pages_show_quartiles_limits_and_verdicts() -> None:
     assert "| labels build | open_clip encode_text at full context | ≥ 3× | 4 (3–4) | met |" in page
     assert "| its products |" in page
     assert "17.5 minutes" in page
+
+
+def test_the_memory_of_a_program_does_not_begin_with_that_of_the_one_that_started_it() -> None:
+    ballast = bytearray(300 * 2**20)
+    ballast[:: 2**12] = b"x" * len(range(0, len(ballast), 2**12))
+    code = "import json; from benchmarks import machine; print(json.dumps({'peak': machine.peak_bytes()}))"
+    assert figures_of("-c", code)["peak"] < 200 * 2**20
+    assert command_figures("--version")["peak_mb"] < 200
