@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 
@@ -96,22 +96,33 @@ def find_labels(labels: LabelSet, text: str) -> list[tuple[str, int, int]]:
     """
     wanted = " ".join(text.lower().split())
     found = []
+    has = cache(partial(_names_with, labels))
     for order, level in enumerate(labels.levels if wanted else ()):
         spans = labels.spans(level)
-        for place in np.flatnonzero(_matches(labels, level, wanted)):
+        for place in np.flatnonzero(_matches(labels, level, wanted, has)):
             start, stop = int(spans.starts_S[place]), int(spans.ends_S[place])
             found.append((_distance(labels, level, start, wanted), order, start, stop - start))
     return [(labels.levels[order], start, rows) for _, order, start, rows in sorted(found)]
 
 
-def _matches(labels: LabelSet, level: str, wanted: str) -> NDArray[np.bool_]:
+def _names_with(labels: LabelSet, column: str, text: str) -> NDArray[np.bool_]:
+    """Return for each distinct name of a column True if it has a text in lower case."""
+    import pyarrow.compute as pc
+
+    if column not in labels.lowered:
+        labels.lowered[column] = pc.utf8_lower(labels.dictionaries[column])
+    found = pc.match_substring(labels.lowered[column], pattern=text)
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+
+def _matches(
+    labels: LabelSet, level: str, wanted: str, names_with: Callable[[str, str], NDArray[np.bool_]]
+) -> NDArray[np.bool_]:
     """Return True for each span of a level with the text in a name that belongs to this level."""
     spans = labels.spans(level)
 
     def has(column: str, text: str) -> NDArray[np.bool_]:
-        names = labels.dictionaries[column].to_pylist()
-        codes = [code for code, name in enumerate(names) if name and text in name.lower()]
-        return np.isin(labels.codes[column][spans.starts_S], codes)
+        return names_with(column, text)[labels.codes[column][spans.starts_S]]
 
     if level not in ("species", "label"):
         return has(level, wanted) & spans.named_S

@@ -237,6 +237,11 @@ class LabelSet:
         return {name: self.table.column(name).chunk(0).dictionary for name in COLUMNS}
 
     @cached_property
+    def lowered(self) -> dict[str, Any]:
+        """The distinct names in lower case, by column: those that were searched."""
+        return {}
+
+    @cached_property
     def codes(self) -> dict[str, NDArray[np.int32]]:
         """N places in the dictionary of each column, equal for equal names."""
         return {name: self.table.column(name).chunk(0).indices.to_numpy(zero_copy_only=False) for name in COLUMNS}
