@@ -37,10 +37,11 @@ Entries = Callable[[], Iterator[MediaItem | Unlisted]]
 
 def open_installed_worker(folder: Path, request: ClassifyRequest) -> ShardWorker:
     """Open a worker with the plugins that are installed in the process where this is called."""
+    from bioclip_plugin.engines.watch import Watch
     from bioclip_plugin.engines.worker import Worker
     from bioclip_plugin.plugins import create_plugin_manager
 
-    return Worker(folder, request, create_plugin_manager())
+    return Worker(folder, request, create_plugin_manager(), Watch())
 
 
 def work_on_shards(
@@ -55,6 +56,7 @@ def work_on_shards(
     Raises:
         UsageError: without a plan.
     """
+    from bioclip_plugin.engines.watch import Watch
     from bioclip_plugin.engines.worker import NO_PLAN, Worker
 
     assert options.work_folder is not None
@@ -75,7 +77,7 @@ def work_on_shards(
     with interruptible(console, outcome), ProgressLine("Classifying", console=console) as line:
         line.expect(sum(shard.images for shard in shards))
         job = ShardJob(
-            folder.folder, request, tuple(shard.id for shard in shards), partial(Worker, folder.folder, request, plugins),
+            folder.folder, request, tuple(shard.id for shard in shards), partial(Worker, folder.folder, request, plugins, Watch()),
             console.print, options.engine_workers,
         )  # fmt: skip
         for count, result in enumerate(engine.work(job), start=1):
@@ -145,6 +147,7 @@ class Distribution:
             BioclipError: if the engine cannot go on.
         """
         from bioclip_plugin.engines.distributing import Distributed
+        from bioclip_plugin.engines.planning import HERE
 
         self._work = work = Distributed(session, run, self._folder, findings)
         if work.plan is None:
@@ -156,8 +159,15 @@ class Distribution:
             )
             if self._engine.name != LOCAL:
                 self._say_precision(session)
+            is_said = self._engine.name == LOCAL
             for _ in pipeline.answers(planner.kept(self._entries())):
                 line.note = session.fetching.note()
+                if not is_said and (is_said := bool(findings.count(HERE))):
+                    self._console.print(
+                        "Images on the web and in packed files are answered here, before parts are loaded. For workers, fetch and "
+                        "unpack them first, and give the files"
+                    )
+            planner.answered()
             work.planned()
         assert work.plan is not None
         self.already_done = work.plan.already_done

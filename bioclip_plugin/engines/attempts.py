@@ -60,8 +60,10 @@ class Attempts:
         try:
             yield
         except BaseException:
-            with suppress(OSError):
+            try:
                 self._write({"ended": True})
+            except OSError:  # a full disk, on which a file can still be removed
+                self.forget()
             raise
         with suppress(OSError):
             self._path.unlink()

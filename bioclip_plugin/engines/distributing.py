@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 DAMAGED = "parts of shards were damaged and put aside; their shards are worked on again"
 """Text of the finding about parts that cannot be loaded."""
+REMOVED = "parts were removed after they were loaded, so that findings of their workers are not in this list"
+"""Text of the finding about parts that are gone at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ class Distributed:
             )
         is_ours = found is not None and (found.key, found.created_at) == (run.key, run.created_at.isoformat())
         self._is_new = not is_ours  # the store has none of the parts
-        self.plan: Plan | None = found if is_ours and found is not None and not found.is_finished else None
+        is_at_work = is_ours and found is not None and found.is_answered and not found.is_finished
+        self.plan: Plan | None = found if is_at_work else None
         """The plan; None until the images are listed."""
         self._number = 1 if found is None or not is_ours else found.number + found.is_finished
         self._shards: list[Shard] = folder.shards() if self.plan is not None else []
@@ -152,26 +155,35 @@ class Distributed:
     def finish(self) -> dict[str, Any]:
         """Record that the run is finished; add the findings of all workers, and return the facts about them."""
         assert self.plan is not None
-        names = [shard.id for shard in self._shards]
+        there = self._folder.with_parts()
+        names = [shard.id for shard in self._shards if shard.id in there]
+        if removed := len(self._shards) - len(names):
+            first = next(shard.id for shard in self._shards if shard.id not in there)
+            self._findings.add(REMOVED, first, removed)
         for text, count, example in findings_of(self._folder, names):
             self._findings.add(text, example, count)
         self._folder.write_plan(replace(self.plan, is_finished=True))
-        return {"shards": len(names), "workers": workers_of(self._folder, names)}
+        return {"shards": len(self._shards), "workers": workers_of(self._folder, names)}
 
     def _load_those_there(
         self, loader: Loader, waiting: dict[str, Shard], on_loaded: Callable[[Standing], None]
     ) -> None:
-        """Load the parts that the folders list: a network file system may go on for a minute to say that a new file is not there."""
+        """Load the parts that the folders list: a network file system may go on for a minute to say that a new file is not there.
+
+        A part may be removed once it is loaded.
+        """
         there = self._folder.with_parts()
-        for name in [name for name in waiting if name in there]:
-            if self._load(loader, waiting[name], again=False):
+        for name in [name for name in waiting if name in there or self._folder.is_loaded(name)]:
+            if self._load(loader, waiting[name], again=False, is_there=name in there):
                 del waiting[name]
                 on_loaded(self.standing)
 
-    def _load(self, loader: Loader, shard: Shard, *, again: bool) -> bool:
-        """Load a part that is not loaded yet; False if it is damaged."""
+    def _load(self, loader: Loader, shard: Shard, *, again: bool, is_there: bool = True) -> bool:
+        """Load a part that is not loaded yet; False if it is damaged, or was removed."""
         try:
             if again or not (self._folder.is_loaded(shard.id) and loader.is_in_store(shard.id)):
+                if not is_there:
+                    return False  # it was removed, and the store is an older copy
                 loader.load(shard.id)
         except DataError as error:
             self._findings.add(DAMAGED, str(error))

@@ -62,6 +62,8 @@ class Plan:
     """True if files are read again though the store knows them."""
     findings: list[list[Any]] = field(default_factory=list)
     """Findings of the listing: text, count, first example."""
+    is_answered: bool = True
+    """True when the images that are not in the shards are answered; until then the images are listed again."""
     is_finished: bool = False
     """True when the parts are loaded and the run is ended."""
     format: int = FORMAT
@@ -123,9 +125,9 @@ class WorkFolder:
             raise DataError(f"the plan {path} cannot be used: {error}; give a new work folder") from None
 
     def is_planned(self) -> bool:
-        """True if there is a plan that is not finished."""
+        """True if there is a plan that is not finished, so that nothing need be listed."""
         plan = self.plan()
-        return plan is not None and not plan.is_finished
+        return plan is not None and plan.is_answered and not plan.is_finished
 
     def write_plan(self, plan: Plan, shards: Iterable[Shard] | None = None) -> None:
         """Write the plan, after its shards."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,15 +79,20 @@ class PartStore:
                     box = WHOLE_BOX if region.region is None else region.region.box
                     self._features[*content, box] = region.features
 
-    def features(self, run: Run, keys: Sequence[FeatureKey]) -> dict[FeatureKey, NDArray[np.float16]]:
+    def features(self, feature_set: Run, keys: Sequence[FeatureKey]) -> dict[FeatureKey, NDArray[np.float16]]:
         """Return the features of this shard, so that equal files in it are encoded once."""
-        del run
+        del feature_set
         return {key: self._features[key] for key in keys if key in self._features}
 
     def found_boxes(self, run: Run, keys: Sequence[Content]) -> dict[Content, tuple[FoundBox, ...]]:
         """Return the detector's boxes of this shard."""
         del run
         return {key: self._found[key] for key in keys if key in self._found}
+
+    def keep_boxes(self, run: Run, found: Mapping[Content, tuple[int, Sequence[FoundBox]]]) -> None:
+        """Keep boxes of the detector for equal files of this shard, before the image that has them is done."""
+        del run
+        self._found |= {content: tuple(boxes) for content, (_, boxes) in found.items()}
 
     def answers(self, run: Run, media_ids: Sequence[int]) -> dict[int, list[StoredRegion]]:
         """Return nothing: no item of a shard has an answer before."""

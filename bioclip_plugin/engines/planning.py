@@ -79,15 +79,21 @@ class Planner:
     def kept(self, entries: Iterable[MediaItem | Unlisted]) -> Iterator[MediaItem | Unlisted]:
         """Yield the entries that this process answers: failures of the listing, known features, images that no worker can read.
 
-        The shards are written meanwhile, and the plan when the entries end. Items that are done are not yielded.
+        The shards are written meanwhile, and the plan when the entries end: workers begin then, but until :meth:`answered` is
+        called the same command lists again. Items that are done are not yielded.
         """
+        self._store.forget_unlisted(self._run)
         drawn, count = iter(entries), 0
         while chunk := list(islice(drawn, _LISTED_AT_ONCE)):
             yield from self._kept_of([e if isinstance(e, Unlisted) else self._reader.zoned(e) for e in chunk])
             self._on_listed(count := count + len(chunk))
         self._write_shard()
         self._folder.write_lines(self._folder.later_file(), self._later)
-        self._folder.write_plan(self._plan(), self.shards)
+        self._folder.write_plan(self._plan(is_answered=False), self.shards)
+
+    def answered(self) -> None:
+        """Record that every entry that :meth:`kept` yielded is answered."""
+        self._folder.write_plan(self._plan(is_answered=True))
 
     def _kept_of(self, chunk: Sequence[MediaItem | Unlisted]) -> Iterator[MediaItem | Unlisted]:
         stats = [stat_of(item) for item in chunk]
@@ -134,7 +140,7 @@ class Planner:
         self.images += len(self._lines)
         self._lines = []
 
-    def _plan(self) -> Plan:
+    def _plan(self, *, is_answered: bool) -> Plan:
         run = self._run
         return Plan(
             key=run.key,
@@ -155,6 +161,7 @@ class Planner:
             shards=len(self.shards),
             later=len(self._later),
             read_again=self._rehash,
+            is_answered=is_answered,
             findings=[list(found) for found in self._findings.found()],
         )
 

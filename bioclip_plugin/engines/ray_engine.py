@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -30,8 +31,11 @@ from bioclip_plugin.running.places import working_directory
 INSTALL = 'pip install "bioclip-plugin[ray]"'
 ADDRESS = "RAY_ADDRESS"
 """Variable with the address of a running cluster, which Ray's own tools read too."""
-SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-"""Variables for Ray while it is imported and started: it sends statistics of its use otherwise, and prints lines of its own."""
+SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_worker_niceness": "0"}
+"""Variables for Ray while it is imported and started: it sends statistics of its use otherwise, prints lines of its own, and gives way
+to every other program of the machine (a niceness of 15)."""
+_FAILURES = 5
+"""Shards one after the other at which a worker fails until it is taken for one that cannot work."""
 _OBJECTS_BYTES = 200_000_000
 """Shared memory of a cluster that is started here; names and counts need less."""
 _MOST_BLOCKS = 10_000
@@ -95,21 +99,22 @@ class RayEngine:
         return False
 
     def check(self, request: ClassifyRequest, workers: int | None) -> None:
-        """Refuse a pool that the cluster cannot hold, before images are listed. A cluster on this machine is not started yet."""
-        if not os.environ.get(ADDRESS):
-            if workers is not None and request.device == "cpu":
-                pool_for(os.cpu_count() or 1, 0, 1, workers)
-            return
-        with _cluster() as ray:
-            _pool(ray, request, workers)
+        """Refuse a pool that the cluster cannot hold, before images are listed."""
+        if ":" in request.device:
+            raise UsageError(
+                f"--device {request.device}: each worker of the engine ray sees one GPU, as the first one; give --device "
+                f"{request.device.partition(':')[0]}"
+            )
+        if os.environ.get(ADDRESS) or workers is not None or request.device not in ("auto", "cpu"):
+            with _cluster() as ray:
+                _pool(ray, request, workers)
 
     def work(self, job: ShardJob) -> Iterator[ShardResult]:
         """Yield shards as actors finish them."""
         with _cluster() as ray:
             pool = _pool(ray, job.request, job.workers)
-            where = f"Ray cluster at {os.environ[ADDRESS]}" if os.environ.get(ADDRESS) else "Ray on this machine"
             what = number_of(pool.size, "worker")
-            job.report(f"{where}: {what}, {'one per GPU' if pool.gpus else 'without a GPU'}")
+            job.report(f"{_place()}: {what}, {'one per GPU' if pool.gpus else 'without a GPU'}")
             try:
                 yield from _results(job, pool)
             except BioclipError:
@@ -141,12 +146,17 @@ def _results(job: ShardJob, pool: Pool) -> Iterator[ShardResult]:
         **options,
     )
     reasons: list[str] = []
+    failures: Counter[str] = Counter()  # of each worker, one after the other
     with _silent(context):
         for row in shards.iter_rows():
-            if row["error"]:
-                reasons.append(str(row["error"]))
-            else:
+            if not row["error"]:
+                failures[str(row["worker"])] = 0
                 yield ShardResult(str(row["shard"]), int(row["images"]), int(row["failed"]))
+                continue
+            reasons.append(str(row["error"]))
+            failures[str(row["worker"])] += 1
+            if sum(count >= _FAILURES for count in failures.values()) >= pool.size:
+                break
     if reasons:
         raise BioclipError(first_of(reasons))
 
@@ -165,9 +175,17 @@ def _silent(context: Any) -> Iterator[None]:
         logger.setLevel(before[1])
 
 
+def _place() -> str:
+    return f"Ray cluster at {os.environ[ADDRESS]}" if os.environ.get(ADDRESS) else "Ray on this machine"
+
+
 def _pool(ray: Any, request: ClassifyRequest, workers: int | None) -> Pool:
     resources = ray.cluster_resources()
     gpus = 0 if request.device == "cpu" else int(resources.get("GPU", 0))
+    if request.device not in ("auto", "cpu", "mps") and not gpus:
+        raise UsageError(
+            f"--device {request.device}, and {_place()} has no GPU: give --device cpu, or start Ray where GPUs are (ray start --num-gpus)"
+        )
     nodes = sum(1 for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU"))
     return pool_for(float(resources.get("CPU", 0)), gpus, nodes, workers)
 
@@ -208,5 +226,7 @@ def _signals_kept() -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(error).__name__)[:300]
+    """Return the last line of a trace, and any other text as one line."""
+    text = str(error)
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return (lines[-1] if "Traceback" in text else " ".join(lines) or type(error).__name__)[:300]

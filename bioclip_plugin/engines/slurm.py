@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from shutil import which
 
 from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.engine import ShardJob, ShardResult
@@ -45,9 +46,12 @@ class SlurmEngine:
         """In a worker: work on all shards that no other worker has. Elsewhere: say how workers are started."""
         if not self.is_worker():
             tasks = min(len(job.shards), 64)
+            how = f"sbatch --array=0-{tasks - 1} SCRIPT, for example; docs/scale.md has a script"
+            if which("sbatch") is None:
+                how += f". There is no sbatch on this machine: without Slurm, a worker is this command with {_TASK}=0 before it"
             job.report(
-                f"Workers are the tasks of an array, each of which runs this same command: sbatch --array=0-{tasks - 1} SCRIPT, for "
-                f"example; docs/scale.md has a script. Give this command again to load finished shards ({len(job.shards):,} to do)."
+                f"Workers are the tasks of an array, each of which runs this same command: {how}. Give this command again to load "
+                f"finished shards ({len(job.shards):,} to do)."
             )
             return
         yield from in_turn(job, ordered(job.shards, *place_of_task(os.environ)), waits=False)

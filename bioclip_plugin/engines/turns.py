@@ -13,6 +13,8 @@ from bioclip_plugin.contracts.engine import ShardJob, ShardResult
 def in_turn(job: ShardJob, shards: Iterable[str], *, waits: bool) -> Iterator[ShardResult]:
     """Work on each shard that no other worker has. One that cannot be worked on does not keep the others from it.
 
+    Shards that others had are looked at again after the others: a worker may have been lost meanwhile.
+
     Args:
         job: gives the worker.
         shards: the shards, in the order of the work.
@@ -23,14 +25,20 @@ def in_turn(job: ShardJob, shards: Iterable[str], *, waits: bool) -> Iterator[Sh
     """
     reasons: list[str] = []
     with closing(job.open_worker()) as worker:
-        for shard in shards:
-            try:
-                result = worker.work(shard, waits=waits)
-            except DataError as error:
-                reasons.append(str(error))
-                continue
-            if result is not None:
-                yield result
+        left, before = list(shards), 0
+        while len(left) != before:
+            before, taken = len(left), []
+            for shard in left:
+                try:
+                    result = worker.work(shard, waits=waits)
+                except DataError as error:
+                    reasons.append(str(error))
+                    continue
+                if result is None:
+                    taken.append(shard)
+                else:
+                    yield result
+            left = taken
     if reasons:
         raise DataError(first_of(reasons))
 

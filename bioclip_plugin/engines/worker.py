@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import Any
 
 from bioclip_core import __version__
 from bioclip_core.errors import DataError, UsageError
@@ -20,32 +21,37 @@ from bioclip_plugin.engines.documents import item_from, parsed_line
 from bioclip_plugin.engines.folder import Plan, WorkFolder
 from bioclip_plugin.engines.part_store import PartStore
 from bioclip_plugin.engines.parts import About, write_part
+from bioclip_plugin.engines.watch import Watch
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.items.request import DETECTION, ClassifyRequest
+from bioclip_plugin.rules.settings import rule_settings
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.running.pipeline import Pipeline
 from bioclip_plugin.store.records import ItemRecord, Run
 
-if TYPE_CHECKING:
-    from bioclip_plugin.store import Store
-
 _POLL_S = 0.5
 """Time between two looks at a shard that another worker has."""
 
-NO_PLAN = "no plan in the work folder {}: give the same command where images are listed first, outside the workers"
+NO_PLAN = (
+    "no plan in the work folder {}: give the same command where images are listed first, outside the workers, and a folder that every "
+    "worker sees"
+)
 
 
 class Worker:
     """Works on the shards of one plan."""
 
-    def __init__(self, folder: Path, request: ClassifyRequest, plugins: BioclipPluginManager) -> None:
+    def __init__(
+        self, folder: Path, request: ClassifyRequest, plugins: BioclipPluginManager, watch: Watch | None = None
+    ) -> None:
         """Read the plan, and compare it with the model and labels as they are here.
 
         Args:
             folder: the work folder.
             request: the request of the run.
             plugins: plugins of this process, which the worker closes.
+            watch: ends the process if the worker is stuck; None for a process that does other work, too.
 
         Raises:
             UsageError: without a plan, and if this process would give other answers than the plan's.
@@ -56,7 +62,7 @@ class Worker:
         if plan is None:
             raise UsageError(NO_PLAN.format(folder))
         self._plan, self._run = plan, _run_of(plan)
-        self._plugins, self._engine = plugins, Engine(request, plugins)
+        self._plugins, self._engine, self._watch = plugins, Engine(request, plugins), watch or Watch(math.inf)
         self._engine.keep_precision([plan.feature_settings])
         self._check()
 
@@ -78,18 +84,18 @@ class Worker:
 
     def _check(self) -> None:
         """Refuse work if results would not be those of the plan."""
-        ids, plan = self._engine.identities, self._plan
-        detection = self._engine.detection_settings()
-        wanted = {**plan.feature_settings, **plan.answer_settings, "detector": plan.rule_settings.get(DETECTION)}
-        here = {**ids.feature_settings, **ids.answer_settings, "detector": detection}
-        if ids.answer_id == plan.answer_id and settings_id({"": detection}) == settings_id({"": wanted["detector"]}):
+        ids, plan, request = self._engine.identities, self._plan, self._engine.request
+        wanted = {**_decisive(plan.rule_settings), **plan.feature_settings, **plan.answer_settings}
+        # Other rules are no matter: they decide where the store is.
+        rules = rule_settings(ids.answer_id, request.threshold, (), detection=self._engine.detection_settings())
+        here = {**_decisive(rules), **ids.feature_settings, **ids.answer_settings}
+        found = next(_differences(here, wanted), None)
+        if found is None:
             return
-        names = sorted(name for name in wanted.keys() | here.keys() if wanted.get(name) != here.get(name))
-        first = next((name for name in names if name != "feature_id"), "settings")
+        name, ours, planned = found
         raise UsageError(
-            f"the plan in {self._folder.folder} is for other answers than this command on {platform.node()} gives: {first} is "
-            f"{here.get(first)!r} here and {wanted.get(first)!r} in the plan; use the same command, version, model and plugins "
-            "everywhere"
+            f"the plan in {self._folder.folder} is for other answers than this command on {platform.node()} gives: {name} is "
+            f"{ours!r} here and {planned!r} in the plan; use the same command, version, model and plugins everywhere"
         )
 
     def _worked(self, shard: str) -> ShardResult:
@@ -104,7 +110,7 @@ class Worker:
         items = [item_from(parsed_line(line)) for line in self._folder.lines(self._folder.shard_file(shard))]
         began = time.monotonic()
         results, findings = PartStore([(item.uri, item.frame) for item in items]), Findings()
-        with attempts.one():
+        with attempts.one(), self._watch.watching(f"shard {shard}"):
             if attempts.is_careful:
                 self._answer_one_by_one(items, attempts, results, findings)
             else:
@@ -119,9 +125,9 @@ class Worker:
         return ShardResult(shard, len(rows), failed)
 
     def _answer(self, entries: Sequence[MediaItem], results: PartStore, findings: Findings) -> None:
-        pipeline = Pipeline(self._engine, cast("Store", results), self._run, findings=findings)
+        pipeline = Pipeline(self._engine, results, self._run, findings=findings)
         for _ in pipeline.answers(entries):
-            pass
+            self._watch.progressed()
 
     def _answer_one_by_one(
         self, items: Sequence[MediaItem], attempts: Attempts, results: PartStore, findings: Findings
@@ -139,6 +145,30 @@ class Worker:
     def _here(self) -> dict[str, str]:
         device = self._engine.chosen[0].described() if self._engine.is_computing else ""
         return {"host": platform.node(), "device": device, "bioclip_plugin": __version__}
+
+
+def _decisive(rules: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run's decisions that are made by workers: the consensus and the boxes of a detector."""
+    detection, consensus = rules.get(DETECTION) or {}, rules["rules"][0]
+    return {
+        "consensus_version": consensus["version"],
+        "threshold": consensus["threshold"],
+        "detector": (detection.get("detector") or {}).get("name"),
+        "detector_id": detection.get("detector_id"),
+        "detection_threshold": detection.get("threshold"),
+    }
+
+
+def _differences(here: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield name and both values of each setting that differs, with the member of a group that does."""
+    for name in {**wanted, **here}:
+        ours, planned = here.get(name), wanted.get(name)
+        if settings_id({"": ours}) == settings_id({"": planned}):  # JSON has no tuples
+            continue
+        if isinstance(ours, Mapping) and isinstance(planned, Mapping):
+            yield from ((f"{name} {member}", *both) for member, *both in _differences(ours, planned))
+        else:
+            yield name, ours, planned
 
 
 def _run_of(plan: Plan) -> Run:

@@ -19,7 +19,7 @@ from bioclip_plugin.running.tasks import RegionWork, Task, new_task
 from bioclip_plugin.store.records import FeatureKey, Listed, Run, Stat
 
 if TYPE_CHECKING:
-    from bioclip_plugin.store import Store
+    from bioclip_plugin.store.results import Results
 
 
 class Drawn:
@@ -43,7 +43,7 @@ class Known:
 
     def __init__(
         self,
-        store: Store | None,
+        store: Results | None,
         run: Run | None,
         findings: Findings | None,
         detection: DetectorSettings | None = None,

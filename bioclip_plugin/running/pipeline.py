@@ -44,7 +44,7 @@ from bioclip_plugin.running.tasks import Task, answer_of, new_task, record_of
 from bioclip_plugin.store.records import Listed, Run, Stat
 
 if TYPE_CHECKING:
-    from bioclip_plugin.store import Store
+    from bioclip_plugin.store.results import Results
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Pipeline:
     def __init__(
         self,
         engine: Engine,
-        store: Store | None = None,
+        store: Results | None = None,
         run: Run | None = None,
         *,
         repeat_done: bool = True,

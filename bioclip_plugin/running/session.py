@@ -213,6 +213,8 @@ class Session:
         sources: Sequence[str],
         listing: ListingOptions | None = None,
         deployments: DeploymentOptions | None = None,
+        *,
+        keeps_listing: bool = False,
     ) -> Run:
         """Begin the run over these sources, or continue it.
 
@@ -220,18 +222,21 @@ class Session:
             sources: the addresses as given.
             listing: options for the sources, kept with the settings of the run.
             deployments: options that say which deployment an image belongs to, for the rules; kept likewise.
+            keeps_listing: keep the failures of an earlier listing; by default they are forgotten, since the sources are listed again.
 
         Raises:
             UsageError: if the Session was opened without a store, or the table of deployments cannot be used.
         """
         self._check_open()
-        return self._begun(sources, listing, deployments)
+        return self._begun(sources, listing, deployments, keeps_listing=keeps_listing)
 
     def _begun(
         self,
         sources: Sequence[str],
         listing: ListingOptions | None = None,
         deployments: DeploymentOptions | None = None,
+        *,
+        keeps_listing: bool = False,
     ) -> Run:
         if self.store is None:
             raise UsageError("this Session is without a store; open it with store=... to begin a run")
@@ -263,6 +268,7 @@ class Session:
                 rule_id=settings_id(rules),
                 rule_settings=rules,
                 provenance={**self.engine.provenance(), "store": self.store.shown_address},
+                keeps_listing=keeps_listing,
             )
         )
 

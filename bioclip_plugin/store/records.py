@@ -61,6 +61,8 @@ class RunPlan:
     rule_settings: Mapping[str, Any]
     provenance: Mapping[str, Any]
     """Versions, plugins, host, device; not part of the identities. Without secrets."""
+    keeps_listing: bool = False
+    """True to keep the failures of an earlier listing in a resumed run; otherwise they are forgotten, since it lists again."""
 
 
 @dataclass(frozen=True, slots=True)

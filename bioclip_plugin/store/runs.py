@@ -76,12 +76,23 @@ def _resume(connection: Connection, found: Row[Any], plan: RunPlan, moment: str)
         "earlier_provenance": to_json(earlier),
     }
     connection.execute(update(schema.runs).where(schema.runs.c.id == found.id).values(**change))
+    if not plan.keeps_listing:
+        _forget_unlisted(connection, found.id)
+
+
+def forget_unlisted(connection: Connection, run: Run) -> None:
+    """Forget the failures of a run's listing, before it is listed again."""
+    check(connection, run, alone=True)
+    _forget_unlisted(connection, run.id)
+
+
+def _forget_unlisted(connection: Connection, run: int) -> None:
     failed, listed = schema.failures.c, schema.listing.c
     # An image on the web that was not asked for may now be listed as a file.
     is_unasked = and_(failed.stage == FETCH_STAGE, failed.reason.in_((NOT_FETCHED, NOT_FETCHED_IN_PYTHON)))
-    unlisted = (failed.run == found.id, or_(failed.stage == LIST_STAGE, is_unasked))
+    unlisted = (failed.run == run, or_(failed.stage == LIST_STAGE, is_unasked))
     connection.execute(
-        delete(schema.listing).where(listed.run == found.id, listed.media.in_(select(failed.media).where(*unlisted)))
+        delete(schema.listing).where(listed.run == run, listed.media.in_(select(failed.media).where(*unlisted)))
     )
     connection.execute(delete(schema.failures).where(*unlisted))
 

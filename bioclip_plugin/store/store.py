@@ -172,6 +172,11 @@ class Store(Upkeep):
             logger.warning("the store %s: %s", self.shown_address, words)
         return run
 
+    def forget_unlisted(self, run: Run) -> None:
+        """Forget the failures of a run's listing, before it is listed again."""
+        self._mark(run)
+        self._database.write(runs.forget_unlisted, run)
+
     def end_run(self, run: Run, status: RunStatus, counts: dict[str, Any]) -> None:
         """Record how a run ended. ``finished`` turns items that are still to do (no source lists them) into failures."""
         self._database.write(runs.end, run, status, counts)

@@ -10,11 +10,15 @@ from typing import Any
 from PIL import Image
 
 from bioclip_plugin import cli
+from bioclip_plugin.engines.folder import WorkFolder
+from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.plugin_api import BioclipPluginManager
 from bioclip_plugin.store import Store
 
 SHARDS = 5
 """Images per shard."""
+REQUEST = ClassifyRequest(model="mortal", labels="fish.txt")
+"""The request of the commands."""
 
 PLUGIN = '''
 import os
@@ -83,6 +87,11 @@ def run_command(pm: BioclipPluginManager, *arguments: str) -> tuple[int, str]:
     with redirect_stdout(said), redirect_stderr(said):
         code = cli.run(arguments, pm)
     return code, said.getvalue()
+
+
+def shards_of(store: str) -> list[str]:
+    """Return the ids of the shards of a store's run."""
+    return [shard.id for shard in WorkFolder(Path(f"work-{store}")).shards()]
 
 
 def rows_of(store: str) -> list[Any]:

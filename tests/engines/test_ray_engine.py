@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -14,10 +15,11 @@ from typing import Any
 import pytest
 from engine_samples import install_plugin, rows_of
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.process.environment import environment
 from bioclip_plugin import create_plugin_manager
-from bioclip_plugin.engines import ray_engine
+from bioclip_plugin.contracts.engine import ShardJob, ShardResult
+from bioclip_plugin.engines import ray_actor, ray_engine
 from bioclip_plugin.engines.ray_actor import ShardActor
 from bioclip_plugin.engines.ray_engine import Pool, RayEngine, pool_for
 from bioclip_plugin.items.request import ClassifyRequest
@@ -81,6 +83,30 @@ def test_actors_that_end_without_a_word_cost_their_shard_only(command: Command, 
     assert (code, "2 workers would hold all of the 2 CPUs of the Ray cluster" in output) == (2, True)
 
 
+def never_opened() -> Any:
+    raise UsageError("never opened")
+
+
+class FakeData(SimpleNamespace):
+    """Ray Data whose only dataset has these rows."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        super().__init__(
+            DataContext=SimpleNamespace(get_current=lambda: SimpleNamespace(enable_progress_bars=True)),
+            ActorPoolStrategy=SimpleNamespace,
+        )
+        self._rows = rows
+
+    def from_items(self, *_: Any, **__: Any) -> FakeData:
+        return self
+
+    def map_batches(self, *_: Any, **__: Any) -> FakeData:
+        return self
+
+    def iter_rows(self) -> Iterator[dict[str, Any]]:
+        return iter(self._rows)
+
+
 class FakeRay(SimpleNamespace):
     """What the engine asks of Ray before it starts."""
 
@@ -131,7 +157,7 @@ def test_statistics_of_use_are_off_before_ray_is_imported_and_nothing_is_left_in
     with ray_engine._cluster():
         assert fake.is_up
     assert imported == ["0"]
-    assert fake.seen["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert fake.seen["RAY_USAGE_STATS_ENABLED"] == fake.seen["RAY_worker_niceness"] == "0"
     assert (fake.given["address"], fake.given["include_dashboard"]) == ("local", False)
     assert not fake.is_up
     assert signal.getsignal(signal.SIGTERM) is handler
@@ -147,10 +173,29 @@ def test_a_connection_of_the_host_stays(fake: FakeRay) -> None:
 
 
 def test_a_cluster_that_cannot_be_reached_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, fake: FakeRay) -> None:
-    fake.fails = "a long trace\n\nfailed to connect to 10.0.0.1:6379"
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    with pytest.raises(UsageError, match=r"^Ray cannot be started or reached: failed to connect to 10\.0\.0\.1:6379$"):
-        RayEngine().check(ClassifyRequest(), None)
+    version = "Version mismatch: The cluster was started with:\n    Ray: 2.9.0\nThis process was started with:\n    Ray: 2.60.0\n"
+    for text, said in (
+        ("Traceback of it:\n\nfailed to connect to 10.0.0.1:6379", "failed to connect to 10.0.0.1:6379"),
+        (version, " ".join(version.split())),
+    ):
+        fake.fails = text
+        with pytest.raises(UsageError) as refused:
+            RayEngine().check(ClassifyRequest(), None)
+        assert str(refused.value) == f"Ray cannot be started or reached: {said}"
+
+
+def test_a_gpu_that_the_cluster_does_not_have_is_refused_before_images_are_listed(
+    monkeypatch: pytest.MonkeyPatch, fake: FakeRay
+) -> None:
+    monkeypatch.setattr(fake, "cluster_resources", lambda: {"CPU": 8.0})
+    with pytest.raises(UsageError, match=r"--device cuda, and Ray on this machine has no GPU: give --device cpu"):
+        RayEngine().check(ClassifyRequest(device="cuda"), None)
+    with pytest.raises(UsageError, match=r"--device cuda:1: each worker of the engine ray sees one GPU"):
+        RayEngine().check(ClassifyRequest(device="cuda:1"), None)
+    fake.is_up, fake.given = False, {}
+    RayEngine().check(ClassifyRequest(), None)
+    assert not fake.given, "Ray is not started where nothing is to be asked"
 
 
 def test_a_pool_that_a_cluster_cannot_hold_is_refused_before_images_are_listed(
@@ -200,6 +245,58 @@ def test_an_actor_whose_worker_cannot_open_says_why_for_each_shard(
 
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(tmp_path)
+    rests: list[float] = []
+    monkeypatch.setattr(ray_actor, "time", SimpleNamespace(sleep=rests.append))
     rows = ShardActor(refuses, threads=3, directory=str(tmp_path))({"shard": ["a", "b"]})
-    assert rows["error"] == ["the model is not here"] * 2
+    assert rows["error"] == [f"on {platform.node()}: the model is not here"] * 2
     assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert rests == [1, 2], "it leaves the shards to those that work"
+
+
+def test_an_error_of_a_worker_that_nobody_expects_costs_its_shard_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Raised out of an actor it ends the dataset, or with max_errored_blocks the actor is never replaced: ray#62746, ray#39800."""
+    errors = iter(
+        [OSError(28, "No space left on device"), RuntimeError("CUDA error: unspecified\nlaunch failure"), None]
+    )
+
+    class Failing:
+        def work(self, shard: str) -> ShardResult:
+            if error := next(errors):
+                raise error
+            return ShardResult(shard, 5, 0)
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ray_actor, "time", SimpleNamespace(sleep=lambda _: None))
+    rows = ShardActor(Failing, threads=1, directory=str(tmp_path))({"shard": ["a", "b", "c"]})  # type: ignore[arg-type]
+    assert [error.partition(": ")[2] for error in rows["error"]] == [
+        "shard a: OSError: [Errno 28] No space left on device",
+        "shard b: RuntimeError: CUDA error: unspecified",
+        "",
+    ]
+    assert rows["images"] == [0, 0, 5]
+
+
+def test_work_ends_when_every_worker_only_fails_and_goes_on_while_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node without the shared disk fails at once, and would take the shards of all others."""
+
+    def rows(*said: tuple[str, str]) -> list[dict[str, Any]]:
+        return [
+            {"shard": f"{n}", "images": 1, "failed": 0, "error": error, "worker": w}
+            for n, (w, error) in enumerate(said)
+        ]
+
+    bad, good = ("bad 1", "on bad: no plan"), ("good 2", "")
+    pool, job = Pool(2, 1.0, 0, 1), ShardJob(Path(), ClassifyRequest(), ("0",), never_opened, print)
+    for given, done in (
+        (rows(*[bad] * 9, good, *[bad] * 9, good), 2),
+        (rows(*[bad] * 9, *[("other 3", "on other: no plan")] * 5, good), 0),
+    ):
+        monkeypatch.setattr(ray_engine, "import_module", lambda _, given=given: FakeData(given))
+        results = ray_engine._results(job, pool)
+        found = []
+        with pytest.raises(BioclipError, match=r"on bad: no plan \(the first of \d+ shards\)"):
+            found.extend(results)
+        assert len(found) == done

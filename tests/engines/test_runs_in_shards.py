@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from engine_samples import rows_of, run_command
+from engine_samples import REQUEST, rows_of, run_command, shards_of
 from PIL import Image
 
 from bioclip_core.errors import UsageError
@@ -23,13 +23,10 @@ from bioclip_plugin.engines.attempts import FATAL_AFTER, MOST_LOST, Attempts
 from bioclip_plugin.engines.folder import WorkFolder
 from bioclip_plugin.engines.slurm import SlurmEngine, ordered, place_of_task
 from bioclip_plugin.engines.worker import Worker
-from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.plugin_api import Answer, BioclipPluginManager, Run
 from bioclip_plugin.store import Store
 
 Command = Callable[..., tuple[int, str]]
-REQUEST = ClassifyRequest(model="mortal", labels="fish.txt")
-
 
 _PLAIN: list[object] = []
 
@@ -42,10 +39,6 @@ def plain(command: Command) -> list[object]:
         assert code == 3, output  # one image is corrupt
         _PLAIN.extend(rows_of("plain.db"))
     return _PLAIN
-
-
-def shards_of(store: str) -> list[str]:
-    return [shard.id for shard in WorkFolder(Path(f"work-{store}")).shards()]
 
 
 def work_as_slurm(pm: BioclipPluginManager, store: str, workers: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -1,0 +1,205 @@
+"""A run over several calls and workers: what one call has found stays, and no worker gives other answers than the plan's."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_samples import REQUEST, rows_of, shards_of
+from numpy.typing import NDArray
+
+from bioclip_plugin import hookimpl
+from bioclip_plugin.contracts.detector import Detection, Detector
+from bioclip_plugin.contracts.engine import ShardJob
+from bioclip_plugin.engines.attempts import Attempts
+from bioclip_plugin.engines.folder import WorkFolder
+from bioclip_plugin.engines.planning import Planner
+from bioclip_plugin.engines.turns import in_turn
+from bioclip_plugin.engines.watch import EXIT_STUCK, Watch
+from bioclip_plugin.engines.worker import Worker
+from bioclip_plugin.plugin_api import BioclipPluginManager
+from bioclip_plugin.running import detecting
+
+Command = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def rows(folder: Path) -> Path:
+    """A table with an address on the web and a row without an image."""
+    table = folder / "photos" / "rows.csv"
+    table.write_text('image,note\nhttps://example.org/fish.jpg,a\n"",b\n', "utf-8")
+    return table
+
+
+def test_failures_of_the_listing_stay_over_several_calls(command: Command, rows: Path) -> None:
+    """Each call resumes the run; only one that lists again may forget what the listing had found."""
+    given = "photos/rows.csv"
+    assert command("plain.db", "", given)[0] == 3
+    for engine in ("slurm", "slurm", "local", "local"):
+        code, output = command("r.db", engine, given, work="w")
+        assert code == 3, output
+    assert rows_of("r.db") == rows_of("plain.db")
+    assert sum("rows.csv" in str(one) or "example.org" in str(one) for one in rows_of("r.db")[0]) == 2
+
+
+def test_images_that_workers_do_not_get_are_listed_again_if_the_program_ended_before_they_were_answered(
+    command: Command, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("plain.db", "", "photos/rows.csv")
+    with monkeypatch.context() as patch:
+
+        def killed(planner: Planner) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(Planner, "answered", killed)
+        assert command("r.db", "slurm", "photos/rows.csv")[0] == 130
+    folder, shards = WorkFolder(Path("work-r.db")), shards_of("r.db")
+    assert folder.plan() is not None, "workers may begin"
+    assert not folder.is_planned()
+    assert command("r.db", "slurm", "photos/rows.csv")[0] == 3
+    assert (folder.is_planned(), shards_of("r.db")) == (True, shards)
+    command("r.db", "local", "photos/rows.csv", work="work-r.db")
+    assert rows_of("r.db") == rows_of("plain.db")
+
+
+def test_images_on_the_web_are_announced_before_the_workers_begin(command: Command, rows: Path) -> None:
+    output = command("r.db", "slurm", "photos/rows.csv")[1]
+    announced = output.index("Images on the web and in packed files are answered here")
+    assert announced < output.index("Workers are the tasks of an array")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--threshold", "0.9", "threshold is 0.9 here and 0.65 in the plan"),
+        ("--top", "2", "top is 2 here and 5 in the plan"),
+        ("--detector", "half", "detector is 'half' here and None in the plan"),
+        ("--exact", "", "preprocessing decode is 'full' here and 'reduced' in the plan"),
+        ("--detection-threshold", "0.9", ""),  # without a detector it is the listing's
+        ("--workers", "2", ""),
+    ],
+)
+def test_a_worker_that_would_decide_otherwise_says_what_differs(
+    command: Command, pm: BioclipPluginManager, monkeypatch: pytest.MonkeyPatch, option: str, value: str, said: str
+) -> None:
+    """The consensus is made by workers, though its threshold is no setting of answers."""
+    pm.register(Half())
+    command("r.db", "slurm")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+    code, output = command("r.db", "slurm", *filter(None, (option, value)))
+    assert (code, said in output) == (2 if said else 0, True), output
+
+
+class Half:
+    """A detector that finds an animal in the left half of each image."""
+
+    name, version, side, licence = "half", "1", 32, "MIT"
+
+    def __init__(self) -> None:
+        self.images = 0
+
+    def identity(self) -> dict[str, Any]:
+        return {"weights": "none"}
+
+    def detect(self, images: list[NDArray[np.uint8]], device: str) -> list[list[Detection]]:
+        self.images += len(images)
+        return [[Detection(0.0, 0.0, 0.5, 1.0, "animal", 0.9)] for _ in images]
+
+    @hookimpl
+    def register_detectors(self, register: Callable[[Detector], None]) -> None:
+        register(self)
+
+
+def test_boxes_of_a_detector_are_found_by_workers_and_stored_once(
+    command: Command, pm: BioclipPluginManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detecting, "_KEEP_S", -1.0)  # as if each batch of the model took long
+    half = Half()
+    pm.register(half)
+    assert command("plain.db", "", "--detector", "half")[0] == 3
+    assert half.images == 15, "equal images are looked at once"
+    half.images = 0
+    code, output = command("r.db", "slurm", "--detector", "half")
+    assert code == 3, output
+    code, output = command("r.db", "local", "--detector", "half", work="work-r.db")
+    assert code == 3, output
+    assert rows_of("r.db") == rows_of("plain.db")
+    assert 15 <= half.images <= 16, "the two equal images may be in two shards"
+    half.images = 0
+    command("r.db", "local", "--detector", "half", "--threshold", "0.9", work="again")
+    assert half.images == 0, "stored boxes are not looked for again"
+
+
+def test_shards_of_a_worker_that_was_lost_meanwhile_are_taken_up_after_the_others(
+    command: Command, pm: BioclipPluginManager
+) -> None:
+    """A task that begins while another one holds a shard, and goes on after that one has died: submitit#1677 kept waiting."""
+    command("r.db", "slurm")
+    folder, shards = WorkFolder(Path("work-r.db")), shards_of("r.db")
+    worker = Worker(folder.folder, REQUEST, pm)
+    job = ShardJob(folder.folder, REQUEST, tuple(shards), lambda: worker, print)
+    with folder.claimed(shards[0]):
+        tasks = in_turn(job, shards, waits=False)
+        first = next(tasks)
+    assert first.shard == shards[1]
+    assert [result.shard for result in tasks] == [*shards[2:], shards[0]]
+
+
+def test_a_full_disk_is_not_a_lost_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of which the end cannot be written can still be removed."""
+    attempts = Attempts(tmp_path, "ab12")
+    write = Attempts._write
+
+    def full(self: Attempts, value: dict[str, Any]) -> None:
+        if "ended" in value:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, value)
+
+    monkeypatch.setattr(Attempts, "_write", full)
+    with pytest.raises(OSError, match="No space left"), attempts.one():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert Attempts(tmp_path, "ab12").lost == 0
+
+
+def test_a_part_may_be_removed_once_it_is_loaded(command: Command, pm: BioclipPluginManager) -> None:
+    """Parts take as much room as the store: whoever is short of it removes them before the run ends."""
+    command("plain.db")
+    command("r.db", "slurm")
+    folder, shards = WorkFolder(Path("work-r.db")), shards_of("r.db")
+    worker = Worker(folder.folder, REQUEST, pm)
+    for shard in shards[:2]:
+        worker.work(shard)
+    command("r.db", "slurm")
+    for shard in shards[:2]:
+        folder.part_file(shard).unlink()
+    output = command("r.db", "slurm")[1]
+    assert "2 of 4 shards loaded (10 of 17 images)" in output
+    output = command("r.db", "local", work="work-r.db")[1]
+    assert f"findings of their workers are not in this list: 2 (the first: {shards[0]})" in output
+    assert rows_of("r.db") == rows_of("plain.db")
+    assert folder.with_parts() == set(shards[2:]), "they are not made again"
+
+
+def test_a_worker_that_is_stuck_ends_and_one_that_works_does_not() -> None:
+    """A batch that takes for ever stops a run for ever: ray#45661."""
+    ended: list[int] = []
+    over = threading.Event()
+    watch = Watch(0.2, lambda code: (ended.append(code), over.set()))
+    with watch.watching("shard a"):
+        for _ in range(30):
+            time.sleep(0.01)
+            watch.progressed()
+        assert not ended
+        assert over.wait(10)
+    assert ended == [EXIT_STUCK]
+    with Watch(0.01, ended.append).watching("shard b"):
+        pass
+    time.sleep(0.05)
+    assert ended == [EXIT_STUCK]
