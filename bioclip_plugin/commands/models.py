@@ -64,13 +64,17 @@ def list_models(ctx: click.Context) -> None:
 @device_option
 @click.pass_context
 def info(ctx: click.Context, name: str, device: str) -> None:
-    """Show a model's source, weights, preprocessing with the origin of each part, labels, licence, device and precision.
+    """Show a model's source, weights, preprocessing with the origin of each part, labels, licence, device and runtime.
+
+    An int8 model in the cache is shown with its agreement.
 
     NAME is anything that --model or --detector takes. Needs no network.
 
     \b
     bioclip-plugin models info demo
     """
+    from bioclip_core.acceleration.describing import int8_described, runtime_described
+
     console, plugins = console_for(), plugins_of(ctx)
     if (detector := detector_named(plugins, name)) is not None:
         print_lines(console, *detector_facts(detector, name))
@@ -88,7 +92,13 @@ def info(ctx: click.Context, name: str, device: str) -> None:
         missing = f"Not on this machine; fetch it with: {command('models fetch', name)}"
         print_lines(console, f"source: {entry.source}", missing)
     else:
-        facts = (*_facts(found), ("runs on", choose_compute(device).described()))
+        compute = choose_compute(device)
+        facts = (
+            *_facts(found),
+            ("runs on", compute.described()),
+            ("runtime", runtime_described(found, compute)),
+            ("int8 model", int8_described(found, compute.device)),
+        )
         print_lines(console, *(f"{title}: {text}" for title, text in facts))
 
 

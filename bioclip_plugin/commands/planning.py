@@ -24,7 +24,7 @@ from bioclip_plugin.engines.options import EngineOptions
 from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.media import uri_of
 from bioclip_plugin.items.request import ClassifyRequest
-from bioclip_plugin.probing.estimate import READ
+from bioclip_plugin.probing.estimate import FETCH, READ
 from bioclip_plugin.probing.options import PlanOptions
 from bioclip_plugin.running.web_options import WebOptions
 
@@ -214,6 +214,8 @@ def _left_out(estimate: Estimate, asked: Asked) -> Iterator[str]:
         yield "the reading of files alone, which these images do not have (videos, archives, images on the web)"
     else:
         yield "files that the system had in memory while they were measured, and must read in the run"
+    if FETCH in measured.stage_s:
+        yield "hosts that answer otherwise later; images that the folder of --fetch has already are not fetched again"
     if asked.request.store and "://" in asked.request.store and not asked.request.store.startswith("sqlite"):
         yield "the speed of the database server: results were stored in a file of SQLite"
     if asked.request.rules:

@@ -163,6 +163,7 @@ def _timed(options: DoctorOptions, manager: BioclipPluginManager) -> Iterator[Fi
             while seconds < _WANTED_S:
                 _classified(session, photographs, at_once)
                 count, seconds = count + at_once, time.monotonic() - began_at
+            runtimes = list(_runtimes(session))
     except ModelUnavailable:
         yield Problem(
             "computing.model-missing", f"the model {options.model} is not on this machine", "it could not be timed",
@@ -186,6 +187,16 @@ def _timed(options: DoctorOptions, manager: BioclipPluginManager) -> Iterator[Fi
     yield Fact("images", count)
     yield Fact("image_pixels", "{} x {}".format(*_SIDES))
     yield Fact("images_per_s", round(count / seconds, 1))
+    yield from runtimes
+
+
+def _runtimes(session: Session) -> Iterator[Fact]:
+    """Yield the runtime of the model with the measured rates, and the state of its int8 model."""
+    from bioclip_core.acceleration.describing import int8_described, runtime_described
+
+    model, compute = session.engine.model, session.engine.compute
+    yield Fact("runtime", runtime_described(model, compute))
+    yield Fact("int8_model", int8_described(model, compute.device))
 
 
 def _session(model: str, manager: BioclipPluginManager) -> Session:

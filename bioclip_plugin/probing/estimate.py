@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-READ, DECODE = "read", "decode"
-"""Stages that are measured alone; the others are those of the pipeline's clock."""
+FETCH, READ, DECODE = "fetch", "read", "decode"
+"""Stages that are measured alone, as is the store; the others are those of the pipeline's clock."""
 
 _CONFIDENCE = 1.96  # of a normal distribution, 95%
 _NOISE = 0.05
@@ -30,7 +30,7 @@ class Measured:
     failed: int
     first_failure: str
     bytes: int
-    """Bytes that were read; 0 if that is not known, as for images on the web."""
+    """Bytes that were read; 0 if that is not known, as for videos."""
     stage_s: Mapping[str, float]
     """Seconds per image of each stage, if nothing else held it up: with all threads that it has."""
     work: Sequence[float]
@@ -44,8 +44,8 @@ class Measured:
 
     @property
     def per_image_s(self) -> float:
-        """Seconds per image of the whole run: the slowest stage can be slower than it was in the sample."""
-        return max(self.seconds / self.images, self.stage_s.get(READ, 0.0))
+        """Seconds per image of the whole run: no faster than its slowest stage, which the sample may have met rested."""
+        return max(self.seconds / self.images, *self.stage_s.values())
 
     @property
     def bottleneck(self) -> str:

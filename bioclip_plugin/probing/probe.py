@@ -15,10 +15,12 @@ from bioclip_core.process.threads import Workers
 from bioclip_plugin.items.answers import Answer
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.items.web import is_remote
-from bioclip_plugin.probing.estimate import DECODE, READ, Measured
-from bioclip_plugin.running.clock import CLASSIFY, DETECT, ENCODE, STORE
+from bioclip_plugin.probing.estimate import DECODE, FETCH, READ, Measured
+from bioclip_plugin.running.clock import CLASSIFY, DETECT, ENCODE, STORE, StageClock
+from bioclip_plugin.running.fetched import FetchStage, need_of
 from bioclip_plugin.running.pipeline import Pipeline
 from bioclip_plugin.running.reading import Reader, bytes_of, decoded_box, path_of_item
+from bioclip_plugin.running.tasks import new_task
 
 if TYPE_CHECKING:
     from bioclip_plugin.running.session import Session
@@ -60,6 +62,7 @@ class Probe:
         assert session.store is not None
         self._session, self._store, self._begin, self._report = session, session.store, begin, report
         self._sizes: dict[str, int] = {}
+        self._files: list[MediaItem] = []
 
     def measure(self, items: Sequence[MediaItem]) -> Measured:
         """Work on the images, and return what it took.
@@ -71,13 +74,19 @@ class Probe:
         warm = items[: max(1, len(items) // _WARM_SHARE)] if len(items) > 1 else ()
         timed = items[len(warm) :]
         self._report("Opening model and labels", 0)
+        for _ in self._session.with_int8_model(
+            items
+        ):  # one that is asked for and missing is made, and is kept for the run
+            pass
         began_at = time.perf_counter()
-        self.run = self._opened(items)
+        self.run = self._opened()
         opening_s = time.perf_counter() - began_at
+        fetch_s, fetched = self._fetch(items)
+        self._files = [item for item in fetched[len(warm) :] if self._has_file(item)]
         for _ in self._answers(self._session.pipeline(self.run), warm, "Warming up"):
             pass
         self._report("Reading the sample", 0)
-        read_s = self._read(timed)
+        read_s = self._alone(READ, self._read, self._files)
         engine, keeping = self._session.engine, _KeepingStore(self._store)
         pipeline = Pipeline(engine, cast("Store", keeping), self.run, fetching=self._session.fetching)
         began_at = time.perf_counter()
@@ -90,7 +99,7 @@ class Probe:
                 f"none of the {len(timed)} sampled images can be used, so that there is no plan: {failures[0]}"
             )
         count = len(answers)
-        stage_s = {READ: read_s / count, DECODE: self._decode([answer.item for answer in done])}
+        stage_s = {FETCH: fetch_s / len(items), READ: read_s / count, DECODE: self._decode(done)}
         busy_s = pipeline.profile().busy_s
         stage_s |= {stage: busy_s[stage] / count for stage in (DETECT, ENCODE, CLASSIFY) if stage in busy_s}
         regions = [sum(bool(region.candidates) for region in answer.regions) for answer in answers]
@@ -109,10 +118,8 @@ class Probe:
             feature_bytes=2 * engine.dimension,
         )
 
-    def _opened(self, items: Sequence[MediaItem]) -> Run:
-        """Open model and labels and begin the run; an int8 model that is asked for and missing is made, as the run would."""
-        for _ in self._session.with_int8_model(items):
-            pass
+    def _opened(self) -> Run:
+        """Open model and labels and begin the run."""
         run, engine = self._begin(), self._session.engine
         _ = engine.compute, engine.encoder, engine.classifier
         return run
@@ -124,53 +131,63 @@ class Probe:
                 self._report(step, done)
                 yield answer
 
-    def _files(self, items: Sequence[MediaItem]) -> list[MediaItem]:
-        """Return the items with bytes of their own in a file: not images in memory, on the web, or in a video."""
-        opens = self._session.engine.opens
-        return [
-            item
-            for item in items
-            if not item.is_in_memory and not is_remote(item) and not opens(path_of_item(item).suffix.lower())
-        ]
+    def _fetch(self, items: Sequence[MediaItem]) -> tuple[float, list[MediaItem]]:
+        """Fetch the images on the web while nothing else works; return the wall time, and the items with their files."""
+        if not self._session.fetching.has_folder or not any(map(is_remote, items)):
+            return 0.0, list(items)
+        self._report("Fetching", 0)
+        request = self._session.request
+        need = None if request.exact or request.detector else need_of(self._session.engine.model.preprocessing.size)
+        stage = FetchStage(self._session.fetching, need, lambda: None, None, None)
+        fetched, began_at = list[MediaItem](), time.perf_counter()
+        try:
+            for task in stage.ahead(new_task(item, None, None, None) for item in items):
+                fetched.append(task.item)
+                self._report("Fetching", len(fetched))
+        finally:
+            stage.close()
+        return time.perf_counter() - began_at, fetched
 
-    def _read(self, items: Sequence[MediaItem]) -> float:
-        """Read the files, which the system then has in memory, and return the wall time."""
+    def _has_file(self, item: MediaItem) -> bool:
+        """True for an item with bytes of its own in a file: not for an image in memory, on the web, or in a video."""
+        if item.is_in_memory or is_remote(item):
+            return False
+        return not self._session.engine.opens(path_of_item(item).suffix.lower())
 
-        def read(item: MediaItem) -> None:
-            self._sizes[f"{item.uri}#{item.frame}"] = len(bytes_of(item))
+    def _read(self, item: MediaItem) -> None:
+        self._sizes[_key(item)] = len(bytes_of(item))
 
-        return self._in_threads(read, self._files(items))
-
-    def _decode(self, items: Sequence[MediaItem]) -> float:
-        """Decode some images while nothing else works, and return the wall time per image; 0 without files."""
-        reader, files = Reader(self._session.engine, None, None), self._files(items)[:_DECODED_ALONE]
+    def _decode(self, done: Sequence[Answer]) -> float:
+        """Decode some images while nothing else works, and return the time per image; 0 without files."""
+        reader, usable = Reader(self._session.engine, None, None), {_key(answer.item) for answer in done}
+        files = [item for item in self._files if _key(item) in usable][:_DECODED_ALONE]
 
         def decode(item: MediaItem) -> None:
             regions = item.regions if item.regions or item.detected else (None,)
             reader.read(item, [decoded_box(region) for region in regions if region is None or region.classified])
 
-        return self._in_threads(decode, files) / len(files) if files else 0.0
+        return self._alone(DECODE, decode, files) / len(files) if files else 0.0
 
-    def _in_threads(self, work: Callable[[MediaItem], None], items: Sequence[MediaItem]) -> float:
-        limit_s = self._session.request.item_timeout
-        workers = Workers(self._session.engine.workers, "bioclip-probe")
-        began_at = time.perf_counter()
+    def _alone(self, stage: str, work: Callable[[MediaItem], None], items: Sequence[MediaItem]) -> float:
+        """Return the time that a stage takes with all its threads while no other works."""
+        count, limit_s = self._session.engine.workers, self._session.request.item_timeout
+        clock, workers = StageClock(), Workers(count, "bioclip-probe")
         try:
-            for job in [workers.submit(work, item) for item in items]:
+            for job in [workers.submit(clock.timed(stage, work, item)) for item in items]:
                 with suppress(BioclipError, OSError):  # the pipeline says what is wrong with the image
                     job.result(limit_s)
         finally:
             workers.close(wait_s=0)
-        return time.perf_counter() - began_at
+        return clock.profile().busy_s.get(stage, 0.0) / min(count, len(items) or 1)
 
     def _work_of(self, answers: Sequence[Answer], regions: Sequence[int], stage_s: dict[str, float]) -> list[float]:
         """Return the work of each image: its bytes to read and decode, its regions to encode and classify."""
         mean_bytes = sum(self._sizes.values()) / len(answers) or 1.0
         mean_regions = sum(regions) / len(answers) or 1.0
-        by_bytes = stage_s.get(READ, 0.0) + stage_s.get(DECODE, 0.0)
+        by_bytes = stage_s.get(FETCH, 0.0) + stage_s.get(READ, 0.0) + stage_s.get(DECODE, 0.0)
         by_regions = stage_s.get(ENCODE, 0.0) + stage_s.get(CLASSIFY, 0.0)
         return [
-            by_bytes * self._sizes.get(f"{answer.item.uri}#{answer.item.frame}", 0) / mean_bytes
+            by_bytes * self._sizes.get(_key(answer.item), 0) / mean_bytes
             + by_regions * count / mean_regions
             + stage_s.get(DETECT, 0.0)
             for answer, count in zip(answers, regions, strict=True)
@@ -202,6 +219,10 @@ class Probe:
                 for name in ("page_count", "freelist_count", "page_size")
             )
             return int((count - free) * size)
+
+
+def _key(item: MediaItem) -> str:
+    return f"{item.uri}#{item.frame}"
 
 
 def _other(sha256: str | None, name: str) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bioclip_core.models import ModelEntry
 from bioclip_plugin.items.request import DETECTION
-from bioclip_plugin.store.records import Run
+from bioclip_plugin.store.records import ENCODED_WITH, Run
 
 _MOST = 12  # values shown of a list
 _UNKNOWN_LICENCE = "not stated by this installation; ask the provider of the model"
@@ -29,6 +29,7 @@ def provenance_rows(run: Run, models: Mapping[str, ModelEntry]) -> list[tuple[st
         ("Detector", _detector(run)),
         ("Rules", _rules({name: value for name, value in run.rule_settings.items() if name != DETECTION})),
         ("Preprocessing", _listed(run.feature_settings, leave_out=("weights_sha256",))),
+        ("Encoded with", _listed(_encoded_with(run))),
         ("Options", _listed(run.settings, leave_out=("store", "device", "workers", "batch_size"))),
         ("Run", f"{run.id} of {', '.join(run.sources) or 'the whole store'}; {run.status}"),
         ("Begun, ended", f"{_moment(run.begun_at)}, {_moment(run.ended_at)}"),
@@ -58,6 +59,12 @@ def _detector(run: Run) -> str:
 def _model_of(run: Run) -> Mapping[str, Any]:
     model = run.provenance.get("model")
     return model if isinstance(model, Mapping) else {}
+
+
+def _encoded_with(run: Run) -> Mapping[str, Any]:
+    """Return runtime, device and precision of the features that the run computed; empty if the store had all of them."""
+    found = run.provenance.get(ENCODED_WITH)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _moment(moment: datetime | None) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core import __version__
-from bioclip_core.acceleration.runtime_choice import choose_runtime
+from bioclip_core.acceleration.runtime_choice import choose_runtime, has_encoder_of_its_own
 from bioclip_core.classify import CLASSIFY_VERSION, Candidate, Classification, Classifier, consensus_of
 from bioclip_core.device import INT8, Compute, checked_precision, choose_compute
 from bioclip_core.encoder import ENCODE_VERSION, Encoder
@@ -25,6 +25,8 @@ from bioclip_core.identity import settings_id
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.models import find_model
 from bioclip_core.open_clip_encoder import open_encoder
+from bioclip_core.runtimes.library import version_of
+from bioclip_core.runtimes.quantised import quantised_provenance
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.contracts.rule import Rule
 from bioclip_plugin.items.media import Place
@@ -242,6 +244,18 @@ class Engine:
             )
         log.info("Opening %s on %s", self.model.name, compute.described())
         return encoder or open_encoder(self.model, compute)
+
+    def encoded_with(self) -> dict[str, Any]:
+        """Return runtime, device and precision of the open model, for the provenance; with int8 the model and its agreement."""
+        if has_encoder_of_its_own(self.model):
+            return {"runtime": "plugin", "device": self.compute.device, "precision": self.precision}
+        compute = self.chosen[0]
+        found: dict[str, Any] = {"runtime": compute.runtime, "device": compute.device, "precision": self.precision}
+        if compute.runtime == "openvino":
+            found["openvino"] = version_of("openvino")
+        if self.quantised:
+            found["int8_model"] = quantised_provenance(self.model, self.quantised)
+        return found
 
     @_Opened
     def classifier(self) -> Classifier:

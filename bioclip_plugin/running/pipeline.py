@@ -111,7 +111,7 @@ class Pipeline:
         self._begun: tuple[Workers, Workers, Workers, Workers] | None = None
         self._drawn: Drawn | None = None
         self._line: Line | None = None
-        self._was_closed = self._is_over = False
+        self._was_closed = self._is_over = self._has_noted = False
         self.is_running = False
         """True between the first and the last answer, also while nobody asks for the next one."""
         self.was_cut_short = False
@@ -384,6 +384,9 @@ class Pipeline:
             return
         store, run = self._kept
         written = [task for task in batch if task.listed and not task.is_done and task.original is None]
+        if not self._has_noted and any(work.is_new for task in written for work in task.regions):
+            self._has_noted = True
+            store.note_encoder(run, self._engine.encoded_with())
         store.commit(run, [record_of(task, self._engine) for task in written])
         self._known.committed(batch)
         if self._on_stored and written:

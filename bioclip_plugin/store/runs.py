@@ -18,7 +18,7 @@ from bioclip_plugin.store.database.address import shown
 from bioclip_plugin.store.database.bulk import execute, insert_new, keys_parameter, upsert
 from bioclip_plugin.store.database.holds import Holds
 from bioclip_plugin.store.database.values import digest, from_json, moment_of, now, to_json
-from bioclip_plugin.store.records import FAILED, TODO, Run, RunPlan
+from bioclip_plugin.store.records import ENCODED_WITH, FAILED, TODO, Run, RunPlan
 from bioclip_plugin.store.statuses import RUN_STATUSES, RunStatus
 
 LIST_STAGE = "list"
@@ -60,19 +60,18 @@ def begin(connection: Connection, plan: RunPlan) -> Run:
 
 
 def _resume(connection: Connection, found: Row[Any], plan: RunPlan, moment: str) -> None:
-    earlier = from_json(found.earlier_provenance)
-    provenance = to_json(plan.provenance)
-    if provenance != found.provenance:
-        last = from_json(found.provenance)
-        earlier = [entry for entry in earlier if entry != last] + [last]
-        if len(earlier) > _KEPT_PROVENANCES:  # the first one is always kept
-            earlier = earlier[:1] + earlier[1 - _KEPT_PROVENANCES :]
+    earlier, last = from_json(found.earlier_provenance), from_json(found.provenance)
+    provenance = dict(from_json(to_json(plan.provenance)))
+    if provenance == {name: value for name, value in last.items() if name != ENCODED_WITH}:
+        provenance = last
+    else:
+        earlier = _with_last(earlier, last)
     change = {
         "status": "running",
         "begun_at": moment,
         "ended_at": None,
         "settings": to_json(plan.settings),
-        "provenance": provenance,
+        "provenance": to_json(provenance),
         "earlier_provenance": to_json(earlier),
     }
     connection.execute(update(schema.runs).where(schema.runs.c.id == found.id).values(**change))
@@ -95,6 +94,26 @@ def _forget_unlisted(connection: Connection, run: int) -> None:
         delete(schema.listing).where(listed.run == run, listed.media.in_(select(failed.media).where(*unlisted)))
     )
     connection.execute(delete(schema.failures).where(*unlisted))
+
+
+def _with_last(earlier: list[Any], last: Any) -> list[Any]:
+    """Return earlier provenances with the last one at the end; the first one is always kept."""
+    earlier = [entry for entry in earlier if entry != last] + [last]
+    return earlier if len(earlier) <= _KEPT_PROVENANCES else earlier[:1] + earlier[1 - _KEPT_PROVENANCES :]
+
+
+def note_encoder(connection: Connection, run: Run, encoded_with: Mapping[str, Any]) -> None:
+    """Record what computes the features of a run from now on; another encoder of before moves to the earlier provenances."""
+    check(connection, run)
+    columns = schema.runs.c
+    found = connection.execute(select(columns.provenance, columns.earlier_provenance).where(columns.id == run.id)).one()
+    earlier, last = from_json(found.earlier_provenance), from_json(found.provenance)
+    if last.get(ENCODED_WITH) == encoded_with:
+        return
+    change = {"provenance": to_json({**last, ENCODED_WITH: dict(encoded_with)})}
+    if ENCODED_WITH in last:
+        change["earlier_provenance"] = to_json(_with_last(earlier, last))
+    connection.execute(update(schema.runs).where(columns.id == run.id).values(**change))
 
 
 def check(connection: Connection, run: Run, *, alone: bool = False) -> None:

@@ -183,6 +183,10 @@ class Store(Upkeep):
         if status != "running":
             self._database.holds.release(run.id)
 
+    def note_encoder(self, run: Run, encoded_with: Mapping[str, Any]) -> None:
+        """Record in a run's provenance what computes its features from now on."""
+        self._database.write(runs.note_encoder, run, encoded_with)
+
     def _held(self, connection: Connection, work: Callable[..., Run], *given: Any) -> Run:
         """Return a run that is marked as worked on before others can see it."""
         run = work(connection, *given)

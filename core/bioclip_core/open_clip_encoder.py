@@ -114,12 +114,13 @@ class OpenClipEncoder:
 
     def _openvino_tower(self) -> OpenVinoTower:
         """Return the image tower in OpenVINO; the module in torch stays in fp32, for captions and for comparison."""
-        from bioclip_core.runtimes.openvino_tower import converted_tower, read_tower
+        from bioclip_core.runtimes.converted import kept_tower
+        from bioclip_core.runtimes.openvino_tower import read_tower
 
         precision = self._compute.precision
         if self._compute.quantised:
             return read_tower(quantised_file(self._found, self._compute.quantised), precision)
-        return converted_tower(self.model, self.preprocessing, precision)
+        return kept_tower(self._found, self.model, precision)
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         import torch

@@ -22,11 +22,15 @@ from bioclip_core.runtimes import library
 from bioclip_core.runtimes.quantised import MODEL, WEIGHTS, find_quantised, quantised_folder, write_record
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.host import Session
+from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.plugins import create_plugin_manager
+from bioclip_plugin.report.provenance import provenance_rows
 from bioclip_plugin.running import engine as engines
 from bioclip_plugin.running import runtime_settings
 from bioclip_plugin.running.engine import Engine
+from bioclip_plugin.store import Run, Store
+from bioclip_plugin.store.records import ENCODED_WITH
 from bioclip_plugin.testing import FakeModel
 
 
@@ -171,6 +175,12 @@ def test_int8_is_calibrated_once_on_the_users_images_and_kept_by_runs_that_go_on
     assert kept.agreement.cosine_min > 0.9999
     assert kept.agreement.top1["species"] == kept.agreement.top1["kingdom"] == 1.0
     assert any("cosine to fp32 at least 0.9999" in line or "at least 1.0" in line for line in caplog.messages)
+    with Store.open(asked["store"], create=False) as store:
+        (run,) = store.runs()
+    assert run.provenance[ENCODED_WITH]["runtime"] == "openvino"
+    assert run.provenance[ENCODED_WITH]["precision"] == "int8"
+    assert run.provenance[ENCODED_WITH]["int8_model"]["sha256"] == kept.sha256
+    assert run.provenance[ENCODED_WITH]["int8_model"]["agreement"]["images"] == 9
     with Session(**asked) as s:  # nothing is asked for: the run goes on
         assert s.engine.feature_settings == began
         assert list(s.classify_stream(photos[:4])) == answers
@@ -270,6 +280,35 @@ def test_int8_is_proposed_in_one_line_after_many_images_where_the_processor_has_
     assert "(needs pip install" in made.int8_proposal(10_000)
     monkeypatch.setattr(library, "_units", lambda: frozenset({"avx2"}))
     assert made.int8_proposal(10_000) == ""
+
+
+def test_a_run_says_with_what_its_images_were_encoded_each_time(
+    manager: BioclipPluginManager, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In fp32 every runtime gives the same features, so that their settings do not tell."""
+    store = Store.open(tmp_path / "results.db")
+    asked: dict[str, Any] = {"model": "fake", "labels": ["a red fish"], "device": "cpu", "plugins": manager}
+    used = {"runtime": "torch"}
+    monkeypatch.setattr(Engine, "encoded_with", lambda _: dict(used))
+
+    def classified(*names: Path) -> Run:
+        with Session(**asked, store=tmp_path / "results.db") as s:
+            run = s.begin_run(["photos"])
+            for _ in s.pipeline(run).answers([MediaItem(str(name)) for name in names]):
+                pass
+        return store.run(run.id)
+
+    first = classified(photos[0])
+    assert first.provenance[ENCODED_WITH] == used
+    used["runtime"] = "openvino"
+    again = classified(photos[0])  # nothing is encoded
+    assert (again.id, again.provenance[ENCODED_WITH]) == (first.id, {"runtime": "torch"})
+    assert again.earlier_provenance == ()
+    other = classified(photos[1])
+    assert other.provenance[ENCODED_WITH] == used
+    assert [entry[ENCODED_WITH]["runtime"] for entry in other.earlier_provenance] == ["torch"]
+    assert ("Encoded with", "runtime: openvino") in provenance_rows(other, {})
+    store.close()
 
 
 @pytest.mark.slow

@@ -24,7 +24,13 @@ from bioclip_core.errors import one_line
 from bioclip_core.models import FoundModel
 from bioclip_core.open_clip_encoder import OpenClipEncoder
 from bioclip_core.process import system
-from bioclip_core.runtimes.openvino_tower import OpenVinoTower, OpenVinoUnusable, converted_tower, read_tower
+from bioclip_core.runtimes.openvino_tower import (
+    OpenVinoTower,
+    OpenVinoUnusable,
+    converted_tower,
+    read_tower,
+    save_model,
+)
 from bioclip_core.runtimes.quantised import (
     MODEL,
     WEIGHTS,
@@ -78,7 +84,9 @@ def quantise(
         plain, made = Path(place) / "plain", Path(place) / "made"
         plain.mkdir()
         made.mkdir()
-        exact = converted_tower(encoder.model, found.preprocessing, "fp32", plain / MODEL)
+        exact = converted_tower(
+            encoder.model, found.preprocessing, "fp32", lambda converted, _: save_model(converted, plain / MODEL)
+        )
         np.save(plain / "images.npy", calibrating)
         _in_a_process(plain / MODEL, plain / "images.npy", made / MODEL)
         tower = read_tower(made / MODEL, "fp32")

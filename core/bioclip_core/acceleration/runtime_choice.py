@@ -16,6 +16,7 @@ from bioclip_core.identity import CACHE_VARIABLE, read_cache, settings_id, user_
 from bioclip_core.models import FoundModel
 from bioclip_core.open_clip_encoder import OpenClipEncoder
 from bioclip_core.process.machine import available_bytes
+from bioclip_core.runtimes.converted import forget_converted
 from bioclip_core.runtimes.library import EXTRA, has_nncf, has_openvino, multiplies_int8, processor, version_of
 
 log = logging.getLogger("bioclip_plugin.runtimes")
@@ -95,10 +96,8 @@ def _instead(found: FoundModel, compute: Compute) -> str:
 
 def _fastest(found: FoundModel, compute: Compute) -> tuple[Compute, Encoder | None]:
     """Return the runtime that this machine was found to be fastest with; measure it if that was never done."""
-    key = _situation(found, compute)
-    rates: Any = read_cache(_book()).get(key)
-    opened: dict[str, Encoder] = {}
-    if not _are_rates(rates):
+    rates, opened = kept_rates(found, compute), dict[str, Encoder]()
+    if rates is None:
         weights = found.weights.stat().st_size if found.weights else 0
         free = available_bytes()
         if free is not None and free < _COPIES * weights:
@@ -107,15 +106,26 @@ def _fastest(found: FoundModel, compute: Compute) -> tuple[Compute, Encoder | No
         log.info("Measuring torch and OpenVINO for %s, once on this machine (a few seconds)", found.name)
         opened = {"torch": OpenClipEncoder(found, compute)}
         rates = _measured(found, compute, opened)
-        if not write_cache(_book(), {**read_cache(_book()), key: rates}):
+        if not write_cache(_book(), {**read_cache(_book()), _situation(found, compute): rates}):
             log.warning(
                 "The rates cannot be kept in %s, so the next run measures again; set %s to a folder of your own, or give --runtime",
                 _book(), CACHE_VARIABLE,
             )  # fmt: skip
     if rates["openvino"] < LEAST_GAIN * rates["torch"]:
+        if opened:
+            forget_converted(found)
         return compute, opened.get("torch")
     why = f"{rates['openvino'] / rates['torch']:.1f} times as fast as torch here"
     return replace(compute, runtime="openvino", runtime_reason=why), opened.get("openvino")
+
+
+def kept_rates(found: FoundModel, compute: Compute) -> dict[str, float] | None:
+    """Return images per second by runtime, as measured in this situation; None if that was never done.
+
+    OpenVINO has the rate 0 where it cannot run the model.
+    """
+    rates: Any = read_cache(_book()).get(_situation(found, compute))
+    return rates if _are_rates(rates) else None
 
 
 def _measured(found: FoundModel, compute: Compute, opened: dict[str, Encoder]) -> dict[str, float]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+Keep = Callable[[Any, NDArray[np.float32]], None]
+"""Saves an OpenVINO model that was converted, and torch's features with which it was compared."""
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 """OpenVINO's names of precisions."""
@@ -75,7 +77,7 @@ class OpenVinoTower:
 
 
 def converted_tower(
-    model: torch.nn.Module, preprocessing: Preprocessing, precision: str, file: Path | None = None
+    model: torch.nn.Module, preprocessing: Preprocessing, precision: str, keep: Keep | None = None
 ) -> OpenVinoTower:
     """Return a tower that is converted from an open_clip model in fp32, after a comparison with it.
 
@@ -83,12 +85,12 @@ def converted_tower(
         model: the open_clip model.
         preprocessing: of its images.
         precision: ``fp32`` or ``bf16``.
-        file: write the converted model to this file too (.xml, with its .bin beside it), in fp32.
+        keep: called with OpenVINO's model and the features of :func:`check_features` by torch, to save them.
 
     Raises:
         OpenVinoUnusable: if it cannot be converted, or gives other features.
     """
-    return _contained(lambda: _compared(model, preprocessing, precision, file))
+    return _contained(lambda: _compared(model, preprocessing, precision, keep))
 
 
 def read_tower(file: Path, precision: str) -> OpenVinoTower:
@@ -97,7 +99,49 @@ def read_tower(file: Path, precision: str) -> OpenVinoTower:
     Raises:
         OpenVinoUnusable: if it cannot be read.
     """
-    return _contained(lambda: OpenVinoTower(openvino().Core().read_model(str(file)), precision))
+    return _contained(lambda: OpenVinoTower(_read_model(file), precision))
+
+
+def save_model(model: Any, file: Path) -> None:
+    """Write an OpenVINO model in fp32 to a file (.xml, with its .bin beside it)."""
+    with quiet():
+        openvino().save_model(model, str(file), compress_to_fp16=False)
+
+
+def check_readable(file: Path) -> None:
+    """Read a model's file, which OpenVINO cuts off without an error when a disk is full.
+
+    Raises:
+        OpenVinoUnusable: if it is not whole.
+    """
+    _contained(lambda: _read_model(file))
+
+
+def check_features(tower: OpenVinoTower, expected_BD: NDArray[np.float32], precision: str, size: int) -> None:
+    """Compare a tower's features of made-up images with those of torch in fp32.
+
+    Args:
+        tower: the tower.
+        expected_BD: torch's features of the same images.
+        precision: that of the tower.
+        size: H and W of its images.
+
+    Raises:
+        OpenVinoUnusable: if they differ by more than rounding explains.
+    """
+    least = float((tower(_noise(_COMPARED, size)) * expected_BD).sum(axis=1).min())
+    if not least >= _LEAST_COSINE[precision]:
+        raise OpenVinoUnusable(
+            f"OpenVINO gives other features than torch in {precision}: their cosine is {least:.5f} on made-up images, "
+            f"{_LEAST_COSINE[precision]} is needed"
+        )
+
+
+def _read_model(file: Path) -> Any:
+    with quiet():
+        core = openvino().Core()
+        core.set_property({"ENABLE_MMAP": False})  # a mapped file of a shared cache may be removed by another machine
+        return core.read_model(str(file))
 
 
 def _contained(work: Callable[[], T]) -> T:
@@ -110,23 +154,17 @@ def _contained(work: Callable[[], T]) -> T:
         raise OpenVinoUnusable(f"OpenVINO cannot run this model: {first_line(error)}") from error
 
 
-def _compared(model: torch.nn.Module, preprocessing: Preprocessing, precision: str, file: Path | None) -> OpenVinoTower:
+def _compared(model: torch.nn.Module, preprocessing: Preprocessing, precision: str, keep: Keep | None) -> OpenVinoTower:
     import torch
 
     whole = _Tower(model, preprocessing)
     converted = _converted(whole)
     tower = OpenVinoTower(converted, precision)
-    images_BHWC = _noise(_COMPARED, preprocessing.size)
     with torch.inference_mode():
-        expected_BD = whole.module(torch.from_numpy(images_BHWC)).numpy()
-    least = float((tower(images_BHWC) * expected_BD).sum(axis=1).min())
-    if not least >= _LEAST_COSINE[precision]:
-        raise OpenVinoUnusable(
-            f"OpenVINO gives other features than torch in {precision}: their cosine is {least:.5f} on made-up images, "
-            f"{_LEAST_COSINE[precision]} is needed"
-        )
-    if file is not None:
-        openvino().save_model(converted, str(file), compress_to_fp16=False)
+        expected_BD = whole.module(torch.from_numpy(_noise(_COMPARED, preprocessing.size))).numpy()
+    check_features(tower, expected_BD, precision, preprocessing.size)
+    if keep is not None:
+        keep(converted, expected_BD)
     return tower
 
 

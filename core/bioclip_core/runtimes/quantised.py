@@ -111,6 +111,15 @@ def quantised_file(found: FoundModel, sha256: str) -> Path:
     return quantised_folder(found) / MODEL
 
 
+def quantised_provenance(found: FoundModel, sha256: str) -> dict[str, Any]:
+    """Return the origin and the agreement of an int8 model, for the provenance of its features."""
+    kept, _ = find_quantised(found)
+    if kept is None or kept.sha256 != sha256:
+        return {"sha256": sha256}
+    agreement = {} if kept.agreement is None else {"agreement": asdict(kept.agreement)}
+    return {"sha256": sha256, "made": kept.made, "calibrated_on": kept.calibrated_on, "nncf": kept.nncf, **agreement}
+
+
 @contextmanager
 def keeping_quantised(found: FoundModel) -> Iterator[Path]:
     """Give an empty folder for the files of a new int8 model; it replaces an earlier one when the block ends well."""
