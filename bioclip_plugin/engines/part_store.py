@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +94,9 @@ class PartStore:
         """Keep boxes of the detector for equal files of this shard, before the image that has them is done."""
         del run
         self._found |= {content: tuple(boxes) for content, (_, boxes) in found.items()}
+
+    def note_encoder(self, run: Run, encoded_with: Mapping[str, Any]) -> None:
+        """Keep nothing: the facts about the part name the worker's device, precision and runtime."""
 
     def answers(self, run: Run, media_ids: Sequence[int]) -> dict[int, list[StoredRegion]]:
         """Return nothing: no item of a shard has an answer before."""

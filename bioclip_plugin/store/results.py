@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,10 @@ class Results(Protocol):
 
     def commit(self, run: Run, records: Sequence[ItemRecord]) -> None:
         """Keep a batch: all of it or nothing."""
+        ...
+
+    def note_encoder(self, run: Run, encoded_with: Mapping[str, Any]) -> None:
+        """Record what computes the features of the run from now on."""
         ...
 
     def answers(self, run: Run, media_ids: Sequence[int]) -> dict[int, list[StoredRegion]]:
