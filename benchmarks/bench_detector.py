@@ -37,6 +37,7 @@ PHOTOS = int(os.environ.get("BENCH_DETECTOR_PHOTOS", "40"))
 PAIRS = 2 if fixtures.QUICK else 3
 ORIGINALS = 20
 SIZES = {"4 megapixels": (2304, 1728)} | ({"12 megapixels": fixtures.LARGE} if PHOTOS >= 100 else {})  # minutes for 100
+WAITS = [True, False] if PHOTOS >= 100 else [True]
 WAIT_S = 0.030
 """Seconds per photograph of an accelerator; MegaDetector's documentation has 10 to 60 images/s for recent ones."""
 PRODUCT = 1024
@@ -102,7 +103,7 @@ def photographs(request: pytest.FixtureRequest, folder: Path) -> Iterator[tuple[
 
 
 @pytest.mark.benchmark(group="detector")
-@pytest.mark.parametrize("waits", [True, False], ids=["accelerator", "processor"])
+@pytest.mark.parametrize("waits", WAITS, ids=["accelerator", "processor"][: len(WAITS)])
 def test_detector_in_front(
     benchmark: BenchmarkFixture, photographs: tuple[str, Path], folder: Path, waits: bool
 ) -> None:

@@ -161,7 +161,7 @@ def _measured(work: Work, peer: Peer, folder: Path) -> dict[str, list[float]]:
                 session = stack.enter_context(_session(work, labels, folder / f"{variant}.db", precision))
                 session.calibrate(list(map(str, fixtures.small_photos(ours.CALIBRATED_ON))))  # for int8
                 sides[variant] = timed(_classifier(session))
-        return in_turn(sides, prepare=lambda: ours.fresh_copies(photos, folder), pairs=SIZES.pairs)
+        return in_turn(sides, prepare=lambda: ours.fresh_copies(photos, folder), pairs=min(4, SIZES.pairs))
 
 
 def _why_not(precision: str) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
 import venv
 from importlib.metadata import version
 from pathlib import Path
@@ -34,10 +35,22 @@ def peer_python() -> Path:
     if not ready.exists():
         print(f"making {VENV} with {PYBIOCLIP} (once, takes a few minutes)", file=sys.stderr)
         venv.create(VENV, with_pip=True, clear=True)
+        _share_packages(python)
         pins = [f"{name}=={version(name).partition('+')[0]}" for name in _SHARED]
-        subprocess.run([python, "-m", "pip", "install", "--quiet", PYBIOCLIP, *pins], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-warn-conflicts", PYBIOCLIP, *pins], check=True)
         ready.write_text(PYBIOCLIP + "\n")
     return python
+
+
+def _share_packages(python: Path) -> None:
+    """Have an environment find the packages of ours too, behind its own: torch alone takes 5 GB.
+
+    A plain path in a ``.pth`` file does not run the ``.pth`` files in that folder, so that this project is not found there.
+    """
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    folder = subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
+    ours = dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
+    (Path(folder) / "shared.pth").write_text("".join(f"{path}\n" for path in ours), encoding="utf-8")
 
 
 class Peer:
