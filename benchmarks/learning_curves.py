@@ -112,7 +112,7 @@ def _features(found: FoundModel, catalog: Catalog, rows: NDArray[np.int64]) -> S
     file = cache() / "learning_curves" / f"{key}.npy"
     if not file.is_file():
         compute = choose_compute("cpu", "fp32")
-        book = FeatureBook(catalog, open_encoder(found, compute), compute, workers=1)
+        book = FeatureBook(catalog, open_encoder(found, compute), workers=1)
         book.encode(rows, "Encoding", _progress)
         assert not book.failures, book.failures
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -208,7 +208,7 @@ def answers_of(
 
     compute = choose_compute(precision="fp32")
     encoder = open_encoder(find_model(f"local-dir:{model}", {}), compute)
-    book = FeatureBook(catalog, encoder, compute, batch_size=64)
+    book = FeatureBook(catalog, encoder, batch_size=64)
     book.encode(rows_N, "images", silent)
     if book.failures:
         raise SourceError(

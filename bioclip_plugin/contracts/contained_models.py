@@ -91,6 +91,23 @@ class ContainedEncoder:
                 f"the encoder of {entry.name} has the identity {shown(self.identity)}, without weights_sha256"
             )
 
+    @property
+    def best_batch(self) -> int | None:
+        """Number of images at once that the plugin's encoder states; None without one."""
+        return self._stated("best_batch")
+
+    @property
+    def calls_at_once(self) -> int:
+        """Number of threads that the plugin's encoder states; 1 without one."""
+        return self._stated("calls_at_once") or 1
+
+    def _stated(self, name: str) -> int | None:
+        what = f"{name} of {self._name}"
+        number = self._owner.call(what, getattr, self._encoder, name, None)
+        if number is None or (isinstance(number, int) and not isinstance(number, bool) and number >= 1):
+            return number
+        raise self._owner.blamed(what, Garbage(f"{what} is {shown(number)}; a whole number from 1 is needed"))
+
     def encode_images(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
         """Return B×D features.
 

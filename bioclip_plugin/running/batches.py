@@ -6,12 +6,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
 from bioclip_core.device import Compute
+from bioclip_core.encoder import USUAL_BATCH
 from bioclip_core.identity import read_cache, settings_id, user_cache, write_cache
 from bioclip_core.models import FoundModel
 from bioclip_core.nouns import number_of
@@ -19,8 +20,6 @@ from bioclip_core.runtimes.library import processor
 
 log = logging.getLogger(__name__)
 
-USUAL = 16
-USUAL_ON_GPU = 128
 TRIED: Sequence[int] = (8, 16, 32)
 """Sizes that are tried on a CPU, where larger ones gain nothing and cost memory."""
 TRIALS = 3
@@ -33,7 +32,7 @@ class BatchSizes:
     """The size of the encoder's batches for one engine. Any thread may call it."""
 
     def __init__(
-        self, usual: int = USUAL, *, forced: int | None = None, key: str = "", tried: Sequence[int] = ()
+        self, usual: int = USUAL_BATCH, *, forced: int | None = None, key: str = "", tried: Sequence[int] = ()
     ) -> None:
         """Set up.
 
@@ -132,16 +131,19 @@ def _book() -> Path:
     return user_cache() / "batch_sizes.json"
 
 
-def usual_size(device: str) -> int:
-    """Return the size of batches on a device until a better one is known."""
-    return USUAL_ON_GPU if device.startswith("cuda") else USUAL
+def sizes_for(
+    forced: int | None, model: FoundModel, compute: Compute, best: Callable[[], int | None] = lambda: None
+) -> BatchSizes:
+    """Return the sizes of batches of a model on a device, in the runtime that was chosen.
 
-
-def sizes_for(forced: int | None, model: FoundModel, compute: Compute) -> BatchSizes:
-    """Return the sizes of batches of a model on a device, in the runtime that was chosen."""
-    usual = usual_size(compute.device)
+    Args:
+        forced: the size that the user wants.
+        model: the model.
+        compute: its device, precision and runtime.
+        best: asks the encoder for the size that suits it; on a CPU it is found on the first batches instead.
+    """
     if compute.device != "cpu":
-        return BatchSizes(usual, forced=forced)
+        return BatchSizes(forced or best() or USUAL_BATCH, forced=forced)
     key = settings_id(
         {
             "weights_sha256": model.weights_sha256,
@@ -150,4 +152,4 @@ def sizes_for(forced: int | None, model: FoundModel, compute: Compute) -> BatchS
             "machine": [processor(), os.cpu_count()],
         }
     )
-    return BatchSizes(usual, forced=forced, key=key, tried=TRIED)
+    return BatchSizes(forced=forced, key=key, tried=TRIED)

@@ -16,7 +16,7 @@ from bioclip_core.acceleration.quantising import LEAST_IMAGES, MOST_IMAGES, quan
 from bioclip_core.acceleration.runtime_choice import why_not_int8, why_not_made
 from bioclip_core.classify import Classifier
 from bioclip_core.device import INT8
-from bioclip_core.encoder import Encoder
+from bioclip_core.encoder import USUAL_BATCH, Encoder
 from bioclip_core.errors import BioclipError, raise_if_of_host
 from bioclip_core.identity import settings_id
 from bioclip_core.nouns import number_of
@@ -24,7 +24,6 @@ from bioclip_core.preprocessing import Preprocessing
 from bioclip_core.runtimes.openvino_tower import OpenVinoUnusable
 from bioclip_core.runtimes.quantised import find_quantised, quantised_folder
 from bioclip_plugin.items.media import MediaItem, Unlisted
-from bioclip_plugin.running.batches import USUAL
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.running.fetched import Fetching
 from bioclip_plugin.running.pipeline import Pipeline
@@ -135,7 +134,7 @@ def _sample(engine: Engine, head: Sequence[Entry], fetching: Fetching | None) ->
     wanted = int(MOST_IMAGES * _SPARE)
     spread = [items[place * len(items) // wanted] for place in range(wanted)] if len(items) > wanted else items
     request = replace(
-        engine.request, precision="fp32", runtime="torch", store=None, rules=(), batch_size=USUAL
+        engine.request, precision="fp32", runtime="torch", store=None, rules=(), batch_size=USUAL_BATCH
     )  # the best size is none that a collector is measured with
     reading = Engine(request, engine.plugins)
     collector = _Collector(engine)

@@ -57,6 +57,8 @@ class StageClock:
         self._waiting_s: dict[str, float] = {}
         self._first_at = self._last_at = 0.0
         self._regions = 0
+        self._encoding = 0  # batches that the encoder has: while it has two, time counts once
+        self._encodes_since = 0.0  # what is not counted yet
 
     def begin(self) -> None:
         """Begin to count the time of the whole run."""
@@ -70,16 +72,25 @@ class StageClock:
             stage: one of the five.
             regions: images that the encoder encodes in it.
         """
-        began_at = time.perf_counter()
+        began_at = self._begin_to_encode() if stage == ENCODE else time.perf_counter()
         try:
             yield
         finally:
             ended_at = time.perf_counter()
             with self._lock:
-                self._busy_s[stage] = self._busy_s.get(stage, 0.0) + ended_at - began_at
                 if stage == ENCODE:
+                    self._encoding -= 1
                     self._regions += regions
+                    began_at, self._encodes_since = self._encodes_since, ended_at
                     self._first_at, self._last_at = self._first_at or began_at, ended_at
+                self._busy_s[stage] = self._busy_s.get(stage, 0.0) + ended_at - began_at
+
+    def _begin_to_encode(self) -> float:
+        now = time.perf_counter()
+        with self._lock:
+            self._encodes_since = self._encodes_since if self._encoding else now
+            self._encoding += 1
+        return now
 
     def timed(
         self, stage: str, work: Callable[Given, Result], *given: Given.args, **named: Given.kwargs

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bioclip_core.encoder import calls_at_once_of
 from bioclip_core.errors import ModelError
 from bioclip_core.process.memory_errors import free_device_memory, is_out_of_memory
 from bioclip_core.process.threads import Job, Workers, WorkersClosed
@@ -54,9 +55,9 @@ class Encoding:
                         continue
                 work.crop = None
         if missing:
-            self._last = self.workers.submit(self._encode, missing)
+            self._last = self.workers.submit(self._encode, missing, self._last)
         for task in fresh:
-            task.encoding = self._last  # batches are encoded in turn: after the last one every leader has its features
+            task.encoding = self._last  # it ends after those before it: every leader has its features then
         return self._last if missing else None
 
     def finish(self, task: Task) -> None:
@@ -73,11 +74,12 @@ class Encoding:
                 task.failure = Failure("encode", leader.fault)
             work.features, work.fault = leader.features, leader.fault
 
-    def _encode(self, missing: Sequence[RegionWork]) -> None:
+    def _encode(self, missing: Sequence[RegionWork], before: Job[None] | None) -> None:
         self._check_open()
         if self._classify:
             _ = self._engine.classifier  # labels that cannot be used are reported before the model has worked for them
         encoder = self._engine.encoder
+        self.workers.allow(calls_at_once_of(encoder))
         first = 0
         while first < len(missing):
             self._check_open()
@@ -104,6 +106,8 @@ class Encoding:
                 else:
                     work.features, work.is_new = row, True
             first += len(part)
+        if before is not None:
+            before.result()
 
     def _check_open(self) -> None:
         """End work that was begun before the threads were closed, so that its regions are not taken for encoded ones."""

@@ -19,7 +19,7 @@ from bioclip_core import __version__
 from bioclip_core.acceleration.runtime_choice import choose_runtime, has_encoder_of_its_own
 from bioclip_core.classify import CLASSIFY_VERSION, Candidate, Classification, Classifier, consensus_of
 from bioclip_core.device import INT8, Compute, checked_precision, choose_compute
-from bioclip_core.encoder import ENCODE_VERSION, Encoder
+from bioclip_core.encoder import ENCODE_VERSION, USUAL_BATCH, Encoder, best_batch_of
 from bioclip_core.errors import PluginError, UsageError
 from bioclip_core.identity import settings_id
 from bioclip_core.labels.label_set import LabelSet
@@ -32,7 +32,7 @@ from bioclip_plugin.contracts.rule import Rule
 from bioclip_plugin.items.media import Place
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.rules.settings import parse_rules, rule_settings
-from bioclip_plugin.running.batches import BatchSizes, sizes_for, usual_size
+from bioclip_plugin.running.batches import BatchSizes, sizes_for
 from bioclip_plugin.running.detecting import ChosenDetector, DetectorSettings, choose_detector
 from bioclip_plugin.running.label_choice import LabelChoice, choose_labels
 from bioclip_plugin.running.places import WORKING_DIRECTORY, working_directory
@@ -280,12 +280,12 @@ class Engine:
         """Regions encoded at once; the usual number until the model is open, without importing torch."""
         if "encoder" in vars(self):
             return self.batches.size
-        return self.request.batch_size or usual_size(self.compute.device if self.is_computing else "cpu")
+        return self.request.batch_size or USUAL_BATCH
 
     @_Opened
     def batches(self) -> BatchSizes:
         """The size of batches: the request's, or the best one for the model on its device in its runtime."""
-        return sizes_for(self.request.batch_size, self.model, self.chosen[0])
+        return sizes_for(self.request.batch_size, self.model, self.chosen[0], lambda: best_batch_of(self.encoder))
 
     @property
     def workers(self) -> int:

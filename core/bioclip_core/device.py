@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import UsageError, first_line
 from bioclip_core.process.forks import forked_beside
 from bioclip_core.process.imports import importing_torch
 
@@ -84,11 +84,16 @@ def choose_compute(
         recorded_by: the earlier run, for the reason.
 
     Raises:
-        UsageError: if this machine lacks the device, or the precision is unknown.
+        UsageError: if this machine lacks the device, or it does not compute, or the precision is unknown.
     """
     chosen = _device(device)
     if forked_beside("torch"):
         _work_in_child(chosen)
+    if chosen != "cpu" and (fault := _fault_of(chosen)):
+        if device != "auto":
+            raise UsageError(f"device {device!r} does not compute ({fault}); give --device cpu, or mend its driver")
+        log.warning("%s does not compute (%s); the CPU is used instead", chosen, fault)
+        chosen = "cpu"
     if precision != "auto":
         return Compute(chosen, checked_precision(precision), "as requested")
     preset = preset_precision()
@@ -170,6 +175,20 @@ def _device(device: str) -> str:
             f"device {device!r} is not available; this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}"
         )
     return "cpu" if asked.type == "cpu" else device  # "cpu:0" is the same device
+
+
+def _fault_of(device: str) -> str:
+    """Return the error of a device that is there and cannot be used; empty if it computes.
+
+    A driver that fails, a GPU that another program has for itself, one that this torch has no kernels for, a full memory.
+    """
+    import torch
+
+    try:
+        torch.ones(2, device=device).add_(1).tolist()
+    except RuntimeError as error:
+        return first_line(error)
+    return ""
 
 
 def _native_precision(device: str) -> tuple[Precision, str]:

@@ -11,12 +11,18 @@ if TYPE_CHECKING:
     import numpy as np  # not needed for --help
     from numpy.typing import NDArray
 
+USUAL_BATCH = 16
+"""Images that are encoded at once until a better number is known."""
 ENCODE_VERSION = 1
 """Part of every feature's identity: raise it when the same weights and pixels give other features."""
 
 
 class Encoder(Protocol):
-    """A model that turns images, and perhaps captions, into features. Several threads may call it at once."""
+    """A model that turns images, and perhaps captions, into features. Several threads may call it at once.
+
+    Two members are optional: ``best_batch``, the number of images at once that suits it (None if it does not know), and
+    ``calls_at_once``, the number of threads that it needs to be at work all the time (1).
+    """
 
     @property
     def identity(self) -> dict[str, str]:
@@ -47,6 +53,17 @@ class Encoder(Protocol):
         Raises:
             NoTextTower: if the encoder is image-only.
         """
+
+
+def best_batch_of(encoder: Encoder) -> int | None:
+    """Return the number of images at once that suits an encoder; None if it does not know."""
+    size: int | None = getattr(encoder, "best_batch", None)
+    return size
+
+
+def calls_at_once_of(encoder: Encoder) -> int:
+    """Return the number of threads that an encoder needs to be at work all the time."""
+    return int(getattr(encoder, "calls_at_once", 1))
 
 
 def faults_of_features(features_BD: NDArray[Any]) -> dict[int, str]:

@@ -16,6 +16,9 @@ from bioclip_core.classifying.crew import on_each, threads_on
 from bioclip_core.device import Compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import ModelError, UnsafeWeights, first_line, raise_if_of_host
+from bioclip_core.gpu.double_buffers import PAIRS
+from bioclip_core.gpu.streams import streams_on
+from bioclip_core.gpu.tower import GpuTower, device_errors
 from bioclip_core.identity import file_sha256
 from bioclip_core.labels.manifest import check_scale
 from bioclip_core.models import FoundModel
@@ -66,8 +69,10 @@ class OpenClipEncoder:
         self._lock = threading.Lock()
         self._trimming: bool | None = None  # None: not verified yet
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[compute.precision]
-        self.model = load_model(found).eval().requires_grad_(False).to(compute.device)
+        self.model = load_model(found).eval().requires_grad_(False)
         """The open_clip module, for training and export."""
+        with device_errors(found.name, compute.device, opening=True):
+            self.model.to(compute.device)
         self._openvino = self._openvino_tower() if compute.runtime == "openvino" else None
         if self._openvino is None:
             self.model.visual.to(self._dtype)
@@ -86,6 +91,17 @@ class OpenClipEncoder:
             torch.tensor(values, dtype=torch.float32, device=compute.device).view(1, 3, 1, 1) * 255
             for values in (self.preprocessing.mean, self.preprocessing.std)
         )
+        self._gpu = self._gpu_tower()
+
+    @property
+    def best_batch(self) -> int | None:
+        """Number of images at once that the memory of a GPU suffices for; None on a CPU."""
+        return None if self._gpu is None else self._gpu.best_batch
+
+    @property
+    def calls_at_once(self) -> int:
+        """Threads that keep the encoder at work: with a GPU, one copies images while the other one waits for features."""
+        return 1 if self._gpu is None else PAIRS
 
     def encode_images(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
         import torch
@@ -94,6 +110,8 @@ class OpenClipEncoder:
             return np.empty((0, self.dimension), dtype=np.float16)
         if self._openvino is not None:
             return self._openvino(images_BHWC).astype(np.float16)
+        if self._gpu is not None:
+            return self._gpu(images_BHWC)
         with self._lock:
             # Each core has a part of the batch: otherwise every operation waits for the slowest core, which decodes besides.
             threads = threads_on(self._compute.device) if self._compute.device == "cpu" else 1
@@ -107,10 +125,27 @@ class OpenClipEncoder:
     def _features(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
         import torch
 
-        pixels_BHWC = torch.from_numpy(np.ascontiguousarray(images_BHWC)).to(self._compute.device, non_blocking=True)
+        pixels_BHWC = torch.from_numpy(np.ascontiguousarray(images_BHWC)).to(self._compute.device)
+        features_BD: NDArray[np.float16] = self._encoded(pixels_BHWC).cpu().numpy()
+        return features_BD
+
+    def _encoded(self, pixels_BHWC: torch.Tensor) -> torch.Tensor:
+        """Return the features of pixels, both on the device."""
+        import torch
+
         images_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std).to(self._dtype)
         features_BD = torch.nn.functional.normalize(self.model.encode_image(images_BCHW).float(), dim=-1)
-        return features_BD.to(torch.float16).cpu().numpy()
+        return features_BD.to(torch.float16)
+
+    def _gpu_tower(self) -> GpuTower | None:
+        """Return the way through the queues of a GPU; None on other devices."""
+        with device_errors(self._found.name, self._compute.device, opening=True):
+            streams = streams_on(self._compute.device)
+        if streams is None:
+            return None
+        return GpuTower(
+            self._found, self._compute.device, self._compute.precision, self.dimension, streams, self._encoded
+        )
 
     def _openvino_tower(self) -> OpenVinoTower:
         """Return the image tower in OpenVINO; the module in torch stays in fp32, for captions and for comparison."""

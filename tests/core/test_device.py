@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -105,3 +107,32 @@ def test_a_missing_device_lists_those_of_this_machine(device: str) -> None:
 
 def test_the_processor_has_one_name() -> None:
     assert choose_compute("cpu:0").device == "cpu"  # other code compares the device with the word "cpu"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "CUDA error: no kernel image is available for execution on the device",
+        "CUDA error: all CUDA-capable devices are busy or unavailable\nCUDA kernel errors might be reported elsewhere",
+    ],
+)
+def test_a_gpu_that_does_not_compute_is_left_for_the_cpu_with_one_line_and_refused_if_it_was_asked_for(
+    fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """torch says that such a GPU is available."""
+    ones = torch.ones
+
+    def failing(*given: Any, device: str = "cpu", **named: Any) -> torch.Tensor:
+        if device.startswith("cuda"):
+            raise RuntimeError(fault)
+        return ones(*given, device=device, **named)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", failing)
+    line = fault.partition("\n")[0]
+    assert choose_compute("auto").device == "cpu"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"cuda does not compute ({line}); the CPU is used instead"
+    ]
+    with pytest.raises(UsageError, match=r"does not compute.*--device cpu"):
+        choose_compute("cuda")

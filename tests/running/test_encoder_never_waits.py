@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -311,6 +312,67 @@ def test_images_that_are_left_over_from_a_batch_go_with_the_next_one(monkeypatch
     assert not line.is_batch_due(4)
     now = 26.0
     assert line.is_batch_due(4)
+
+
+class AtOnce(Limited):
+    """An encoder of which the first call ends after the second one has begun, as with a GPU that is given a batch ahead."""
+
+    calls_at_once = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.best_batch = 4
+        self.second_began = threading.Event()
+        self.ended: list[int] = []
+        self._calls = itertools.count()
+
+    def encode_images(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
+        call = next(self._calls)
+        if call == 2:  # two were given when the threads were not known yet
+            assert self.second_began.wait(60)
+        if call == 3:
+            self.second_began.set()
+        rows = super().encode_images(images_BHWC)
+        self.ended.append(call)
+        return rows
+
+
+def test_an_encoder_that_works_ahead_gets_a_second_batch_before_the_first_one_is_done(tmp_path: Path) -> None:
+    encoder = AtOnce()
+    same = [MediaItem(f"same/{n}", image=item(n % 3).image) for n in range(12)]  # encoded once, by batches on their way
+    with session(encoder, tmp_path / "r.db", batch_size=4) as s:
+        answers = list(s.classify_stream([*(item(n) for n in range(30)), *same]))
+        assert [answer.failure for answer in answers] == [None] * 42
+        assert [answer.item.uri for answer in answers] == [*(f"red/{n}" for n in range(30)), *(i.uri for i in same)]
+        assert s.store is not None
+        assert s.store.verify(s.store.run()).problems == []
+    assert encoder.second_began.is_set()
+    assert len(encoder.threads) == 2
+
+
+def test_on_a_gpu_a_batch_has_the_size_that_suits_the_encoder_unless_one_is_forced() -> None:
+    gpu = Compute("cuda", "bf16", "test")
+    with session(Limited()) as s:
+        assert sizes_for(None, s.engine.model, gpu, lambda: 64).size == 64
+        assert sizes_for(None, s.engine.model, gpu, lambda: None).size == 16
+        assert sizes_for(48, s.engine.model, gpu, lambda: 64).size == 48
+
+
+def test_time_in_which_the_encoder_has_two_batches_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("bioclip_plugin.running.clock.time.perf_counter", lambda: now)
+    clock = StageClock()
+    first, second, third = (clock.busy(ENCODE, 1) for _ in range(3))
+    for moment, batch, begins in [
+        (1, first, True), (2, second, True), (3, first, False), (4, second, False), (6, third, True), (7, third, False),
+    ]:  # fmt: skip
+        now = float(moment)
+        if begins:
+            batch.__enter__()
+        else:
+            batch.__exit__(None, None, None)
+    profile = clock.profile()
+    assert (profile.regions, profile.busy_s[ENCODE], profile.encoder_s) == (3, 4.0, 6.0)
 
 
 def test_the_log_of_a_run_says_how_long_each_stage_worked_and_the_encoder_waited(

@@ -128,9 +128,7 @@ def _build(
     compute = choose_compute(request.device, request.precision)
     encoder = open_encoder(found, compute)
     console.print(f"Model {request.model} on {compute.described()}")
-    book = FeatureBook(
-        catalog, encoder, compute, batch_size=request.batch_size, workers=request.workers, encoded=encoded
-    )
+    book = FeatureBook(catalog, encoder, batch_size=request.batch_size, workers=request.workers, encoded=encoded)
     with log_lines(console), ProgressLine("Encoding", console=console) as line:
         examples = examples_of(catalog, request.split, book, most_examples=request.most_examples, progress=line.stage)
         held_out = held_out_of(catalog, request.split, book, progress=line.stage)

@@ -228,6 +228,10 @@ class Workers:
             self._dismiss()
         return job
 
+    def allow(self, count: int) -> None:
+        """Have work that is submitted from now on done by up to this many threads, if they were fewer."""
+        self._count = max(self._count, count)
+
     def give_up_after(self, limit_s: float) -> float:
         """Give up work that takes longer than a limit; return the seconds until the next one may do so."""
         for job in list(self._open):

@@ -78,7 +78,7 @@ def test_every_example_is_answered_as_by_the_main_job(tmp_path: Path) -> None:
     measured(colour_catalog(tmp_path, listed), tmp_path / "out", scale=3.0, threshold=0.5)
     labels = LabelSet.open(tmp_path / "out" / "label_set")
     catalog, encoder = Catalog.open(tmp_path / "catalog.parquet"), open_encoder(find_model("fake", entries(3.0)), CPU)
-    book = FeatureBook(catalog, encoder, CPU)
+    book = FeatureBook(catalog, encoder)
     book.encode(catalog.rows_of("val"), "Encoding", silent)
     answers = Classifier(labels).classify(book.of(catalog.rows_of("val")))
     rows = examples(tmp_path / "out")

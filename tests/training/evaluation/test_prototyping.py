@@ -52,7 +52,7 @@ def open_catalog(folder: Path, images: list[tuple[str, Taxon, str]]) -> Catalog:
 
 
 def book_of(catalog: Catalog) -> FeatureBook:
-    return FeatureBook(catalog, FakeEncoder(), COMPUTE)
+    return FeatureBook(catalog, FakeEncoder())
 
 
 def test_examples_are_the_named_images_of_a_part_rounded_as_the_main_job_does(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_joined_to_text_new_leaves_are_named_and_old_ones_mostly_still(tmp_path:
     parquet.write_table(table_from(rows), tmp_path / "catalog.parquet")
     catalog = Catalog.open(tmp_path / "catalog.parquet")
     encoder = open_encoder(find_model(f"local-dir:{root / 'models' / 'mini'}", {}), COMPUTE)
-    book = FeatureBook(catalog, encoder, COMPUTE)
+    book = FeatureBook(catalog, encoder)
     examples, held_out = examples_of(catalog, "train", book), held_out_of(catalog, "train", book)
     text = text_labels(known, encoder)
     joined, fit = join_prototypes(text, examples.features_ND, examples.taxa, tmp_path / "joined")

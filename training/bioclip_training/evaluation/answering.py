@@ -71,7 +71,7 @@ def answer(
     if not len(named):
         missing = f"a word in {config.truth_column}" if config.words else "a name at any rank"
         raise DataError(f"split {', '.join(config.splits)}: none of its rows in {config.data} has {missing}")
-    book = FeatureBook(catalog, encoder, compute, batch_size=config.batch_size, workers=config.workers)
+    book = FeatureBook(catalog, encoder, batch_size=config.batch_size, workers=config.workers)
     book.encode(named, "Encoding", progress)
     encoding_s = time.monotonic() - started
     kept = named[book.usable(named)]

@@ -7,11 +7,13 @@ from typing import Literal
 
 from bioclip_core.captions import Caption
 from bioclip_core.device import PRECISIONS
+from bioclip_core.encoder import USUAL_BATCH
 from bioclip_core.errors import UsageError
 from bioclip_core.options import check_options
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.catalog.naming.names import TEXT_COLUMNS
 
+_BATCH = f"{USUAL_BATCH}, on a GPU what its memory suffices for"
 SHOTS = (1, 5)
 """Support images per taxon in few-shot classification, as in the BioCLIP papers."""
 TRUTH_COLUMNS = (*(rank.value for rank in RANKS), *TEXT_COLUMNS[8:])
@@ -56,7 +58,7 @@ class EvaluationConfig:
     """Device of the model: auto, cpu, cuda, cuda:N or mps."""
     precision: str = field(default="auto", metadata={"choices": ("auto", *PRECISIONS)})
     """Precision of the image tower; auto is BIOCLIP_PRECISION, else bf16 where the device multiplies it natively, else fp32."""
-    batch_size: int | None = field(default=None, metadata={"low": 1, "automatic": "16, on a GPU 128"})
+    batch_size: int | None = field(default=None, metadata={"low": 1, "automatic": _BATCH})
     """Regions encoded at once."""
     workers: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core, at most 16"})
     """Number of decoding threads."""
@@ -125,7 +127,7 @@ class CalibrateConfig:
     """Device of the model: auto, cpu, cuda, cuda:N or mps."""
     precision: str = field(default="auto", metadata={"choices": ("auto", *PRECISIONS)})
     """Precision of the image tower; auto is BIOCLIP_PRECISION, else bf16 where the device multiplies it natively, else fp32."""
-    batch_size: int | None = field(default=None, metadata={"low": 1, "automatic": "16, on a GPU 128"})
+    batch_size: int | None = field(default=None, metadata={"low": 1, "automatic": _BATCH})
     """Regions encoded at once."""
     workers: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core, at most 16"})
     """Number of decoding threads."""

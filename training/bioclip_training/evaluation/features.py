@@ -10,8 +10,7 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.device import Compute
-from bioclip_core.encoder import Encoder
+from bioclip_core.encoder import USUAL_BATCH, Encoder, best_batch_of
 from bioclip_core.errors import ImageError, SourceError, UsageError
 from bioclip_core.images.decoding import decode_regions
 from bioclip_core.images.memory import image_memory
@@ -49,7 +48,6 @@ class FeatureBook:
         self,
         catalog: Catalog,
         encoder: Encoder,
-        compute: Compute,
         *,
         batch_size: int | None = None,
         workers: int | None = None,
@@ -60,8 +58,7 @@ class FeatureBook:
         Args:
             catalog: the rows.
             encoder: makes the features.
-            compute: the device that it is on.
-            batch_size: images per batch.
+            batch_size: images per batch; None takes the number that suits the encoder.
             workers: number of decoding threads.
             encoded: gives the bytes of a row, for shards; None reads the files that the catalog lists.
         """
@@ -70,7 +67,7 @@ class FeatureBook:
         self._catalog = catalog
         self._encoder = encoder
         self._encoded = encoded
-        self._batch_size = batch_size or (128 if compute.device.startswith("cuda") else 16)
+        self._batch_size = batch_size or best_batch_of(encoder) or USUAL_BATCH
         self._threads = threads_for(workers)
         self._place: dict[int, int] = {}
         self._parts: list[NDArray[np.float16]] = []

@@ -104,9 +104,7 @@ def calibrate(
     named = rows[right_CK[catalog.taxon_of_N[rows], 0] >= 0]
     _check_enough(catalog, named, len(rows), config)
     compute = choose_compute(config.device, config.precision)
-    book = FeatureBook(
-        catalog, open_encoder(found, compute), compute, batch_size=config.batch_size, workers=config.workers
-    )
+    book = FeatureBook(catalog, open_encoder(found, compute), batch_size=config.batch_size, workers=config.workers)
     book.encode(named, "Encoding", progress)
     kept = named[book.usable(named)]
     _check_enough(catalog, kept, len(rows), config)

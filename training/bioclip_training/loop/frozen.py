@@ -94,7 +94,7 @@ def frozen_rungs(plan: Plan, models: Mapping[str, ModelEntry], held_out: HeldOut
         catalog, encoded = open_labelled(
             config.data, dev_fraction=config.dev_fraction, replace_prefix=config.replace_prefix
         )
-        book = FeatureBook(catalog, encoder, plan.compute, workers=config.workers or None, encoded=encoded)
+        book = FeatureBook(catalog, encoder, workers=config.workers or None, encoded=encoded)
         examples = examples_of(catalog, "train", book, most_examples=MOST_EXAMPLES, progress=report)
     except BioclipError as error:
         trainer.say(f"prototypes and probe cannot be measured: {error}")
