@@ -28,11 +28,11 @@ from bioclip_plugin.running.clock import (
     ITEMS,
     READ,
     READERS,
-    STORE,
     WRITER,
     Profile,
     StageClock,
 )
+from bioclip_plugin.running.committing import Committing
 from bioclip_plugin.running.detecting import MOST_AT_ONCE, Detecting
 from bioclip_plugin.running.encoding import Encoding
 from bioclip_plugin.running.engine import Engine
@@ -40,7 +40,7 @@ from bioclip_plugin.running.fetched import Fetching, FetchStage, need_of
 from bioclip_plugin.running.known import Drawn, Known
 from bioclip_plugin.running.line import ITEMS_AT_ONCE, Group, Line
 from bioclip_plugin.running.reading import Reader, stat_of
-from bioclip_plugin.running.tasks import Task, answer_of, new_task, record_of
+from bioclip_plugin.running.tasks import Task, answer_of, new_task
 from bioclip_plugin.store.records import Listed, Run, Stat
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ log = logging.getLogger(__name__)
 _LISTED_AT_ONCE = 512  # items listed in one transaction
 _LATE_S = 10.0  # after which images go to the encoder, and to the store, though they fill no batch: a detector may take seconds
 _BATCHES_ENCODED = 2  # one that the encoder has, and one that it finds when it is done
-_UNCOMMITTED_GROUPS = 2  # finished groups that may wait for the writer
 _MOST_ON_THE_WAY = 1_024  # items that are done or under way behind one that takes long
 _PATIENCE_S = 1.0  # longest wait for decoders at the end of an iteration
 
@@ -93,7 +92,7 @@ class Pipeline:
             on_wait: called now and then while an image on the web is waited for.
         """
         self._engine, self.run, self._findings = engine, run, findings
-        self._classify, self._on_stored = classify, on_stored
+        self._classify = classify
         self._kept = (store, run) if store is not None and run is not None else None
         self._reader = Reader(engine, run, findings)
         stated = (run.rule_settings if run else {}).get(DETECTION)
@@ -108,10 +107,11 @@ class Pipeline:
         self._clock = StageClock()
         self._encoding = Encoding(engine, self._known, self._clock, classify=classify)
         self._answering = Answering(engine, repeat_done=repeat_done)
+        self._committing = Committing(engine, self._kept, self._known, self._clock, on_stored)
         self._begun: tuple[Workers, Workers, Workers, Workers] | None = None
         self._drawn: Drawn | None = None
         self._line: Line | None = None
-        self._was_closed = self._is_over = self._has_noted = False
+        self._was_closed = False
         self.is_running = False
         """True between the first and the last answer, also while nobody asks for the next one."""
         self.was_cut_short = False
@@ -141,7 +141,7 @@ class Pipeline:
             decoders, encoder, answerer, writer = self._begun
             decoders.close(wait_s=min(wait_s, _PATIENCE_S))
             ended = closed_in_turn((encoder, answerer, writer), wait_s)
-        self._is_over = True
+        self._committing.is_over = True
         return ended
 
     def profile(self) -> Profile:
@@ -218,7 +218,7 @@ class Pipeline:
             for task in line.take_read():
                 self._take(task, line, decoders)
             line.take_encoded()
-            while line.read and len(line.encoding) < _BATCHES_ENCODED and len(groups) < _UNCOMMITTED_GROUPS:
+            while line.read and len(line.encoding) < _BATCHES_ENCODED and len(groups) < self._committing.most_groups:
                 if not self._encode(line, groups):
                     break
             for task in line.take_ready():
@@ -256,7 +256,7 @@ class Pipeline:
         ahead = len(line.reading) + len(line.read) + batch * max(0, len(line.encoding) - 1)
         answered = sum(len(group.tasks) for group in groups)
         is_wanted = ahead < batch or ahead + answered < 2 * batch + 2 * self._engine.workers
-        return is_wanted and len(groups) < _UNCOMMITTED_GROUPS and len(line.on_the_way) < _MOST_ON_THE_WAY
+        return is_wanted and len(groups) < self._committing.most_groups and len(line.on_the_way) < _MOST_ON_THE_WAY
 
     def _admit(self, task: Task, line: Line, decoders: Workers) -> None:
         self._count_undetected(task)
@@ -373,21 +373,4 @@ class Pipeline:
         if self._classify:
             with self._clock.busy(CLASSIFY):
                 self._answering.answer(group)
-        return writer.submit(self._clock.timed(STORE, self._commit, group))
-
-    def _commit(self, batch: Sequence[Task]) -> None:
-        """On the writer's thread: one transaction for the batch, then the observers."""
-        if self._is_over:
-            return
-        if self._kept is None:
-            self._known.committed(batch)
-            return
-        store, run = self._kept
-        written = [task for task in batch if task.listed and not task.is_done and task.original is None]
-        if not self._has_noted and any(work.is_new for task in written for work in task.regions):
-            self._has_noted = True
-            store.note_encoder(run, self._engine.encoded_with())
-        store.commit(run, [record_of(task, self._engine) for task in written])
-        self._known.committed(batch)
-        if self._on_stored and written:
-            self._on_stored(run, [task.answer for task in written if task.answer])
+        return self._committing.submit(group, writer)

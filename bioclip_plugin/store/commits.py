@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,14 @@ from bioclip_core.classify import Candidate
 from bioclip_core.errors import StoreError
 from bioclip_plugin.items.media import WHOLE_BOX
 from bioclip_plugin.store.database import schema
-from bioclip_plugin.store.database.bulk import execute, find_or_insert, insert_new, keys_parameter, upsert
+from bioclip_plugin.store.database.bulk import (
+    execute,
+    find_or_insert,
+    insert_new,
+    keys_parameter,
+    sent_together,
+    upsert,
+)
 from bioclip_plugin.store.detections import BY_DETECTOR, NOTHING_BY_DETECTOR, write_boxes, write_found
 from bioclip_plugin.store.listing import delete_answers, forget, update_media
 from bioclip_plugin.store.media_rows import CAPTURE, RegionPlace, capture_of, region_ids, region_key
@@ -28,8 +35,9 @@ Regions = dict[int, tuple[ItemRecord, RegionRecord]]
 
 DECISION = ("decision_set", "region", "taxon", "rank", "probability", "verdict", "event", "trail")
 """The columns of a decision. Rules add the last three."""
-_FACTS = ("content", "size", "mtime_ns", *CAPTURE)
-"""The columns of an image that a commit writes."""
+_FILE = ("content", "size", "mtime_ns")
+"""The columns of an image that are about its file."""
+_ANSWER = ("answer_set", "region", "flags")
 _LISTED_REGION = ("run", "media", "position", "region", "classified", "confidence")
 _CANDIDATE = ("answer_set", "region", "rank", "position", "taxon", "probability")
 _FEATURE = ("feature_set", "content", "x", "y", "w", "h", "vector")
@@ -53,16 +61,23 @@ def commit(connection: Connection, run: Run, records: Sequence[ItemRecord], cach
     contents, new_contents = _contents(connection, unique)
     final = {record.listed.media_id: record.content_sha256 for record in unique}
     replaced = {r.listed.media_id for r in records if r.content_sha256 != final[r.listed.media_id]}
-    _media(connection, unique, contents, replaced)
+    facts = _changed_facts(connection, unique, contents, replaced)
     ids, new_places = region_ids(connection, {place: region.region for place, (_, region) in wanted.items()})
     regions = {ids[place]: wanted[place] for place in sorted(wanted, key=ids.__getitem__)}
     new_regions = {ids[place] for place in new_places}
-    _features(connection, run, regions, contents, new_contents)
     write_boxes(connection, run, unique, contents)
-    taxa = _answers_and_decisions(connection, run, regions, new_regions, cache)
-    _listed_regions(connection, run, unique, ids)
-    _statuses(connection, run, unique)
-    return taxa
+    rows = _rows_of(connection, run, regions, cache)
+    _forget_answers(connection, run, [number for _, number, _ in rows.answers if number not in new_regions])
+    with sent_together(connection):
+        _insert_in_two(connection, schema.candidates, _CANDIDATE, rows.candidates, new_regions)
+        update_media(connection, _FILE, facts.of_files)
+        update_media(connection, (*_FILE, *CAPTURE), facts.whole)
+        _insert_in_two(connection, schema.answers, _ANSWER, rows.answers, new_regions)
+        _write_decisions(connection, rows.decisions, new_regions)
+        _features(connection, run, regions, contents, new_contents)
+        _listed_regions(connection, run, unique, ids)
+        _statuses(connection, run, unique)
+    return rows.taxa
 
 
 def _candidates_of(region: RegionRecord) -> list[Candidate]:
@@ -147,34 +162,43 @@ def _content_numbers(connection: Connection, sizes: Mapping[Content, int]) -> tu
     return found, {found[key] for key in new}
 
 
-def _media(
+class _Facts(NamedTuple):
+    """Rows of facts about files that are to be written, each with the number of its image behind them."""
+
+    of_files: list[tuple[Any, ...]]
+    """Of images whose capture metadata are stored already: nearly all of them."""
+    whole: list[tuple[Any, ...]]
+
+
+def _changed_facts(
     connection: Connection, records: Sequence[ItemRecord], contents: Mapping[int, int], replaced: Collection[int]
-) -> None:
-    """Write the facts about the files; a file with another content than before loses its old answers first.
+) -> _Facts:
+    """Return the facts about the files that are not stored yet; a file with another content than before loses its old answers.
 
     Args:
         replaced: numbers of the media that had another content earlier in the batch, under the same name.
     """
-    columns = ", ".join(f'"{name}"' for name in _FACTS)
+    columns = ", ".join(f'"{name}"' for name in (*_FILE, *CAPTURE))
     query = f"SELECT id, {columns} FROM {schema.media.name} WHERE id {{keys}}"
     numbers = keys_parameter(connection, [record.listed.media_id for record in records])
-    stored = {number: tuple(facts) for number, *facts in execute(connection, query, numbers)}
+    stored = {row[0]: row[1:] for row in execute(connection, query, numbers)}
     changed = {n for n, content in contents.items() if n in replaced or stored[n][0] not in (None, content)}
     forget(connection, sorted(changed))
-    rows = []
+    found, last = _Facts([], []), len(_FILE)
     for record in records:
         number = record.listed.media_id
-        facts: tuple[Any, ...] = (
-            contents.get(number),
-            *(record.stat or (None, None)),
-            *capture_of(record.item).values(),
-        )
+        file, capture = (contents.get(number), *(record.stat or (None, None))), capture_of(record.item)
         here = stored[number]
-        if number in changed or (
-            facts != here and any(new is not None and new != old for new, old in zip(facts, here, strict=True))
-        ):
-            rows.append((*facts, number))
-    update_media(connection, _FACTS, rows)
+        if number in changed or _adds(capture, here[last:]):
+            found.whole.append((*file, *capture, number))
+        elif _adds(file, here[:last]):
+            found.of_files.append((*file, number))
+    return found
+
+
+def _adds(given: tuple[Any, ...], stored: tuple[Any, ...]) -> bool:
+    """True if a value is given that is not stored."""
+    return given != stored and any(new is not None and new != old for new, old in zip(given, stored, strict=True))
 
 
 def _features(
@@ -202,10 +226,17 @@ def _insert_in_two(
         insert_new(connection, table, names, [row for row in rows if row[1] not in new])
 
 
-def _answers_and_decisions(
-    connection: Connection, run: Run, regions: Regions, new: Collection[int], cache: TaxonCache
-) -> Numbers:
-    """Write the answers in the place of earlier ones, and the decisions of regions that the model names."""
+class _Rows(NamedTuple):
+    """The rows of answers and decisions, with the numbers of their taxa."""
+
+    answers: list[tuple[Any, ...]]
+    candidates: list[tuple[Any, ...]]
+    decisions: list[tuple[Any, ...]]
+    taxa: Numbers
+
+
+def _rows_of(connection: Connection, run: Run, regions: Regions, cache: TaxonCache) -> _Rows:
+    """Return the rows of the answers, and of the decisions on regions that the model names; new taxa are inserted."""
     answered = {number: region for number, (_, region) in regions.items() if region.by_rank is not None}
     levels = [
         (number, code, by_rank[rank])
@@ -222,23 +253,23 @@ def _answers_and_decisions(
     best = [candidate for candidate in decided.values() if candidate is not None]
     numbers, taxa = cache.numbers(connection, candidates + best)
     taxon_of = dict(zip((n for n, candidate in decided.items() if candidate), numbers[len(candidates) :], strict=True))
-    _forget_answers(connection, run, [number for number in answered if number not in new])
-    answers = [(run.answer_set, number, " ".join(region.flags)) for number, region in answered.items()]
-    _insert_in_two(connection, schema.answers, ("answer_set", "region", "flags"), answers, new)
     taxon, answer_set = iter(numbers), run.answer_set
-    rows = [
-        (answer_set, number, code, position, next(taxon), float(candidate.probability))
-        for number, code, listed in levels
-        for position, candidate in enumerate(listed)
-    ]
-    _insert_in_two(connection, schema.candidates, _CANDIDATE, rows, new)
-    # Verdict, event and trail become null, since rules decided on an earlier answer.
-    decisions = [
-        (*decision_row(run, n, consensus, taxon_of.get(n)), None, None, None) for n, consensus in decided.items()
-    ]
-    insert_new(connection, schema.decisions, DECISION, [row for row in decisions if row[1] in new], fresh=True)
-    upsert(connection, schema.decisions, DECISION, [row for row in decisions if row[1] not in new])
-    return taxa
+    return _Rows(
+        [(answer_set, number, " ".join(region.flags)) for number, region in answered.items()],
+        [
+            (answer_set, number, code, position, next(taxon), float(candidate.probability))
+            for number, code, listed in levels
+            for position, candidate in enumerate(listed)
+        ],
+        # Verdict, event and trail become null, since rules decided on an earlier answer.
+        [(*decision_row(run, n, best, taxon_of.get(n)), None, None, None) for n, best in decided.items()],
+        taxa,
+    )
+
+
+def _write_decisions(connection: Connection, rows: Sequence[tuple[Any, ...]], new: Collection[int]) -> None:
+    insert_new(connection, schema.decisions, DECISION, [row for row in rows if row[1] in new], fresh=True)
+    upsert(connection, schema.decisions, DECISION, [row for row in rows if row[1] not in new])
 
 
 @lru_cache(maxsize=64)

@@ -197,10 +197,10 @@ def _write_media(
         if medium is None:
             continue
         if key in changed:
-            updates.append((*capture_of(item).values(), medium.id))
+            updates.append((*capture_of(item), medium.id))
             continue
         assert medium.row is not None
-        whole = capture_of(merged(item, medium.row))
+        whole = dict(zip(CAPTURE, capture_of(merged(item, medium.row)), strict=True))
         if any(whole[name] != getattr(medium.row, name) for name in CAPTURE):
             updates.append((*whole.values(), medium.id))
         # Values of the camera, from an earlier run, that the source's own statement does not admit.
@@ -211,7 +211,7 @@ def _write_media(
         to_null = ", ".join(f'"{name}" = NULL' for name in names)
         media = keys_parameter(connection, numbers)
         execute(connection, f"UPDATE {schema.media.name} SET {to_null} WHERE id {{keys}}", media)
-    rows = {key: (*key, *capture_of(item).values()) for key, item in items.items() if key not in known}
+    rows = {key: (*key, *capture_of(item)) for key, item in items.items() if key not in known}
     new = insert_numbered(connection, schema.media, _MEDIA, rows)
     found = {key: _Medium(number) for key, number in new.items()}
     if len(new) < len(rows):  # another program was faster

@@ -41,22 +41,20 @@ def media_key(item: MediaItem) -> MediaName:
     return stored_uri(item.uri), item.frame
 
 
-def capture_of(item: MediaItem) -> dict[str, Any]:
-    """Return the capture columns of an item; None for those that it does not state."""
-    captured_at, offset = wall_time(item.captured_at)
+def capture_of(item: MediaItem) -> tuple[Any, ...]:
+    """Return the values of the columns ``CAPTURE`` of an item; None for those that it does not state."""
     place = item.place
-    return {
-        "captured_at": captured_at,
-        "utc_offset_minutes": offset,
-        "month": place.month,
-        "country": _cleaned(place.country),
-        "region": _cleaned(place.region),
-        "latitude": _number(place.latitude),
-        "longitude": _number(place.longitude),
-        "deployment": _cleaned(item.deployment),
-        "sequence": _cleaned(item.sequence),
-        "metadata": to_json(item.metadata) if item.metadata else None,
-    }
+    return (
+        *wall_time(item.captured_at),
+        place.month,
+        _cleaned(place.country),
+        _cleaned(place.region),
+        _number(place.latitude),
+        _number(place.longitude),
+        _cleaned(item.deployment),
+        _cleaned(item.sequence),
+        to_json(item.metadata) if item.metadata else None,
+    )
 
 
 def item_of_row(row: Row[Any]) -> MediaItem:

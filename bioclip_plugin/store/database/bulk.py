@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from contextlib import contextmanager
+from functools import cache, lru_cache
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -63,6 +64,35 @@ def execute(connection: Connection, statement: str, *parameters: Any) -> Any:
     return connection.exec_driver_sql(_in_dialect(statement, connection.dialect.name), parameters)
 
 
+@contextmanager
+def sent_together(connection: Connection) -> Iterator[None]:
+    """Send the statements of a block without waiting for the outcome of each, which PostgreSQL allows.
+
+    The server works on one while the next is prepared, and a server far away is waited for once. The first error is raised by
+    a later statement or at the end of the block. Statements that return rows cannot be used in it.
+    """
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name == "sqlite" or not driver_has_pipelines():
+        yield
+    else:
+        with driver.pipeline():
+            yield
+
+
+@cache
+def driver_has_pipelines() -> bool:
+    """True if the library of PostgreSQL sends statements ahead, as it does since version 14."""
+    from psycopg import Pipeline
+
+    return Pipeline.is_supported()
+
+
+def _is_sending(connection: Connection) -> bool:
+    """True within :func:`sent_together`, where PostgreSQL takes no ``COPY``."""
+    driver: Any = connection.connection.driver_connection
+    return bool(driver.pgconn.pipeline_status)
+
+
 def keys_parameter(connection: Connection, values: Sequence[Any]) -> Any:
     """Return whole numbers or texts as one parameter of a statement."""
     if connection.dialect.name == "sqlite":
@@ -94,7 +124,7 @@ def insert_new(
     names = tuple(names)
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(_insert_into_sqlite(table, names, "ON CONFLICT DO NOTHING"), rows)
-    elif fresh and len(rows) >= COPY_FROM_ROWS:
+    elif fresh and len(rows) >= COPY_FROM_ROWS and not _is_sending(connection):
         _copy(connection, table, names, rows)
     else:
         _insert_into_postgres(connection, table, names, rows, "ON CONFLICT DO NOTHING")
@@ -190,18 +220,23 @@ def update_present(connection: Connection, table: Table, names: Sequence[str], r
     columns = [name for name in names if name != "id"]
     new = {name: changing.get(name, f'coalesce(given."{name}", {table.name}."{name}")') for name in columns}
     if connection.dialect.name == "sqlite":
-        # A row of values as a table, so that the expressions are the same on both databases; without UPDATE … FROM, which
-        # SQLite has since 3.33.
-        values = ", ".join(f'? AS "{name}"' for name in columns)
-        given = f"(SELECT {', '.join(new.values())} FROM (SELECT {values}) AS given)"
-        statement = f"UPDATE {table.name} SET ({', '.join(_quoted(columns))}) = {given} WHERE id = ?"
-        connection.exec_driver_sql(statement, rows)
+        connection.exec_driver_sql(_update_in_sqlite(table.name, new, changing.keys() & new.keys()), rows)
         return
     set_to = ", ".join(f'"{name}" = {expression}' for name, expression in new.items())
     source = f"unnest({', '.join(['%s'] * len(names))}) AS given({', '.join(_quoted(names))})"
     statement = f"UPDATE {table.name} SET {set_to} FROM {source} WHERE {table.name}.id = given.id"
     for part in chunked(sorted(rows, key=lambda row: row[-1]), _ROWS_AT_ONCE):
         connection.exec_driver_sql(statement, _arrays(table, names, part))
+
+
+def _update_in_sqlite(table: str, new: Mapping[str, str], changing: Collection[str]) -> str:
+    if not changing:
+        return f"UPDATE {table} SET {', '.join(f'{name} = coalesce(?, {name})' for name in _quoted(new))} WHERE id = ?"
+    # A row of values as a table, so that the expressions are the same on both databases; without UPDATE … FROM, which
+    # SQLite has since 3.33.
+    values = ", ".join(f'? AS "{name}"' for name in new)
+    given = f"(SELECT {', '.join(new.values())} FROM (SELECT {values}) AS given)"
+    return f"UPDATE {table} SET ({', '.join(_quoted(new))}) = {given} WHERE id = ?"
 
 
 def _quoted(names: Iterable[str]) -> list[str]:

@@ -49,6 +49,9 @@ _ROOM_BYTES = 64 * 1024
 _LOG_PAGES = 8_000
 """Pages of SQLite's write-ahead log (32 MB) that are folded into the file at once; pages of indexes that change often are then
 written less often than with SQLite's 1,000."""
+_LOG_BYTES = 64 * 1024 * 1024
+"""Size that the log goes back to once it is folded into the file. Without a limit it would keep the size that a long reader (an
+export, a backup) made it grow to, until the last program closes the store."""
 _STEPS_BETWEEN_LOOKS = 100_000  # instructions of SQLite's virtual machine, some milliseconds
 _WRITES = "bioclip_writes"
 _MIGRATES = "bioclip_migrates"
@@ -341,8 +344,8 @@ def _engine(url: URL, reading: Reading | None = None) -> Engine:
 
 def _set_up_sqlite(connection: Any, _entry: ConnectionPoolEntry, journal: str = "WAL") -> None:
     connection.isolation_level = None  # transactions begin in _begin_sqlite, not in the driver
-    log_pages = f"wal_autocheckpoint={_LOG_PAGES}"
-    for pragma in (f"journal_mode={journal}", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536", log_pages):
+    log = (f"wal_autocheckpoint={_LOG_PAGES}", f"journal_size_limit={_LOG_BYTES}")
+    for pragma in (f"journal_mode={journal}", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536", *log):
         connection.execute(f"PRAGMA {pragma}")
 
 

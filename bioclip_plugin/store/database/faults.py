@@ -75,6 +75,11 @@ def passes(error: BaseException, *, connected_before: bool) -> bool:
     return connected_before and (lost or unreachable) and _refusal(text) is None
 
 
+def is_away(error: BaseException) -> bool:
+    """Return True if the database went away, or another program did not let go of it: other work would wait as long in vain."""
+    return error.__cause__ is not None and passes(error.__cause__, connected_before=True)
+
+
 def is_about_writing(cause: BaseException | None) -> bool:
     """Return True if SQLite cannot open a file as one that is written: reading it without locks may still succeed."""
     error = _cause(cause) if cause is not None else None
