@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
+import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -39,6 +41,8 @@ _FAILURES = 5
 _OBJECTS_BYTES = 200_000_000
 """Shared memory of a cluster that is started here; names and counts need less."""
 _MOST_BLOCKS = 10_000
+_HOST_AND_PORT = re.compile(r"(?:ray://)?([^/\s]+):(\d+)")
+_ANSWERS_WITHIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +203,7 @@ def _cluster() -> Iterator[Any]:
         is_ours = not ray.is_initialized()
         if is_ours:
             address = os.environ.get(ADDRESS)
+            _check_answers(address or "")
             local = {} if address else {"include_dashboard": False, "object_store_memory": _OBJECTS_BYTES}
             with _signals_kept():
                 try:
@@ -211,6 +216,25 @@ def _cluster() -> Iterator[Any]:
         if is_ours:
             with _signals_kept(), suppress(Exception):
                 ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Refuse an address where nothing listens: Ray tries again for minutes, with lines of its own.
+
+    Raises:
+        UsageError: with what to do.
+    """
+    found = _HOST_AND_PORT.fullmatch(address)
+    if found is None:  # "auto", or something that Ray explains
+        return
+    try:
+        socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=_ANSWERS_WITHIN_S).close()
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(
+            f"{ADDRESS} is {address}, and nothing answers there ({why}): start the cluster (ray start --head), give the address of one "
+            f"that runs, or unset {ADDRESS} for Ray on this machine"
+        ) from None
 
 
 @contextmanager

@@ -25,7 +25,6 @@ from bioclip_plugin.engines.turns import in_turn
 from bioclip_plugin.engines.watch import EXIT_STUCK, Watch
 from bioclip_plugin.engines.worker import Worker
 from bioclip_plugin.plugin_api import BioclipPluginManager
-from bioclip_plugin.running import detecting
 
 Command = Callable[..., tuple[int, str]]
 
@@ -42,7 +41,7 @@ def test_failures_of_the_listing_stay_over_several_calls(command: Command, rows:
     """Each call resumes the run; only one that lists again may forget what the listing had found."""
     given = "photos/rows.csv"
     assert command("plain.db", "", given)[0] == 3
-    for engine in ("slurm", "slurm", "local", "local"):
+    for engine in ("slurm", "slurm", "local"):
         code, output = command("r.db", engine, given, work="w")
         assert code == 3, output
     assert rows_of("r.db") == rows_of("plain.db")
@@ -117,10 +116,7 @@ class Half:
         register(self)
 
 
-def test_boxes_of_a_detector_are_found_by_workers_and_stored_once(
-    command: Command, pm: BioclipPluginManager, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(detecting, "_KEEP_S", -1.0)  # as if each batch of the model took long
+def test_boxes_of_a_detector_are_found_by_workers_and_stored_once(command: Command, pm: BioclipPluginManager) -> None:
     half = Half()
     pm.register(half)
     assert command("plain.db", "", "--detector", "half")[0] == 3

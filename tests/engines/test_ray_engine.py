@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -173,7 +174,7 @@ def test_a_connection_of_the_host_stays(fake: FakeRay) -> None:
 
 
 def test_a_cluster_that_cannot_be_reached_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, fake: FakeRay) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
     version = "Version mismatch: The cluster was started with:\n    Ray: 2.9.0\nThis process was started with:\n    Ray: 2.60.0\n"
     for text, said in (
         ("Traceback of it:\n\nfailed to connect to 10.0.0.1:6379", "failed to connect to 10.0.0.1:6379"),
@@ -183,6 +184,23 @@ def test_a_cluster_that_cannot_be_reached_is_said_in_one_line(monkeypatch: pytes
         with pytest.raises(UsageError) as refused:
             RayEngine().check(ClassifyRequest(), None)
         assert str(refused.value) == f"Ray cannot be started or reached: {said}"
+
+
+def test_an_address_where_no_cluster_runs_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, fake: FakeRay) -> None:
+    """Ray itself says "Failed to connect to GCS within 5 seconds" again and again, for minutes: TinyZero#75, vllm#15385."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+        RayEngine().check(ClassifyRequest(), None)
+        assert fake.given["address"] == f"127.0.0.1:{port}"
+    fake.is_up, fake.given = False, {}
+    for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", "127.0.0.1:99999"):
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(
+            UsageError, match=f"RAY_ADDRESS is {address}, and nothing answers there .*unset RAY_ADDRESS"
+        ):
+            RayEngine().check(ClassifyRequest(), None)
+    assert not fake.given
 
 
 def test_a_gpu_that_the_cluster_does_not_have_is_refused_before_images_are_listed(
