@@ -399,10 +399,28 @@ def test_a_step_that_the_memory_cannot_hold_is_refused_before_it_is_tried(
     said = r"a step with 8 images at once needs about 8.0 GB of memory, and 5.0 GB are available; about 4 images at once fit"
     with pytest.raises(BioclipError, match=said) as refused:
         train(config, {})
-    assert "--accumulate 2 (the negatives stay those of the whole batch), or --batch-size 4" in str(refused.value)
+    ways = "--accumulate 2 (the negatives stay those of the whole batch), or --batch-size 4"
+    assert f"{ways}, or --gradient-checkpointing" in str(refused.value)
+    # The way out is not the option that is given already, and it can be taken in the folder of the refused run.
+    with pytest.raises(BioclipError, match=r"--batch-size 4$"):
+        train(replace(config, gradient_checkpointing=True), {})
     plan = plan_training(config, {})
     assert plan.problems == (str(refused.value),)
     assert plan.lines()[-1].startswith("Does not work: a step with 8 images")
+
+
+def test_checkpointing_that_has_no_effect_is_remarked_and_not_advised(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resnet = replace(config, start="new:small")
+    monkeypatch.setattr(measuring, "available_bytes", lambda: 0)
+    monkeypatch.setattr(measuring, "used_bytes", lambda: 0)
+    monkeypatch.setattr(measuring, "_kept_for_images", lambda _: (0, 1))
+    monkeypatch.setattr(measuring, "_measure_steps", lambda *_: pytest.fail("tried"))
+    plan = plan_training(replace(resnet, gradient_checkpointing=True), {})
+    (remark,) = [text for text in plan.remarks if "checkpointing" in text]
+    assert remark.startswith("--gradient-checkpointing has no effect on the vision tower (ModifiedResNet)")
+    assert not any("checkpointing" in text for text in (*plan_training(resnet, {}).remarks, *plan.problems))
 
 
 def test_a_cache_that_the_memory_cannot_hold_is_remarked_with_one_that_fits(

@@ -24,6 +24,7 @@ from bioclip_core.device import Compute
 from bioclip_core.errors import ModelError, UsageError
 from bioclip_training.loop.losses import clip_loss
 from bioclip_training.towers.blocks import Kernels
+from bioclip_training.towers.checkpointing import towers_without_checkpointing
 from bioclip_training.towers.model import Towers
 
 # fp32 sums in a different order; gradients here are between 0.01 and 1.
@@ -281,12 +282,6 @@ def test_a_model_of_another_kind_goes_through_its_own_forward() -> None:
     assert towers.export_state().keys() == model.state_dict().keys()
 
 
-def small_preprocessing() -> Any:
-    from tower_samples import SMALL
-
-    return SMALL
-
-
 @pytest.mark.parametrize(("option", "value", "said"), [
     ("replay_projection", True, "--replay-projection shared"), ("drop_path", 0.1, "--drop-path 0"),
 ])  # fmt: skip
@@ -326,3 +321,89 @@ def test_additions_to_the_layers_take_part_in_features_and_gradients() -> None:
     additions = [value for name, value in model.visual.named_parameters() if "lora_" in name]
     assert additions
     assert all(value.grad is not None and value.grad.any() for value in additions)
+
+
+def kept_bytes(towers: Towers, of: str) -> int:
+    """Return the bytes that a forward pass of one tower keeps for its backward pass, each storage once."""
+    sizes: dict[int, int] = {}
+    alive: list[torch.Tensor] = []
+
+    def keep(value: torch.Tensor) -> torch.Tensor:
+        sizes[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+        alive.append(value)
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        features = towers.image_features(some_images(8)) if of == "image" else towers.text_features(CAPTIONS)
+    del features
+    return sum(sizes.values())
+
+
+ATTENTION_POOLED: dict[str, Any] = {
+    "layers": 4, "width": 64, "head_width": 16, "patch_size": 8, "attentional_pool": True, "attn_pooler_heads": 4,
+    "attn_pooler_queries": 4,
+}  # fmt: skip
+
+
+def two_sided_text_of_a_transformer(**vision: Any) -> CustomTextCLIP:
+    """Return a model of SigLIP's kind, whose text tower has a forward of its own; by default with a vision transformer."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        return CustomTextCLIP(
+            embed_dim=32,
+            vision_cfg={"image_size": 32, **(vision or ATTENTION_POOLED)},
+            text_cfg={"context_length": 16, "vocab_size": 49408, "width": 64, "heads": 4, "layers": 4, "no_causal_mask": True,
+                      "pool_type": "last"},
+        )  # fmt: skip
+
+
+def towers_with_own_forward(model: Any, **options: Any) -> Towers:
+    def tokenizer(texts: list[str]) -> torch.Tensor:
+        tokens: torch.Tensor = TOKENIZER(texts, context_length=16)
+        return tokens
+
+    towers = Towers(model, tokenizer, captions=CAPTIONS, preprocessing=SMALL, **{"compute": CPU, **options})
+    assert not towers.text.fast
+    assert not towers.vision.fast
+    return towers
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_checkpointing_saves_memory_in_towers_with_a_forward_of_their_own_and_changes_no_gradient(
+    precision: Any,
+) -> None:
+    """Under autocast a cast of the first pass must not be found in the second one (pytorch 141896)."""
+    compute = Compute("cpu", precision, "")
+    plain, twice = (
+        towers_with_own_forward(two_sided_text_of_a_transformer(), compute=compute, gradient_checkpointing=checkpointing)
+        for checkpointing in (False, True)
+    )  # fmt: skip
+    for of in ("image", "text"):
+        assert kept_bytes(twice, of) < 0.7 * kept_bytes(plain, of), of
+    theirs = gradients_of_towers(plain, 4)
+    ours = gradients_of_towers(twice, 4)
+    assert ours.keys() == theirs.keys()
+    for name, gradient in ours.items():
+        assert torch.equal(gradient, theirs[name]), name
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_checkpointing_saves_memory_in_our_own_blocks(precision: Any) -> None:
+    compute = Compute("cpu", precision, "")
+    plain, twice = (
+        small_towers(small_clip(vision={"layers": 4}, text={"layers": 4}), compute=compute, gradient_checkpointing=checkpointing)
+        for checkpointing in (False, True)
+    )  # fmt: skip
+    for of in ("image", "text"):
+        assert kept_bytes(twice, of) < 0.7 * kept_bytes(plain, of), of
+
+
+def test_a_tower_that_cannot_compute_activations_twice_is_named() -> None:
+    """open_clip accepts the setting for a ResNet, and does nothing."""
+    resnet = two_sided_text_of_a_transformer(layers=[1, 1, 1, 1], width=16, patch_size=None)
+    (line,) = towers_without_checkpointing(resnet)
+    assert line.startswith("--gradient-checkpointing has no effect on the vision tower (ModifiedResNet)")
+    assert not towers_with_own_forward(resnet).vision.can_checkpoint
+    for model in (small_clip(), two_sided_text_of_a_transformer()):
+        assert towers_without_checkpointing(model) == []
+        assert not any(getattr(module, "grad_checkpointing", False) for module in model.modules())

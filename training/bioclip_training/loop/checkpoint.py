@@ -44,6 +44,11 @@ class RunFolder:
         self.result = self.training / "result.json"
         """Written last: a run that has it is finished."""
 
+    @property
+    def is_begun(self) -> bool:
+        """True if a run in the folder has a state or a result; one that was refused before its first step may have other settings."""
+        return self.settings.is_file() and (self.result.exists() or any(self.training.glob("state-*")))
+
     def best(self, step: int) -> Path:
         return self.training / f"best-{step:08d}.safetensors"
 
@@ -74,8 +79,9 @@ class RunFolder:
             DataError: if it holds something else, or a run with other settings.
         """
         if self.settings.is_file():
-            self.check_settings(settings)
-            return True
+            if self.is_begun:
+                self.check_settings(settings)
+            return self.is_begun
         if self.output.exists() and (not self.output.is_dir() or any(self.output.iterdir())):
             raise DataError(
                 f"--output {self.output}: exists and holds no training run; give a new folder, or the folder of a run to continue"
@@ -112,7 +118,7 @@ class RunFolder:
 
     def recorded_precision(self) -> Precision | None:
         """Return the precision that the run in the folder computes in, None without a run."""
-        if not self.settings.is_file():
+        if not self.is_begun:
             return None
         word = self._stored_settings().get("precision")
         return next((known for known in PRECISIONS if known == word), None)

@@ -19,7 +19,7 @@ from bioclip_core.errors import BioclipError
 from bioclip_core.process.machine import PeakMemory, available_bytes, used_bytes
 from bioclip_core.progress import Progress, silent
 from bioclip_training.batches.stream import Batch
-from bioclip_training.loop.memory import is_out_of_memory, out_of_memory_message
+from bioclip_training.loop.memory import is_out_of_memory, out_of_memory_message, ways_out
 from bioclip_training.loop.optimizer import Optimizer
 from bioclip_training.loop.trainer import Trainer
 from bioclip_training.loop.update import back_propagate
@@ -205,10 +205,7 @@ def _too_large(trainer: Trainer, needed: int, available: int, fits: int) -> str:
     smaller = max(
         2, fits * config.batch_size // max(1, at_once * config.accumulate) // config.accumulate * config.accumulate
     )
-    return (
-        f"{line}; about {fits} images at once fit. The same batch in parts: --accumulate {parts} (the negatives stay those of the "
-        f"whole batch), or --batch-size {smaller}, or --gradient-checkpointing"
-    )
+    return f"{line}; about {fits} images at once fit. {ways_out(trainer.towers, config, parts, smaller)}"
 
 
 def images_at_once(trainer: Trainer) -> int:

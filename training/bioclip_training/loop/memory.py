@@ -33,10 +33,15 @@ def out_of_memory_message(towers: Towers, batch: Batch, replay: Batch | None, co
     if size < 1:
         return f"{line}, and a single one does not fit either; take a smaller model, or one GPU with more memory"
     parts = next(n for n in range(1, config.batch_size + 1) if config.batch_size % n == 0 and -(-images // n) <= size)
-    return (
-        f"{line}; {size} fit. The same batch in parts: --accumulate {parts} (the negatives stay those of the whole batch), "
-        f"or --batch-size {max(2, size * config.batch_size // images)}, or --gradient-checkpointing"
-    )
+    return f"{line}; {size} fit. {ways_out(towers, config, parts, max(2, size * config.batch_size // images))}"
+
+
+def ways_out(towers: Towers, config: TrainConfig, parts: int, smaller: int) -> str:
+    """Return the options that make a step fit: a number of parts, a smaller batch, and checkpointing if it would change something."""
+    ways = [f"--accumulate {parts} (the negatives stay those of the whole batch)", f"--batch-size {smaller}"]
+    if towers.vision.can_checkpoint and not config.gradient_checkpointing:
+        ways.append("--gradient-checkpointing")
+    return f"The same batch in parts: {', or '.join(ways)}"
 
 
 def _fits(towers: Towers, batch: Batch, size: int) -> bool:

@@ -53,7 +53,7 @@ def opening_plan(plan: Plan, step: int) -> TrainingPlan:
     config, world, steps = plan.config, plan.world, plan.steps
     parts = tuple(_parts(plan.images, config.dev_fraction))
     drafted = TrainingPlan(
-        output=plan.folder.output, state="unfinished" if plan.folder.settings.is_file() else "new", step=step, steps=steps,
+        output=plan.folder.output, state="unfinished" if plan.folder.is_begun else "new", step=step, steps=steps,
         batch_size=config.batch_size, replay_batch_size=config.replay_batch_size if plan.replay else 0, processes=world.size,
         parts=parts, taxa=_tail(plan.images), replay_images=len(plan.replay) if plan.replay else 0,
         validations=len(validated_steps(config.validates_every(steps), steps, step)), save_every=config.saves_every(steps),

@@ -31,6 +31,7 @@ from bioclip_training.loop.start import Start, open_start, with_pairwise_bias
 from bioclip_training.loop.trainer import Trainer
 from bioclip_training.loop.validation import IMAGES_AT_ONCE
 from bioclip_training.shards.reading import ShardImages
+from bioclip_training.towers.checkpointing import towers_without_checkpointing
 
 log = logging.getLogger("bioclip_plugin.training")
 
@@ -168,6 +169,8 @@ def _decided(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Com
     shards = [found.index.folder for found in collections if isinstance(found, ShardImages)]
     notes += unused_prefix_lines(listed, config.replace_prefix) + ignored_prefix_lines(shards, config.replace_prefix)
     start = _open_start(config, models)
+    if config.gradient_checkpointing:
+        notes += towers_without_checkpointing(start.model)
     text_width = int(start.model_cfg.get("text_cfg", {}).get("width", 512))
     settled = config.settled(images=len(images), text_width=text_width, random_weights=start.is_random)
     return Plan(settled, start, images, replay, compute, world, RunFolder(Path(config.output)), tuple(notes))

@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.functional import embedding, normalize
 
 from bioclip_training.towers.blocks import DTYPES, Kernels, Packing, agree, run_block
+from bioclip_training.towers.checkpointing import set_checkpointing, text_of
 from bioclip_training.towers.token_table import TokenTable
 
 log = logging.getLogger("bioclip_plugin.training")
@@ -47,6 +48,8 @@ class TextTower(nn.Module):
         if self._text is not None and not self._agrees(captions):
             self._text = None
             self._tokens.clear()
+        if checkpointing and self._text is None:
+            set_checkpointing(text_of(model), True)
         log.debug("captions are %s", "encoded at their whole length" if self._text is None else "cut where they end")
         if self._text is not None and not locked:
             used = {int(token) for caption in set(captions) for token in self._tokens[caption]}

@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 from bioclip_core.errors import UsageError
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_training.towers.blocks import DTYPES, Kernels, agree, linear, run_block
+from bioclip_training.towers.checkpointing import set_checkpointing
 
 log = logging.getLogger("bioclip_plugin.training")
 
@@ -67,8 +68,8 @@ class VisionTower(nn.Module):
             )
         if replay_projection:
             self.replay_projection = nn.Parameter(visual.proj.detach().clone())
-        if checkpointing and not self.fast:
-            visual.set_grad_checkpointing(True)
+        self.can_checkpoint = self.fast or set_checkpointing(visual, checkpointing)
+        """True if activations can be computed twice."""
         self._trunk = torch.compile(self._fast_trunk) if compile and self.fast else self._fast_trunk
         if compile and not self.fast:
             visual.compile()
