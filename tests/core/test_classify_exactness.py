@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bioclip_core.classify import Classification, Classifier
-from bioclip_core.classifying import crew, look, looking, matrix
+from bioclip_core.classifying import crew, look, looking, matrix, whole
 from bioclip_core.classifying.largest import largest
 from bioclip_core.labels.label_set import LabelSet, in_memory
 from bioclip_core.labels.manifest import Block, RowScales
@@ -146,9 +146,12 @@ def make_case(seed: int, count: int, scale: float, shape: str, kind: str, extras
     return Case(labels, features.astype(np.float16), 0.8 if "warm" in extras else 1.0, weights, members)
 
 
-@pytest.fixture(params=["exact", "first look"])
+@pytest.fixture(params=["exact", "exact without keeping logits", "first look"])
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Compute on the exact path, or after a first look in bf16, whether or not this machine has units for it."""
+    if request.param == "exact without keeping logits":
+        monkeypatch.setattr(whole, "_KEPT_BYTES", 0)
+        monkeypatch.setattr(whole, "_FEW_BLOCKS", 1)
     monkeypatch.setattr(looking, "multiplies_bf16", lambda _device: request.param == "first look")
     monkeypatch.setattr(looking, "_FEWEST_LABELS", 1)
     monkeypatch.setattr(look, "_FEWEST_LOOKED_AT", 60)
@@ -162,7 +165,7 @@ EXTRAS = ("subset", "prior", "pooled", "warm", "doubled")
 
 
 def test_probabilities_are_those_of_float64_at_every_rank(path: str) -> None:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(
         seed=st.integers(0, 1 << 20),
         count=st.integers(1, 400),
@@ -206,6 +209,31 @@ def decided(case: Case, rank: str = "species") -> NDArray[np.bool_]:
 def test_the_first_look_decides_peaked_answers_and_leaves_flat_ones_to_the_exact_path(path: str, rank: str) -> None:
     assert decided(make_case(3, 1500, 100.0, "peaked", "text", ()), rank).mean() > 0.3
     assert not decided(make_case(3, 1500, 2.0, "flat", "text", ()), rank).any()
+
+
+@pytest.mark.parametrize("path", ["first look"], indirect=True)
+def test_labels_without_a_second_look_count_by_an_estimate_where_it_is_close_enough(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = []
+    original = look._Rest.of
+
+    def noted(*given: Any) -> look._Rest:
+        found = original(*given)
+        shares.extend(found.sums_LB[-1].tolist())
+        return found
+
+    monkeypatch.setattr(look._Rest, "of", noted)
+    case = make_case(23, 3000, 1.0, "peaked", "text", ())
+    count = 0
+    for scale in (24.0, 28.0, 32.0, 36.0):
+        labels = in_memory(
+            [case.labels.taxon(row) for row in range(3000)], case.labels.embeddings_ND, ENCODER, [Block(0, 3000, "text", scale)]
+        )  # fmt: skip
+        is_decided = decided(Case(labels, case.features))
+        rest = np.array(shares[-len(case.features) :])
+        count += int((is_decided & (rest > look.SHARE)).sum())
+    assert count > 2, "rows of which the rest would have been too much without an estimate"
 
 
 @pytest.mark.parametrize("path", ["first look"], indirect=True)
@@ -329,10 +357,10 @@ def test_rows_are_answered_alike_alone_and_in_a_group(path: str) -> None:
     case = make_case(11, 900, 60.0, "peaked", "text", ("subset",))
     classifier = Classifier(case.labels)
     together = classifier.classify(case.features)
-    for row, whole in enumerate(together):
+    for row, grouped in enumerate(together):
         (alone,) = classifier.classify(case.features[row : row + 1])
-        assert alone.by_rank.keys() == whole.by_rank.keys()
-        for level, candidates in whole.by_rank.items():
+        assert alone.by_rank.keys() == grouped.by_rank.keys()
+        for level, candidates in grouped.by_rank.items():
             own = [one.probability for one in alone.by_rank[level]]
             assert own == pytest.approx([one.probability for one in candidates], rel=RELATIVE)
 

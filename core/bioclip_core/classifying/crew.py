@@ -32,7 +32,7 @@ def on_each(work: Callable[[int], Result], count: int, device: str) -> list[Resu
     import torch
 
     threads = min(torch.get_num_threads(), count)
-    if threads < 2 or device != "cpu":
+    if torch.get_num_threads() < 2 or device != "cpu":
         with torch.inference_mode():
             return [work(number) for number in range(count)]
     results: dict[int, Result] = {}

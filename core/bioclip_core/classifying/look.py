@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from bioclip_core.classifying.columns import Level
 from bioclip_core.classifying.crew import on_each
-from bioclip_core.classifying.matrix import LabelMatrix
+from bioclip_core.classifying.exact import exact_logits
+from bioclip_core.classifying.matrix import LabelMatrix, powers_of
 from bioclip_core.classifying.queries import ROUNDING, error_of
 from bioclip_core.classifying.whole import LOWEST, Tree, cubes_of, row_parts
 
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
     import torch
 
 SHARE = 2e-5
-"""Largest share of a reported probability that labels without a second look may hold."""
-_DEPTHS = (10.0, 18.0)
+"""Largest share of a sum over a taxon's labels that labels without a second look may hold."""
+_UNCERTAIN = 4e-5
+"""Largest share of a sum by which the estimate of its labels without a second look may be wrong."""
+_DEPTHS = (10.0, 18.0, 22.0)
 """Labels this far below the largest logit get no second look, unless they hold too much together; then the next depth is tried."""
 _FEWEST_LOOKED_AT = 256
 _SHARE_LOOKED_AT = 128
 """A row that needs a second look at more than 1/128 of its labels takes the exact path, which costs no more."""
-_PAIRS_AT_ONCE = 128
-"""Labels of a second look that are computed at once. More leave the cache, and take five times as long."""
 _CLOSER_AT_ONCE = 16
 """Rows of which a whole level is looked at, so that memory stays small."""
 
@@ -140,20 +141,22 @@ def _decided(
     """Return the answers that a first look and second looks decide."""
     rows = len(queries[0])
     count = min(top, matrix.columns.count) if _is_single(tree, asked) else 1
-    floor_B, rest_B = _floors(first, matrix, count, rows)
-    pairs, below_B = _second_look(first, matrix, queries, bias_K, floor_B)
+    floor_B, left_LB = _floors(first, matrix, count, rows)
+    pairs = _second_look(first, matrix, queries, bias_K, floor_B, left_LB)
     largest_B = first.largest_B[:rows].double().cpu().numpy()
     error_B = first.error_B[:rows].double().cpu().numpy()
     best_B = np.full(rows, -np.inf)
     np.maximum.at(best_B, pairs.rows_P, pairs.logits_P)
     base_B = np.where(np.isfinite(best_B), best_B, 0.0)
-    likely_B = (rest_B + below_B) * np.exp(largest_B - base_B)
+    rest = _Rest.of(left_LB, np.exp(largest_B - base_B), error_B, matrix)
+    likely_B = rest.sums_LB[-1]
     most_B = likely_B * np.exp(error_B)
     # A label that was not looked at again is at most this probable, relative to the best one.
     unseen_B = np.exp(floor_B + error_B - base_B)
     powers_P = np.exp(pairs.logits_P - base_B[pairs.rows_P])
     seen_B = np.bincount(pairs.rows_P, weights=powers_P, minlength=rows)
-    decided_B = np.isfinite(floor_B + best_B) & (most_B <= SHARE * seen_B)
+    # The total has an estimate of the rest, each part of which is off by a factor of the error's power at the very most.
+    decided_B = np.isfinite(floor_B + best_B) & (likely_B * np.expm1(error_B) <= _UNCERTAIN * seen_B)
     found = {}
     for level in tree.columns.levels:
         is_asked = level.name == asked
@@ -164,6 +167,10 @@ def _decided(
             is_sure_B = np.ones(rows, dtype=bool)  # without an answer
         elif level.is_single:  # its labels are exact, and others are below the bound of a single label
             is_sure_B = (last_B >= unseen_B) | ((last_B <= 0) & (most_B <= 0))
+        elif values_Bk.shape[1] == 1:  # with an estimate of its own part of the rest
+            more_B, wrong_B = rest.of_taxa(level, places_Bk[:, 0])
+            is_sure_B = (last_B - next_B >= most_B) & (wrong_B <= _UNCERTAIN * last_B)
+            values_Bk[:, 0] += np.where(is_sure_B, more_B, 0.0)
         else:  # its sums lack at most all of the rest
             is_sure_B = (last_B - next_B >= most_B) & (most_B <= SHARE * last_B)
         if len(unsure := np.flatnonzero(decided_B & ~is_sure_B)):
@@ -239,7 +246,43 @@ class _Closer:
         before_H = np.cumsum(sizes_H) - sizes_H
         columns_P = np.arange(int(sizes_H.sum())) + np.repeat(level.starts_T[taxa_H] - before_H, sizes_H)
         rows_P = np.repeat(rows_H, sizes_H)
-        return _Pairs(rows_P, columns_P, _exact(self.matrix, self.queries, self.bias_K, rows_P, columns_P))
+        return _Pairs(rows_P, columns_P, exact_logits(self.matrix, self.queries, self.bias_K, rows_P, columns_P))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """Sums of the powers of labels without a second look, by the first look."""
+
+    sums_LB: NDArray[np.float64]
+    """Sum of all blocks before each block, and of all."""
+    error_B: NDArray[np.float64]
+    block: int
+    count: int
+    """Number of columns."""
+
+    @classmethod
+    def of(
+        cls, left_LB: torch.Tensor, factor_B: NDArray[np.float64], error_B: NDArray[np.float64], matrix: LabelMatrix
+    ) -> _Rest:
+        """Return the sums, turned by a factor to the base of other powers."""
+        sums_LB = np.zeros((len(left_LB) + 1, len(factor_B)))
+        np.cumsum(left_LB.double().cpu().numpy(), axis=0, out=sums_LB[1:])
+        return cls(sums_LB * factor_B, error_B, matrix.block, matrix.columns.count)
+
+    def of_taxa(self, level: Level, taxa_B: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return an estimate of the part that one taxon of each row has, and a bound of its error.
+
+        Blocks within the taxon belong to it, and each block that it shares with others by an unknown part.
+        """
+        starts_B = level.starts_T[taxa_B]
+        stops_B = np.append(level.starts_T[1:], self.count)[taxa_B]
+        rows_B = np.arange(len(taxa_B))
+        least_B = self.sums_LB[stops_B // self.block, rows_B] - self.sums_LB[-(-starts_B // self.block), rows_B]
+        most_B = self.sums_LB[-(-stops_B // self.block), rows_B] - self.sums_LB[starts_B // self.block, rows_B]
+        least_B = np.maximum(least_B, 0.0)
+        likely_B = (least_B + most_B) / 2
+        wrong_B = np.maximum(most_B * np.exp(self.error_B) - likely_B, likely_B - least_B * np.exp(-self.error_B))
+        return likely_B, wrong_B
 
 
 def most_looked_at(matrix: LabelMatrix) -> int:
@@ -260,7 +303,7 @@ def _first_look(
     width, count = len(rounded[0]), matrix.columns.count
     blocks = -(-count // matrix.block)
     per_chunk = matrix.chunk // matrix.block
-    products_KB = torch.empty((blocks * matrix.block, width), dtype=dtype, device=matrix.device)
+    products_KB = matrix.products(dtype, width)
     products_KB[count:] = -torch.inf
     maxima_LB, sums_LB = (matrix.numbers(blocks, width) for _ in range(2))
     bases_CB, sizes_CB = (matrix.numbers(matrix.chunks, width) for _ in range(2))
@@ -278,7 +321,7 @@ def _first_look(
         cubes = wide_RB.view(-1, matrix.block, width)
         torch.amax(cubes, dim=1, out=maxima_LB[own])
         torch.clamp(maxima_LB[own].amax(dim=0), min=LOWEST, out=bases_CB[number])
-        wide_RB.sub_(bases_CB[number]).exp_()
+        powers_of(wide_RB, bases_CB[number], wide_RB)
         torch.sum(cubes, dim=1, out=sums_LB[own])
 
     on_each(compute, matrix.chunks, matrix.device)
@@ -293,8 +336,8 @@ def _first_look(
     return _First(products_KB, maxima_LB, sums_LB, bases_CB, bases_CB.amax(dim=0), error_B)
 
 
-def _floors(first: _First, matrix: LabelMatrix, top: int, rows: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the logit from which each row's labels get a second look, and the sum of the powers of blocks below it.
+def _floors(first: _First, matrix: LabelMatrix, top: int, rows: int) -> tuple[NDArray[np.float64], torch.Tensor]:
+    """Return the logit from which each row's labels get a second look, and the sums of the powers of blocks below it (L×B).
 
     Powers are relative to the row's largest logit. The floor is minus infinity for rows that need too many second looks.
     """
@@ -302,10 +345,12 @@ def _floors(first: _First, matrix: LabelMatrix, top: int, rows: int) -> tuple[ND
 
     maxima_LB, largest_B = first.maxima_LB, first.largest_B
     if len(maxima_LB) < top:
-        return np.full(rows, -np.inf), np.zeros(rows)
+        return np.full(rows, -np.inf), torch.zeros_like(maxima_LB[:, :rows])
     # A label among the best has at least the k-th largest logit, less both errors.
     last_B = maxima_LB.T.contiguous().topk(top, dim=1).values[:, -1] - 2 * first.error_B
-    per_chunk = matrix.chunk // matrix.block
+    chunks_L = torch.arange(len(maxima_LB), device=maxima_LB.device) // (matrix.chunk // matrix.block)
+    shares_LB = first.sums_LB * (first.bases_CB - largest_B).exp()[chunks_L]
+    wrong_B = first.error_B.expm1()
     most = most_looked_at(matrix)
     floor_B = torch.full_like(largest_B, -torch.inf)
     rest_B = torch.zeros_like(largest_B)
@@ -313,16 +358,14 @@ def _floors(first: _First, matrix: LabelMatrix, top: int, rows: int) -> tuple[ND
         tried_B = torch.minimum(last_B, largest_B - depth)
         is_below_LB = maxima_LB < tried_B
         counted_B = len(maxima_LB) - is_below_LB.sum(dim=0)
-        left_B = torch.zeros_like(largest_B)
-        for number, base_B in enumerate(first.bases_CB):
-            own = slice(number * per_chunk, (number + 1) * per_chunk)
-            left_B += (first.sums_LB[own] * is_below_LB[own]).sum(dim=0) * (base_B - largest_B).exp()
-        is_better_B = (counted_B <= most) & (floor_B.isinf() | (rest_B > SHARE / 4))
+        left_B = shares_LB.mul(is_below_LB).sum(dim=0)
+        is_better_B = (counted_B <= most) & (floor_B.isinf() | (rest_B * wrong_B > _UNCERTAIN / 2))
         if not is_better_B.any():
             break
         floor_B = torch.where(is_better_B, tried_B, floor_B)
         rest_B = torch.where(is_better_B, left_B, rest_B)
-    return floor_B[:rows].double().cpu().numpy(), rest_B[:rows].double().cpu().numpy()
+    left_LB = shares_LB.mul_(maxima_LB < floor_B)
+    return floor_B[:rows].double().cpu().numpy(), left_LB[:, :rows]
 
 
 def _second_look(
@@ -331,8 +374,9 @@ def _second_look(
     queries: Sequence[NDArray[np.float64]],
     bias_K: torch.Tensor | None,
     floor_B: NDArray[np.float64],
-) -> tuple[_Pairs, NDArray[np.float64]]:
-    """Compute labels above the floors exactly, and return the sum of powers of others in their blocks.
+    left_LB: torch.Tensor,
+) -> _Pairs:
+    """Compute labels above the floors exactly, and write the sums of powers of others in their blocks.
 
     Raises:
         WrongBound: if a logit is outside its bound.
@@ -352,49 +396,18 @@ def _second_look(
         logits_HC += bias_K[within_HC]
     is_chosen_HC = (logits_HC >= floor[rows_H, None]) & logits_HC.isfinite()
     others_HC = (logits_HC - first.largest_B[rows_H, None]).exp().masked_fill_(is_chosen_HC, 0.0)
-    below_B = np.bincount(
-        rows_H.cpu().numpy(), weights=others_HC.sum(dim=1).double().cpu().numpy(), minlength=rows
-    ).astype(np.float64)
+    left_LB[blocks_H, rows_H] = others_HC.sum(dim=1)
     rows_P = rows_H[:, None].expand_as(columns_HC)[is_chosen_HC].cpu().numpy()
     columns_P = columns_HC[is_chosen_HC].cpu().numpy()
     seen_P = logits_HC[is_chosen_HC].double().cpu().numpy()
     order = np.lexsort((columns_P, rows_P))
     rows_P, columns_P, seen_P = rows_P[order], columns_P[order], seen_P[order]
-    exact_P = _exact(matrix, queries, bias_K, rows_P, columns_P)
+    exact_P = exact_logits(matrix, queries, bias_K, rows_P, columns_P)
     error_B = first.error_B[:rows].double().cpu().numpy()
     off_P = np.abs(exact_P - seen_P) - error_B[rows_P]
     if (off_P > 0).any():
         raise WrongBound(f"a logit is off by {float(off_P.max()):.3g} more than its bound")
-    return _Pairs(rows_P, columns_P, exact_P), below_B
-
-
-def _exact(
-    matrix: LabelMatrix,
-    queries: Sequence[NDArray[np.float64]],
-    bias_K: torch.Tensor | None,
-    rows_P: NDArray[np.int64],
-    columns_P: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """Return the logits of single labels in fp64."""
-    import torch
-
-    query_KBD = matrix.tensor(np.stack(queries))
-    found = np.empty(len(rows_P))
-    for first in range(0, len(rows_P), _PAIRS_AT_ONCE):
-        own = slice(first, first + _PAIRS_AT_ONCE)
-        labels_PD = matrix.pairs(columns_P[own]).float().double()  # by way of fp32, which torch converts faster
-        kinds_P, some_P = matrix.kind_of(columns_P[own]), rows_P[own]
-        if (some_P == some_P[0]).all() and (kinds_P == kinds_P[0]).all():
-            logits_P = labels_PD @ query_KBD[int(kinds_P[0]), int(some_P[0])]
-        else:
-            logits_P = torch.linalg.vecdot(labels_PD, query_KBD[matrix.tensor(kinds_P), matrix.tensor(some_P)])
-        found[own] = logits_P.cpu().numpy()
-    columns = matrix.tensor(columns_P)
-    if matrix.factor_K is not None:
-        found *= matrix.factor_K[columns].double().cpu().numpy()
-    if bias_K is not None:
-        found += bias_K[columns].double().cpu().numpy()
-    return found
+    return _Pairs(rows_P, columns_P, exact_P)
 
 
 def _best_of(

@@ -65,7 +65,9 @@ class Looking:
             for first in range(0, len(open_rows), self._rows_whole):
                 own = open_rows[first : first + self._rows_whole]
                 largest_B = seen.largest_B[own] if seen is not None else None
-                whole = self.whole([query_BD[own] for query_BD in queries], bias_K, largest_B)
+                some = [query_BD[own] for query_BD in queries]
+                keeps = Whole.needs_logits(self._tree, len(own), asked, top)
+                whole = self.whole(some, bias_K, largest_B, keeps=keeps)
                 exact = whole.best(asked, top)
                 if len(own) == rows:
                     return exact
@@ -81,10 +83,12 @@ class Looking:
         queries: Sequence[NDArray[np.float64]],
         bias_K: torch.Tensor | None,
         largest_B: NDArray[np.float64] | None = None,
+        *,
+        keeps: bool = True,
     ) -> Whole:
-        """Return every label's probability for a few rows, by the exact path."""
+        """Return the probabilities of a few rows by the exact path: of every label, or (without ``keeps``) those for the best."""
         if not self._is_coarse and not _host_rounds(self._matrix.device):
-            return Whole.of(self._matrix, self._tree, queries, bias_K)
+            return Whole.of(self._matrix, self._tree, queries, bias_K, keeps=keeps)
         shift_B = np.zeros(len(queries[0])) if largest_B is None else largest_B
         return Whole.of(self._matrix, self._tree, queries, bias_K, np.nan_to_num(shift_B, neginf=0.0))
 
