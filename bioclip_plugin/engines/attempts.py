@@ -11,7 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from bioclip_core.errors import BioclipError
 from bioclip_core.files.documents import parse_document
+from bioclip_plugin.engines.folder import WorkFolder
 
 CAREFUL_AFTER = 2
 """Lost workers after which a shard is worked on image by image, with a note before each."""
@@ -31,7 +33,7 @@ class Attempts:
             folder: the work folder.
             shard: its id.
         """
-        self._path = folder / "attempts" / shard[:2] / f"{shard}.jsonl"
+        self._folder, self._path = WorkFolder(folder), folder / "attempts" / shard[:2] / f"{shard}.jsonl"
         self.lost = 0
         """Workers that were lost while they worked on the shard."""
         self._at: Counter[int] = Counter()
@@ -55,14 +57,13 @@ class Attempts:
     @contextmanager
     def one(self) -> Iterator[None]:
         """Note an attempt; one that ends by an error of Python or by a signal is not a loss."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._write({"began": f"{platform.node()} {os.getpid()}"})
         try:
+            self._write({"began": f"{platform.node()} {os.getpid()}"})
             yield
         except BaseException:
             try:
                 self._write({"ended": True})
-            except OSError:  # a full disk, on which a file can still be removed
+            except BioclipError:  # a full disk, on which a file can still be removed
                 self.forget()
             raise
         with suppress(OSError):
@@ -104,7 +105,9 @@ class Attempts:
                 self._at[at] += 1
 
     def _write(self, value: dict[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(value) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with self._folder.writing():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(value) + "\n")
+                file.flush()
+                os.fsync(file.fileno())

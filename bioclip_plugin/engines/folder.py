@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bioclip_core.errors import DataError, UsageError
+from bioclip_core.errors import BioclipError, DataError, UsageError
 from bioclip_core.files.documents import read_document
 from bioclip_core.files.locks import lock
 from bioclip_core.files.replacing import reason_of
@@ -131,9 +131,10 @@ class WorkFolder:
 
     def write_plan(self, plan: Plan, shards: Iterable[Shard] | None = None) -> None:
         """Write the plan, after its shards."""
-        if shards is not None:
-            write_whole(self.folder / _SHARDS, "".join(f"{shard.id}\t{shard.images}\n" for shard in shards))
-        write_whole(self.folder / _PLAN, json.dumps(asdict(plan), default=dict, indent=1))
+        with self.writing():
+            if shards is not None:
+                write_whole(self.folder / _SHARDS, "".join(f"{shard.id}\t{shard.images}\n" for shard in shards))
+            write_whole(self.folder / _PLAN, json.dumps(asdict(plan), default=dict, indent=1))
 
     def shards(self) -> list[Shard]:
         """Return the shards of the plan, in the order of their images.
@@ -148,6 +149,21 @@ class WorkFolder:
         except (OSError, ValueError) as error:
             raise DataError(f"the list of shards {path} cannot be read: {error}; give a new work folder") from None
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Report an error of the system about a file of the folder.
+
+        Raises:
+            BioclipError: in place of the error: a full disk, a quota, a folder that may not be written.
+        """
+        try:
+            yield
+        except OSError as error:
+            reason = reason_of(error, self.folder)
+            raise BioclipError(
+                f"the work folder {self.folder} cannot be written: {reason}; mend that, and give the same command again"
+            ) from error
+
     # Files of shards
 
     def write_lines(self, path: Path, lines: Iterable[str]) -> None:
@@ -156,8 +172,9 @@ class WorkFolder:
         with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0, compresslevel=4) as packed:
             for line in lines:
                 packed.write(line.encode("ascii") + b"\n")
-        path.parent.mkdir(exist_ok=True)
-        write_whole(path, buffer.getvalue())
+        with self.writing():
+            path.parent.mkdir(exist_ok=True)
+            write_whole(path, buffer.getvalue())
 
     def lines(self, path: Path) -> list[str]:
         """Return the lines of such a file.
@@ -196,7 +213,11 @@ class WorkFolder:
     @contextmanager
     def claimed(self, shard: str) -> Iterator[bool]:
         """Claim a shard for the block; False while another living program has it."""
-        with _locked(self.folder / "claims" / shard[:2] / shard) as is_ours:
+        path = self.folder / "claims" / shard[:2] / shard
+        with self.writing():
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+        with _locked(path) as is_ours:
             yield is_ours
 
     @contextmanager
@@ -220,8 +241,9 @@ class WorkFolder:
     def mark_loaded(self, shard: str) -> None:
         """Record that a part was committed."""
         path = self.folder / "loaded" / shard[:2] / shard
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
+        with self.writing():
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
 
     def forget_loaded(self, shards: Iterable[Shard]) -> None:
         """Have all parts loaded again."""

@@ -121,7 +121,8 @@ class Worker:
                 shard, self._plan.answer_id, len(rows), failed, round(time.monotonic() - began, 3), self._here(),
                 [list(found) for found in findings.found()],
             )  # fmt: skip
-            write_part(self._folder.part_file(shard), rows, about)
+            with self._folder.writing():
+                write_part(self._folder.part_file(shard), rows, about)
         return ShardResult(shard, len(rows), failed)
 
     def _answer(self, entries: Sequence[MediaItem], results: PartStore, findings: Findings) -> None:

@@ -148,20 +148,44 @@ def test_shards_of_a_worker_that_was_lost_meanwhile_are_taken_up_after_the_other
     assert [result.shard for result in tasks] == [*shards[2:], shards[0]]
 
 
-def test_a_full_disk_is_not_a_lost_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of which the end cannot be written can still be removed."""
-    attempts = Attempts(tmp_path, "ab12")
-    write = Attempts._write
+@pytest.mark.parametrize("full_at", ["plan.json", "shards", "claims", "attempts", "parts"])
+def test_a_full_disk_ends_the_work_in_one_line_and_is_not_a_lost_worker(
+    command: Command, pm: BioclipPluginManager, monkeypatch: pytest.MonkeyPatch, full_at: str
+) -> None:
+    """The line names the work folder, and not the image that was at hand; a file whose end cannot be written can be removed."""
+    if full_at not in ("plan.json", "shards"):
+        command("r.db", "slurm")
+    with monkeypatch.context() as patch:
+        fill(patch, full_at)
+        code, output = command("r.db", "local", work="work-r.db")
+        assert (code, "the work folder" in output.splitlines()[-1]) == (1, True), output
+        assert (
+            "work-r.db cannot be written: No space left on device; mend that, and give the same command again" in output
+        )
+    assert not any(Attempts(Path("work-r.db"), file.stem).lost for file in Path("work-r.db/attempts").rglob("*.jsonl"))
+    assert command("r.db", "local", work="work-r.db")[0] == 3
+    command("plain.db")
+    assert rows_of("r.db") == rows_of("plain.db")
 
-    def full(self: Attempts, value: dict[str, Any]) -> None:
-        if "ended" in value:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(self, value)
 
-    monkeypatch.setattr(Attempts, "_write", full)
-    with pytest.raises(OSError, match="No space left"), attempts.one():
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    assert Attempts(tmp_path, "ab12").lost == 0
+def fill(patch: pytest.MonkeyPatch, place: str) -> None:
+    """Let nothing more be written in a part of the work folder, except that files are opened."""
+    full, touch = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), Path.touch
+
+    def is_full(path: object) -> bool:
+        return place in Path(str(path)).parts or Path(str(path)).name.startswith(f".{place}")
+
+    def touched(path: Path, *given: Any, **named: Any) -> None:
+        if is_full(path):
+            raise full
+        touch(path, *given, **named)
+
+    def flushed(file: int) -> None:
+        if is_full(Path(f"/proc/self/fd/{file}").readlink() if Path("/proc/self/fd").exists() else place):
+            raise full
+
+    patch.setattr(Path, "touch", touched)
+    patch.setattr(os, "fsync", flushed)
 
 
 def test_a_part_may_be_removed_once_it_is_loaded(command: Command, pm: BioclipPluginManager) -> None:
