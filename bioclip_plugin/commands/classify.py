@@ -316,7 +316,7 @@ class _Classification:
             *self._reports(),
             *(self._failures(summary.failed) if summary.failed else ()),
             f"Results: {store}",
-            *filter(None, [self.session.engine.int8_proposal(summary.done - already_done)]),
+            "" if self.as_json else self.session.engine.int8_proposal(summary.done - already_done),
             *next_lines(command("export", store=store, format="csv", output=free_name("results.csv"))),
         )
         return EXIT_WITH_FAILURES if summary.failed else EXIT_DONE

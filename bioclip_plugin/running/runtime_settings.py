@@ -92,7 +92,7 @@ def int8_proposal(model: FoundModel, device: str, precision: str, images: int) -
     if not multiplies_int8():
         return ""
     kept, _ = find_quantised(model)
-    if kept is not None and kept.rates:
+    if kept is not None and kept.rates_here:
         gain = kept.rates["int8"] / kept.rates["other"]
         return (
             f"--precision int8 encodes {gain:.1f} times as fast here, with other features: {kept.described()}"
@@ -101,8 +101,8 @@ def int8_proposal(model: FoundModel, device: str, precision: str, images: int) -
         )
     needs = "" if has_openvino() and has_nncf() else f" (needs {EXTRA})"
     return (
-        f"Faster next time: this processor multiplies int8, and --precision int8{needs} uses it; it measures how far its answers agree "
-        "(docs/speed.md)"
+        f"This processor multiplies int8, and --precision int8{needs} may encode faster: it measures its rate and how far its answers "
+        "agree on your images, and is not used where it is slower (docs/speed.md)"
     )
 
 
@@ -122,7 +122,7 @@ def chosen_int8(model: FoundModel, compute: Compute) -> str:
             f"precision int8: the cache has no int8 model of {model.name} that can be used{f' ({reason})' if reason else ''}; it is "
             "made from images of yours: run `classify` or `embed` with --precision int8 on some, or call Session.calibrate(images)"
         )
-    if kept.rates and kept.rates["int8"] <= kept.rates["other"]:
+    if kept.rates_here and kept.rates["int8"] <= kept.rates["other"]:
         log.warning(
             "precision int8 is not used: it encodes %.1f images/s on this machine, and %.1f without; the images are encoded "
             "in %s",

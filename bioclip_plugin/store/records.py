@@ -27,7 +27,7 @@ ITEM_STATUSES: tuple[ItemStatus, ...] = get_args(ItemStatus)
 TODO, DONE, FAILED = range(len(ITEM_STATUSES))
 """The statuses of items as the database holds them."""
 ENCODED_WITH = "encoded_with"
-"""Key in a provenance: runtime, device and precision of the features that were computed for the run; none if all were known."""
+"""Key in a provenance: runtime, device and precision with which features of the run were computed last; none if it computed none."""
 TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
 
 Box = tuple[int, int, int, int]

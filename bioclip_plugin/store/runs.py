@@ -62,9 +62,9 @@ def begin(connection: Connection, plan: RunPlan) -> Run:
 def _resume(connection: Connection, found: Row[Any], plan: RunPlan, moment: str) -> None:
     earlier, last = from_json(found.earlier_provenance), from_json(found.provenance)
     provenance = dict(from_json(to_json(plan.provenance)))
-    if provenance == {name: value for name, value in last.items() if name != ENCODED_WITH}:
-        provenance = last
-    else:
+    if ENCODED_WITH in last:  # of the features that the run has, until it computes others
+        provenance[ENCODED_WITH] = last[ENCODED_WITH]
+    if provenance != last:
         earlier = _with_last(earlier, last)
     change = {
         "status": "running",

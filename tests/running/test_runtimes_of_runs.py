@@ -19,7 +19,15 @@ from bioclip_core.device import Compute
 from bioclip_core.encoder import ENCODE_VERSION
 from bioclip_core.errors import UsageError
 from bioclip_core.runtimes import library
-from bioclip_core.runtimes.quantised import MODEL, WEIGHTS, find_quantised, quantised_folder, write_record
+from bioclip_core.runtimes.quantised import (
+    MODEL,
+    WEIGHTS,
+    find_quantised,
+    keeping_quantised,
+    quantised_folder,
+    record_of,
+    write_record,
+)
 from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.host import Session
 from bioclip_plugin.items.media import MediaItem
@@ -274,10 +282,22 @@ def test_int8_is_proposed_in_one_line_after_many_images_where_the_processor_has_
     made.use_encoder(FakeModel().encoder)
     assert made.int8_proposal(100) == ""
     assert made.int8_proposal(10_000).startswith(
-        "Faster next time: this processor multiplies int8, and --precision int8"
+        "This processor multiplies int8, and --precision int8 may encode faster: "
     )
     monkeypatch.setattr(runtime_settings, "has_nncf", lambda: False)
     assert "(needs pip install" in made.int8_proposal(10_000)
+    with keeping_quantised(made.model) as folder:
+        (folder / MODEL).write_text("<net/>")
+        (folder / WEIGHTS).write_bytes(b"weights")
+        record = replace(record_of(made.model, folder, 8, "2026-01-02"), rates={"int8": 3.0, "other": 2.0})
+        write_record(folder, record)
+    assert made.int8_proposal(10_000).startswith(
+        "--precision int8 encodes 1.5 times as fast here, with other features: "
+    )
+    write_record(quantised_folder(made.model), replace(record, rates={"int8": 2.0, "other": 3.0}))
+    assert made.int8_proposal(10_000) == ""  # it was measured, and is slower
+    write_record(quantised_folder(made.model), replace(record, rates={"int8": 2.0, "other": 3.0}, processor="another"))
+    assert "may encode faster" in made.int8_proposal(10_000)
     monkeypatch.setattr(library, "_units", lambda: frozenset({"avx2"}))
     assert made.int8_proposal(10_000) == ""
 
@@ -304,9 +324,11 @@ def test_a_run_says_with_what_its_images_were_encoded_each_time(
     again = classified(photos[0])  # nothing is encoded
     assert (again.id, again.provenance[ENCODED_WITH]) == (first.id, {"runtime": "torch"})
     assert again.earlier_provenance == ()
+    monkeypatch.setattr(engines.platform, "node", lambda: "another machine")
+    assert classified(photos[0]).provenance[ENCODED_WITH] == {"runtime": "torch"}
     other = classified(photos[1])
     assert other.provenance[ENCODED_WITH] == used
-    assert [entry[ENCODED_WITH]["runtime"] for entry in other.earlier_provenance] == ["torch"]
+    assert {entry[ENCODED_WITH]["runtime"] for entry in other.earlier_provenance} == {"torch"}
     assert ("Encoded with", "runtime: openvino") in provenance_rows(other, {})
     store.close()
 

@@ -46,7 +46,7 @@ def int8_described(found: FoundModel, device: str) -> str:
             if reason
             else f"none in the cache; {makes}"
         )
-    if not kept.rates:
+    if not kept.rates_here:
         return f"{kept.described()} ({quantised_folder(found)})"
     is_used = "" if kept.rates["int8"] > kept.rates["other"] else ", so that it is not used"
     return f"{kept.described()}; {kept.rates['int8']:.1f} images/s, {kept.rates['other']:.1f} without{is_used} ({quantised_folder(found)})"

@@ -15,7 +15,7 @@ from bioclip_core.files.whole import replacing_folder
 from bioclip_core.identity import file_sha256, settings_id, user_cache
 from bioclip_core.models import FoundModel
 from bioclip_core.nouns import number_of
-from bioclip_core.runtimes.library import version_of
+from bioclip_core.runtimes.library import processor, version_of
 
 FORMAT_VERSION = 1
 """Raise it when the same images would give another int8 model."""
@@ -62,6 +62,13 @@ class Quantised:
     agreement: Agreement | None = None
     rates: Mapping[str, float] = field(default_factory=dict)
     """Images per second of ``int8`` and of ``other``, the fastest way without it, on the machine that made it."""
+    processor: str = ""
+    """Processor of that machine; empty if an earlier version made it."""
+
+    @property
+    def rates_here(self) -> bool:
+        """True if the rates are of a processor such as this one: a model in a copied cache may be of another."""
+        return bool(self.rates) and self.processor in ("", processor())
 
     def described(self) -> str:
         """Return one line for users."""
@@ -140,6 +147,7 @@ def record_of(found: FoundModel, folder: Path, calibrated_on: int, made: str) ->
         sha256=_sha256_of(folder),
         calibrated_on=calibrated_on,
         made=made,
+        processor=processor(),
     )
 
 
