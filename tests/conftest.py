@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -28,6 +29,18 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Collecting imports everything that the tests use, which stays until the end: a garbage collector that walks through it
+# again and again takes a tenth of the time of the tests.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of all later collections."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
 # A busy machine is not a fault of what is tested.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
@@ -43,6 +56,18 @@ def nothing_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
             patch.delenv(name, raising=False)
         # From Python 3.12 on, a fork beside threads is reported on standard error. The tests fork on purpose.
         patch.setenv("PYTHONWARNINGS", "ignore:This process:DeprecationWarning")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def migrations_run_once() -> Iterator[None]:
+    """Run the migrations for the first new store of each kind of database, and their statements alone for the others."""
+    from made_tables import migrate_as_before
+
+    from bioclip_plugin.store.database import versions
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(versions, "migrate", migrate_as_before(versions.migrate))
         yield
 
 

@@ -6,7 +6,6 @@ import inspect
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
@@ -17,6 +16,7 @@ import click
 import pluggy
 import pytest
 from PIL import Image
+from ready_processes import run_ready
 
 import bioclip_plugin
 from bioclip_plugin import ClassifyRequest, hookspecs
@@ -140,9 +140,7 @@ def test_the_programs_in_the_docs_run_without_network(code: str, tmp_path: Path)
         "HF_HUB_OFFLINE": "1",
         "BIOCLIP_CACHE": str(tmp_path / "cache"),
     }
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )  # fmt: skip
+    done = run_ready(code, cwd=tmp_path, environment=environment)
     assert done.returncode == 0, done.stderr
     if "photo.jpg" in code:
         assert "photo.jpg" in done.stdout

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from ready_processes import Ready
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
@@ -169,6 +170,7 @@ CLASSIFY = """
 import hashlib, os, sys, time
 from pathlib import Path
 from PIL import Image
+from ready_processes import Ready
 from bioclip_plugin import create_plugin_manager, hookimpl
 from bioclip_plugin.cli import main
 from bioclip_plugin import cli
@@ -217,12 +219,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def classify(folder: Path, stuck: str = "") -> subprocess.Popen[str]:
+def classify(folder: Path, stuck: str = "") -> Ready:
     environment = {**os.environ, "BIOCLIP_CACHE": str(folder / "cache"), "STUCK": stuck}
-    return subprocess.Popen(
-        [sys.executable, "-c", CLASSIFY, *COMMAND], cwd=folder, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    return Ready(CLASSIFY, *COMMAND, cwd=folder, environment=environment)
 
 
 def asked(folder: Path, query: str) -> list[tuple[object, ...]]:
@@ -253,14 +252,14 @@ def test_classify_with_a_stuck_decoder_or_batch_ends_says_how_to_go_on_and_goes_
     process = classify(folder, stuck)
     wait_for((folder / "stuck").exists if stuck == "encoder" else lambda: done(folder) >= 10)
     process.send_signal(number)
-    code, out, err = end(process)
+    code, out, err = process.communicate()
     assert (code, err) == (130, "")
     assert "Interrupted. Finished work is committed in " in out
     assert "continue with: bioclip-plugin classify photos --model fake" in out
     assert asked(folder, "SELECT status FROM bioclip_runs") == [("interrupted",)]
     before = done(folder)
     assert (4 if stuck == "encoder" else 10) <= before < NUMBER + 2
-    code, out, _ = end(classify(folder))
+    code, out, _ = classify(folder).communicate()
     assert code == 0
     assert f"{NUMBER + 2} images, {NUMBER + 2} done, 0 failed" in out
     assert f"{before} were done before" in out

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from ready_processes import run_ready
 
 from bioclip_plugin.store import Store
 
@@ -113,10 +112,7 @@ def run(tmp_path: Path, kind: str) -> list[str]:
     folder = tmp_path / "film"
     folder.mkdir()
     Image.new("RGB", (8, 8)).save(folder / "a.png")
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path / "r.db"), kind, str(folder)],
-        capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+    done = run_ready(PROGRAM, str(tmp_path / "r.db"), kind, str(folder))
     assert done.stderr == ""
     assert done.returncode == 0
     return done.stdout.splitlines()
@@ -163,5 +159,5 @@ with Session(model="demo", batch_size=8) as session:
 
 
 def test_a_new_session_in_the_child_of_a_process_whose_model_has_computed_does_not_hang() -> None:
-    done = subprocess.run([sys.executable, "-c", WITH_TORCH], capture_output=True, text=True, timeout=100, check=False)
+    done = run_ready(WITH_TORCH)
     assert (done.stdout, done.stderr) == ("child 20\nparent 4 19\n", "")

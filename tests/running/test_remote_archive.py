@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import multiprocessing
 import os
 import signal
 import sqlite3
@@ -30,6 +29,7 @@ from image_server import (
     without_length,
 )
 from PIL import Image
+from ready_processes import PRELOADED, PROCESSES
 
 from bioclip_plugin.cli import run
 from bioclip_plugin.fetching import hosts
@@ -40,8 +40,7 @@ from bioclip_plugin.testing import FakeModel
 SPECIMENS, IMAGES = 50, 200
 PER_HOST = 4
 DWC = "http://rs.tdwg.org/dwc/terms"
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["torch", "bioclip_plugin.running.session", "bioclip_plugin.store.store", __name__])
+PRELOADED.append(__name__)
 
 
 def picture(number: int) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import sqlite3
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from ready_processes import PRELOADED, PROCESSES
 
 from bioclip_plugin.cli import run
 from bioclip_plugin.plugins import create_plugin_manager
@@ -42,9 +42,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-# Each run is its own process, forked from one that has already imported torch and the rest, which takes seconds.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["torch", "bioclip_plugin.running.session", "bioclip_plugin.store.store", __name__])
+PRELOADED.append(__name__)
 
 
 def classify(folder: Path, *more: str) -> None:

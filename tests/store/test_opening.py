@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import Connection, create_engine, inspect, text
 from store_samples import PLAN, answer_all, list_uris
 
 from bioclip_core.errors import StoreError
@@ -340,3 +340,33 @@ def test_a_host_that_logs_everything_sees_its_own_statements_and_not_ours(tmp_pa
     command = [sys.executable, "-W", "error", "-c", QUIET, str(tmp_path / "results.db")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+def test_the_statements_that_make_tables_in_the_tests_make_those_of_the_migrations(
+    new_store_address: Callable[[], str],
+) -> None:
+    """Most stores of the tests are made by what the migrations said when they ran first."""
+    found = []
+    for migrate in (versions.migrate.of_the_program, versions.migrate, versions.migrate):  # type: ignore[attr-defined]
+        database = Database(parse_address(new_store_address()), Retry())
+        database.migrate(lambda connection, migrate=migrate: migrate(connection, versions.HEAD))
+        found.append(database.read(_everything_of_ours))
+        database.close()
+    assert len(found[0]) > 20
+    assert found[0] == found[1] == found[2]
+
+
+def _everything_of_ours(connection: Connection) -> list[str]:
+    """Return tables, columns, defaults, constraints and indexes as the database itself has them, and the version."""
+    queries = {
+        "sqlite": ["SELECT sql FROM sqlite_master"],
+        "postgresql": [
+            "SELECT table_name, column_name, data_type, is_nullable, column_default, is_identity, ordinal_position "
+            "FROM information_schema.columns WHERE table_schema = 'public'",
+            "SELECT conrelid::regclass, conname, pg_get_constraintdef(oid) FROM pg_constraint "
+            "WHERE connamespace = 'public'::regnamespace",
+            "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'",
+        ],
+    }
+    asked = [*queries[connection.dialect.name], "SELECT version_num FROM bioclip_alembic_version"]
+    return sorted(str(tuple(row)) for query in asked for row in connection.execute(text(query)))

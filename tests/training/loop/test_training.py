@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from collections_of_discs import TAXA, make_catalog, tiny_config
+from ready_processes import Ready
 from safetensors.torch import load_file
 
 from bioclip_core.device import PRECISION_VARIABLE
@@ -130,9 +128,7 @@ def test_a_run_killed_with_sigkill_goes_on_and_ends_with_the_same_weights_bit_fo
     """The test uses one thread, as the killed process did: another number of threads changes the last bits."""
     whole = replace(config, output=str(tmp_path / "whole"), steps=40)
     killed = replace(whole, output=str(tmp_path / "killed"))
-    process = subprocess.Popen(
-        command_of(killed), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = begun(killed)
     wait_for(lambda: list((Path(killed.output) / "training").glob("state-0000*[48].pt")), process)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -146,15 +142,13 @@ def test_a_run_killed_with_sigkill_goes_on_and_ends_with_the_same_weights_bit_fo
 
 def test_sigterm_saves_and_says_how_to_go_on(config: TrainConfig) -> None:
     long = replace(config, steps=4000, validate_every=2000, save_every=2000)
-    process = subprocess.Popen(
-        command_of(long), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    process = begun(long)
     wait_for(lambda: (Path(long.output) / "metrics.jsonl").exists() and len(lines_of(long)) > 20, process)
-    process.terminate()
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "its state is saved" in said
-    assert "The same command continues there." in said
+    process.send_signal(signal.SIGTERM)
+    code, *said = process.communicate()
+    assert code == 130
+    assert "its state is saved" in "".join(said)
+    assert "The same command continues there." in "".join(said)
     state = max((Path(long.output) / "training").glob("state-*.pt"))
     assert int(state.stem.split("-")[1]) >= 20
 
@@ -169,18 +163,16 @@ def command_of(config: TrainConfig) -> list[str]:
         if value not in (None, False, ())
         for part in ([f"--{name.replace('_', '-')}"] if value is True else [f"--{name.replace('_', '-')}", str(value)])
     ]
-    return [sys.executable, "-m", "bioclip_plugin", "train", *given]
+    return ["train", *given]
 
 
-def environment() -> dict[str, str]:
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "OMP_NUM_THREADS": "1",
-    }
+def begun(config: TrainConfig, *, first: str = "") -> Ready:
+    """Begin the training of a command line in a process of one thread, after some lines of Python."""
+    code = f"{first}\nimport torch; torch.set_num_threads(1); from bioclip_plugin.cli import main; main()"
+    return Ready(code, *command_of(config), environment={**os.environ, "OMP_NUM_THREADS": "1"})
 
 
-def wait_for(condition: Callable[[], Any], process: subprocess.Popen[Any]) -> None:
+def wait_for(condition: Callable[[], Any], process: Ready) -> None:
     until = time.monotonic() + 120
     while not condition():
         assert process.poll() is None, "it ended by itself"
@@ -300,23 +292,14 @@ def test_out_of_memory_says_which_batch_would_fit(config: TrainConfig, monkeypat
 
 def test_a_disk_that_fills_keeps_the_last_state(config: TrainConfig) -> None:
     """A file size limit simulates the full disk: the operating system refuses further writes."""
-
-    def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
-    done = subprocess.run(
-        command_of(config),
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        preexec_fn=limited,
+    limit = (
+        "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)"
     )
-    assert done.returncode == 1
-    assert "cannot be written" in done.stderr
-    assert "Traceback" not in done.stderr
+    code, _, said = begun(config, first=limit).communicate()
+    assert code == 1
+    assert "cannot be written" in said
+    assert "Traceback" not in said
     assert not list((Path(config.output) / "training").glob(".*part"))
 
 

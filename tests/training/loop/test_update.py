@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from collections_of_discs import TAXA, TINY, disc
+from ready_processes import Ready
 
 from bioclip_core.device import Compute
 from bioclip_core.preprocessing import Preprocessing
@@ -93,6 +92,7 @@ def test_the_same_paths_are_dropped_in_both_passes_over_a_part() -> None:
 
 OTHER_PROCESS = """
 import sys, torch
+sys.path.insert(0, sys.argv[2])
 from test_update import gradients_of_half
 torch.set_num_threads(1)
 torch.save(gradients_of_half(), sys.argv[1])
@@ -113,10 +113,11 @@ def test_the_gradient_of_two_processes_is_that_of_one_on_the_joined_batch(
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    path = os.pathsep.join([str(Path(__file__).parent), *(part for part in sys.path if part)])
-    other = subprocess.Popen(
-        [sys.executable, "-c", OTHER_PROCESS, str(tmp_path / "1.pt")],
-        env={**os.environ, **world, "RANK": "1", "PYTHONPATH": path},
+    other = Ready(
+        OTHER_PROCESS,
+        str(tmp_path / "1.pt"),
+        str(Path(__file__).parent),
+        environment={**os.environ, **world, "RANK": "1"},
     )
     for name, value in {**world, "RANK": "0"}.items():
         monkeypatch.setenv(name, value)
