@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,21 @@ from printed_commands import FILL, carry_out, names_of
 from bioclip_plugin.commands.demo import prepare_folder
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Place for the photos of the first demo."""
+    return tmp_path_factory.mktemp("demo") / "photos"
+
+
 def test_the_demo_draws_classifies_shows_and_exports_and_does_nothing_twice(
-    bioclip: Bioclip, precision: str, monkeypatch: pytest.MonkeyPatch
+    bioclip: Bioclip, precision: str, drawn: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if precision != "fp32" and drawn.exists():  # drawing takes most of the time
+        prepare_folder(Path("look"), fresh=False)
+        shutil.copytree(drawn, "look/photos")
     first = bioclip("demo", "--folder", "look")
+    if precision == "fp32":
+        shutil.copytree("look/photos", drawn)
     assert f", {precision} (BIOCLIP_PRECISION is set)" in first.out
     with Path("look/results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

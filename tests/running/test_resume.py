@@ -21,12 +21,12 @@ from bioclip_plugin.plugins import create_plugin_manager
 from bioclip_plugin.store import Store
 from bioclip_plugin.testing import FakeModel
 
-COUNT = 400
+COUNT = 240
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Folder of 400 images: every tenth has the bytes of the previous one, and two cannot be read."""
+    """Folder of 240 images: every tenth has the bytes of the previous one, and two cannot be read."""
     images = tmp_path / "images"
     images.mkdir()
     (tmp_path / "labels.txt").write_text("a red fish\na green fish\na blue fish\n")
