@@ -45,11 +45,14 @@ class GraphChoice:
         """
         self._streams, self._encode, self._model = streams, encode, model
         self._size = self._seen = 0
+        self._is_off = False
         self._graph: _Graph | None = None
 
     def __call__(self, images_BHWC: torch.Tensor, after: Mark) -> Encode:
         """Return the way to encode images that are on the device after a mark."""
         count = len(images_BHWC)
+        if self._is_off:
+            return self._encode
         if count > self._size:
             self._size, self._seen, self._graph = count, 0, None
         if count == self._size:
@@ -60,7 +63,7 @@ class GraphChoice:
 
     def forget(self) -> None:
         """Use no graph any more: its memory is needed."""
-        self._graph, self._seen = None, TRIED_AT
+        self._graph, self._is_off = None, True
 
     def _try(self, images_BHWC: torch.Tensor, after: Mark) -> None:
         key = settings_id({**self._model, "device": self._streams.name, "images": list(images_BHWC.shape)})
@@ -73,6 +76,7 @@ class GraphChoice:
                 rates = self._measured(graph, images_BHWC)
                 write_cache(_book(), {**read_cache(_book()), key: rates})
         except RuntimeError as error:
+            self._streams.wait(self._streams.compute(lambda: None))  # a device that failed says so again
             log.warning("CUDA graphs are not used (%s); batches are encoded without them", first_line(error))
             if not is_out_of_memory(error):
                 write_cache(_book(), {**read_cache(_book()), key: {"launches": 1.0, "graph": 0.0}})

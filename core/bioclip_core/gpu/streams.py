@@ -119,13 +119,15 @@ class CudaStreams:
         import torch
 
         graph = torch.cuda.CUDAGraph()
-        # The outer contexts restore device and stream if the capture fails. thread_local: other threads use the GPU meanwhile.
-        with (
-            torch.cuda.device(self._device),
-            torch.cuda.stream(self._computation),
-            torch.cuda.graph(graph, stream=self._computation, capture_error_mode="thread_local"),
-        ):
-            work()
+        with torch.cuda.device(self._device):
+            # A queue of its own: one whose recording failed may be unusable. Whatever happens, the thread has its own again.
+            recording = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+            with (
+                torch.cuda.stream(torch.cuda.current_stream(self._device)),
+                # thread_local: other threads may use the GPU meanwhile
+                torch.cuda.graph(graph, stream=recording, capture_error_mode="thread_local"),
+            ):
+                work()
         return graph.replay
 
     def free_bytes(self) -> int:

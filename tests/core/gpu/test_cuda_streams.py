@@ -18,15 +18,11 @@ class Stream:
     """A stream of a stand-in for ``torch.cuda``, where work is done at once, that keeps a log."""
 
     log: ClassVar[list[str]]
+    names: ClassVar[Iterator[str]]
 
     def __init__(self, device: Any = None) -> None:
         assert device == torch.device("cpu")
-        self.name = (
-            ("default", "copies", "computation")[len({id(s) for s in Stream.made}) + 1] if device is not None else "?"
-        )
-        Stream.made.append(self)
-
-    made: ClassVar[list[Stream]]
+        self.name = next(Stream.names)
 
     def wait_stream(self, other: Stream) -> None:
         self.log.append(f"{self.name} waits for {other.name}")
@@ -56,7 +52,7 @@ class Graph:
 
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> CudaStreams:
-    Stream.log, Stream.made = [], []
+    Stream.log, Stream.names = [], iter(("copies", "computation", "recording"))
     current = Stream.__new__(Stream)
     current.name = "default"
 
@@ -109,7 +105,7 @@ def test_a_graph_is_captured_beside_other_threads_that_use_the_gpu(cuda: CudaStr
     Stream.log.clear()
     repeat = cuda.repeated(lambda: None)
     repeat()
-    assert Stream.log == ["on computation", "capture on computation, errors thread_local", "replay"]
+    assert Stream.log == ["on default", "capture on recording, errors thread_local", "replay"]
 
 
 def test_free_memory_is_that_of_the_device_and_what_torch_keeps_for_later(cuda: CudaStreams) -> None:

@@ -270,6 +270,19 @@ def test_a_graph_without_memory_is_tried_again_by_the_next_run(
     assert again.captures == 1
 
 
+def test_a_device_that_fails_while_a_graph_is_tried_is_not_taken_for_one_without_graphs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    streams = FakeStreams()
+    encode = with_graphs(streams, Model(streams), monkeypatch)
+    encode_in_turn(encode, 8, 8)
+    streams.failure = RuntimeError("CUDA error: an illegal memory access was encountered")
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        encode(images(8))
+    assert not caplog.records
+    assert not graphs._book().exists()
+
+
 @pytest.mark.parametrize("error", [0.01, float("nan")])
 def test_a_graph_with_other_features_is_not_used(
     error: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -293,7 +306,7 @@ def test_larger_batches_get_a_graph_of_their_own_and_a_graph_is_given_up_for_its
     assert streams.captures == 2
     before = streams.repeats
     choice.forget()
-    encode_in_turn(encode, *[8] * 4)
+    encode_in_turn(encode, *[8] * 4, *[16] * 4)
     assert streams.repeats == before
 
 
