@@ -197,25 +197,52 @@ def _pool(ray: Any, request: ClassifyRequest, workers: int | None) -> Pool:
 @contextmanager
 def _cluster() -> Iterator[Any]:
     """Give Ray, connected; what it does to this process is undone at the end, and a connection of the host stays."""
-    with environment(SETTINGS):
-        with importing():
-            ray: Any = import_module("ray")
-        is_ours = not ray.is_initialized()
-        if is_ours:
-            address = os.environ.get(ADDRESS)
-            _check_answers(address or "")
-            local = {} if address else {"include_dashboard": False, "object_store_memory": _OBJECTS_BYTES}
-            with _signals_kept():
-                try:
-                    ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
-                except Exception as error:  # of many types, also of the system
-                    raise UsageError(f"Ray cannot be started or reached: {_reason(error)}") from error
-    try:
+    with environment(SETTINGS), importing():
+        ray: Any = import_module("ray")
+    if ray.is_initialized():
         yield ray
-    finally:
-        if is_ours:
+        return
+    with _raylet_silenced():
+        _start(ray)
+        try:
+            yield ray
+        finally:
             with _signals_kept(), suppress(Exception):
                 ray.shutdown()
+
+
+def _start(ray: Any) -> None:
+    """Connect to the cluster of the environment, or start one on this machine.
+
+    Raises:
+        UsageError: with the reason.
+    """
+    address = os.environ.get(ADDRESS)
+    _check_answers(address or "")
+    local = {} if address else {"include_dashboard": False, "object_store_memory": _OBJECTS_BYTES}
+    with environment(SETTINGS), _signals_kept():
+        try:
+            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+        except Exception as error:  # of many types, also of the system
+            raise UsageError(f"Ray cannot be started or reached: {_reason(error)}") from error
+
+
+@contextmanager
+def _raylet_silenced() -> Iterator[None]:
+    """Drop what Ray prints about lost actors and nodes: pages of its own logs on standard output, for each try.
+
+    Lost workers are counted where their shards are worked on again.
+    """
+    module, name = import_module("ray._private.worker"), "print_to_stdstream"
+    original = getattr(module, name, None)
+    if original is None:  # of another version
+        yield
+        return
+    setattr(module, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        setattr(module, name, original)
 
 
 def _check_answers(address: str) -> None:

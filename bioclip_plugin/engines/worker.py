@@ -33,6 +33,8 @@ from bioclip_plugin.store.records import ItemRecord, Run
 _POLL_S = 0.5
 """Time between two looks at a shard that another worker has."""
 
+LOST = "workers were lost (killed, out of memory, or their machine ended); their shards were worked on again"
+"""Text of the finding about lost workers."""
 NO_PLAN = (
     "no plan in the work folder {}: give the same command where images are listed first, outside the workers, and a folder that every "
     "worker sees"
@@ -64,6 +66,11 @@ class Worker:
         self._plan, self._run = plan, _run_of(plan)
         self._plugins, self._engine, self._watch = plugins, Engine(request, plugins), watch or Watch(math.inf)
         self._engine.keep_precision([plan.feature_settings])
+        if plan.feature_settings.get("quantised") and not self._engine.is_recorded_int8:
+            raise UsageError(
+                f"the int8 model of the plan in {self._folder.folder} is not in the cache of {platform.node()}: every worker needs the "
+                "cache of the program that listed the images (BIOCLIP_CACHE), and OpenVINO"
+            )
         self._check()
 
     def work(self, shard: str, *, waits: bool = True) -> ShardResult | None:
@@ -110,6 +117,8 @@ class Worker:
         items = [item_from(parsed_line(line)) for line in self._folder.lines(self._folder.shard_file(shard))]
         began = time.monotonic()
         results, findings = PartStore([(item.uri, item.frame) for item in items]), Findings()
+        if attempts.lost:
+            findings.add(LOST, shard, attempts.lost)
         with attempts.one(), self._watch.watching(f"shard {shard}"):
             if attempts.is_careful:
                 self._answer_one_by_one(items, attempts, results, findings)

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from engine_samples import REQUEST, rows_of, shards_of
 from numpy.typing import NDArray
 
+from bioclip_core.errors import UsageError
 from bioclip_plugin import hookimpl
 from bioclip_plugin.contracts.detector import Detection, Detector
 from bioclip_plugin.contracts.engine import ShardJob
@@ -223,3 +225,17 @@ def test_a_worker_that_is_stuck_ends_and_one_that_works_does_not() -> None:
         pass
     time.sleep(0.05)
     assert ended == [EXIT_STUCK]
+
+
+def test_a_worker_without_the_int8_model_of_the_plan_says_which_cache_it_needs(
+    command: Command, pm: BioclipPluginManager
+) -> None:
+    """An int8 model depends on the images that calibrated it: each worker that made its own would give other features."""
+    command("r.db", "slurm")
+    folder = WorkFolder(Path("work-r.db"))
+    plan = folder.plan()
+    assert plan is not None
+    settings = {**plan.feature_settings, "precision": "int8", "runtime": "openvino", "quantised": "ab12"}
+    folder.write_plan(replace(plan, feature_settings=settings))
+    with pytest.raises(UsageError, match=r"the int8 model of the plan in .* is not in the cache of .*BIOCLIP_CACHE"):
+        Worker(folder.folder, REQUEST, pm)

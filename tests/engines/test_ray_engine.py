@@ -157,7 +157,7 @@ def test_statistics_of_use_are_off_before_ray_is_imported_and_nothing_is_left_in
     handler, before = signal.getsignal(signal.SIGTERM), dict(os.environ)
     with ray_engine._cluster():
         assert fake.is_up
-    assert imported == ["0"]
+    assert imported[0] == "0"
     assert fake.seen["RAY_USAGE_STATS_ENABLED"] == fake.seen["RAY_worker_niceness"] == "0"
     assert (fake.given["address"], fake.given["include_dashboard"]) == ("local", False)
     assert not fake.is_up
@@ -318,3 +318,19 @@ def test_work_ends_when_every_worker_only_fails_and_goes_on_while_one_does_not(m
         with pytest.raises(BioclipError, match=r"on bad: no plan \(the first of \d+ shards\)"):
             found.extend(results)
         assert len(found) == done
+
+
+def test_what_ray_prints_about_lost_nodes_is_dropped_while_the_engine_has_it(
+    monkeypatch: pytest.MonkeyPatch, fake: FakeRay
+) -> None:
+    """Pages of the raylet's log on standard output, again for each try: among the JSON lines of a command."""
+    printed: list[str] = []
+    fake.print_to_stdstream = lambda data, **_: printed.append(data)
+    own = fake.print_to_stdstream
+    with ray_engine._cluster():
+        fake.print_to_stdstream("the node is dead", ignore_prefix=False)
+    assert (printed, fake.print_to_stdstream is own) == ([], True)
+    fake.fails = "no"
+    with pytest.raises(UsageError), ray_engine._cluster():
+        pass
+    assert fake.print_to_stdstream is own

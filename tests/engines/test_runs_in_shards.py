@@ -319,7 +319,8 @@ def test_an_image_that_ends_several_workers_is_a_failure(command: Command, pm: B
     result = Worker(Path("work-p.db"), REQUEST, pm).work(shard)
     assert result is not None
     assert (result.images, result.failed) == (5, 1)
-    command("p.db", "local", work="work-p.db")
+    output = command("p.db", "local", work="work-p.db")[1]
+    assert f"their shards were worked on again: 4 (the first: {shard})" in output
     with Store.open("p.db") as store:
         failures = [(one.item.uri, one.failure.stage, one.failure.reason) for one in store.failures(store.run())]
     reason = "2 workers ended without a word while they worked on this image alone"
