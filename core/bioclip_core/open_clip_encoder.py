@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bioclip_core.caption_tower import TextTower
 from bioclip_core.classifying.crew import on_each, threads_on
 from bioclip_core.device import Compute
 from bioclip_core.encoder import Encoder
@@ -34,14 +35,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bioclip_plugin.encoder")
 
-_TEXTS_PER_BATCH = 256
-"""Limit of a batch of captions: the activations of a long list would need gigabytes, and images would wait for it."""
+_TEXTS_PER_GROUP = 1024
+"""Captions that are encoded together; images would wait for more."""
 _LEAST_PER_CORE = 4
 """Images from which a core works on a part of the batch of its own: with fewer it would read all weights for too little."""
-_TRIM = 8
-"""Captions are cut to a multiple of this many tokens."""
-_TRIM_TOLERANCE = 1e-4
-"""Largest difference of a normalised feature that rounding in fp32 explains."""
 
 
 def open_encoder(found: FoundModel, compute: Compute) -> Encoder:
@@ -67,8 +64,8 @@ class OpenClipEncoder:
         self._found = found
         self._compute = compute
         self._lock = threading.Lock()
-        self._trimming: bool | None = None  # None: not verified yet
-        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[compute.precision]
+        dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+        self._dtype = dtypes[compute.precision]
         self.model = load_model(found).eval().requires_grad_(False)
         """The open_clip module, for training and export."""
         with device_errors(found.name, compute.device, opening=True):
@@ -78,6 +75,7 @@ class OpenClipEncoder:
             self.model.visual.to(self._dtype)
         self.text_precision = compute.text_precision
         """Precision in which captions are embedded."""
+        self._text_tower = TextTower(self.model, dtypes[compute.text_precision])
         self._tokenizer: Any = None
         self.dimension = int(found.config.get("embed_dim") or self.model.visual.output_dim)
         self.logit_scale = float(self.model.logit_scale.exp())
@@ -162,80 +160,19 @@ class OpenClipEncoder:
 
         unique = list(dict.fromkeys(texts))
         features_UD = np.empty((len(unique), self.dimension), dtype=np.float32)
-        for start in range(0, len(unique), _TEXTS_PER_BATCH):
-            batch = unique[start : start + _TEXTS_PER_BATCH]
+        for start in range(0, len(unique), _TEXTS_PER_GROUP):
+            group = unique[start : start + _TEXTS_PER_GROUP]
             with self._lock, torch.inference_mode():
                 if self._tokenizer is None:
                     self._tokenizer = tokenizer_of(self._found)
-                tokens_BT = self._tokenizer(batch)
+                tokens_BT = self._tokenizer(group)
                 check_tokens(self._found.name, tokens_BT, self._found.config.get("text_cfg") or {})
-                features_BD = self._encode_in_precision(tokens_BT.to(self._compute.device)).float()
-                features_UD[start : start + len(batch)] = (
+                features_BD = self._text_tower(tokens_BT.to(self._compute.device))
+                features_UD[start : start + len(group)] = (
                     torch.nn.functional.normalize(features_BD, dim=-1).cpu().numpy()
                 )
         row = {text: index for index, text in enumerate(unique)}
         return features_UD.take([row[text] for text in texts], axis=0)
-
-    def _encode_in_precision(self, tokens_BT: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        if self.text_precision == "fp32":
-            return self._encode_tokens(tokens_BT)
-        if self._trimming is None:  # rounding in a lower precision would hide whether it is exact
-            self._encode_tokens(tokens_BT)
-        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.text_precision]
-        # Products alone: normalisations and sums stay in fp32, and so do the weights of the model.
-        with torch.autocast(self._compute.device.partition(":")[0], dtype):
-            return self._encode_tokens(tokens_BT)
-
-    def _encode_tokens(self, tokens_BT: torch.Tensor) -> torch.Tensor:
-        """Encode captions cut to the longest one if that is exact, which the first batch tests."""
-        if self._trimming:
-            return _encode_trimmed(self.model, tokens_BT)
-        whole_BD: torch.Tensor = self.model.encode_text(tokens_BT)
-        if self._trimming is False:
-            return whole_BD
-        trimmed_BD = _encode_trimmed(self.model, tokens_BT) if _is_causal_clip(self.model) else None
-        self._trimming = trimmed_BD is not None and _same_direction(whole_BD, trimmed_BD)
-        log.debug("captions are %s", "cut to the longest of a batch" if self._trimming else "encoded in full length")
-        # The two differ in the last bits: a batch gives the same whether it is the first of a process or not.
-        return trimmed_BD if self._trimming and trimmed_BD is not None else whole_BD
-
-
-def _is_causal_clip(model: Any) -> bool:
-    """True for CLIP's own text tower, where tokens behind the end-of-text token cannot reach the feature."""
-    from open_clip import CLIP
-
-    return (
-        isinstance(model, CLIP)
-        and getattr(model, "attn_mask", None) is not None
-        and getattr(model, "text_pool_type", "argmax") in {"argmax", "eos"}
-    )
-
-
-def _encode_trimmed(model: Any, tokens_BT: torch.Tensor) -> torch.Tensor:
-    """Run CLIP's text tower over the first T' tokens, T' being the longest caption rounded up to a multiple of 8."""
-    from open_clip.transformer import text_global_pool
-
-    length = int(tokens_BT.argmax(dim=1).max()) + 1  # the end-of-text token has the highest number
-    length = min(-(-length // _TRIM) * _TRIM, tokens_BT.shape[1])
-    tokens_BT = tokens_BT[:, :length]
-    dtype = model.transformer.get_cast_dtype()
-    x_BTD = model.token_embedding(tokens_BT).to(dtype) + model.positional_embedding[:length].to(dtype)
-    x_BTD = model.ln_final(model.transformer(x_BTD, attn_mask=model.attn_mask[:length, :length]))
-    x_BD: torch.Tensor = text_global_pool(
-        x_BTD, tokens_BT, model.text_pool_type, eos_token_id=getattr(model, "text_eos_id", None)
-    )
-    if model.text_projection is not None:
-        x_BD = model.text_projection(x_BD) if callable(model.text_projection) else x_BD @ model.text_projection
-    return x_BD
-
-
-def _same_direction(one_BD: torch.Tensor, other_BD: torch.Tensor) -> bool:
-    import torch
-
-    normalize = torch.nn.functional.normalize
-    return bool((normalize(one_BD.float(), dim=-1) - normalize(other_BD.float(), dim=-1)).abs().max() < _TRIM_TOLERANCE)
 
 
 def load_model(found: FoundModel) -> Any:

@@ -27,7 +27,7 @@ from bioclip_core.naming.words import UNNAMED_SPECIES
 from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Rank, Taxon
 
-_CAPTIONS_PER_BATCH = 256
+_CAPTIONS_PER_BATCH = 1024
 _SAVE_EVERY_S = 5.0
 _LARGEST_NAMES_FILE = 1 << 30
 """Bytes: TreeOfLife's file of a million names has a tenth of it."""
