@@ -15,12 +15,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 from unittest.mock import patch
 
 from benchmarks import fixtures, machine
-from benchmarks.__main__ import figures_of
 from benchmarks.pairs import Spread
 
 BATCH = 8 if fixtures.QUICK else 64
@@ -28,8 +28,10 @@ ROUNDS = 2 if fixtures.QUICK else 7
 SPECIES = 15
 ARCHITECTURE = "small-vit" if fixtures.QUICK else "ViT-B-32"
 PRECISIONS = ("fp32", "bf16")
-MEMORY_MODELS: Mapping[str, tuple[int, int]] = {"ViT-B-32": (16, 48), "ViT-B-16": (8, 24), "ViT-L-14": (2, 6)}
-"""Two batch sizes per architecture, from which the memory of larger ones is extrapolated."""
+MEMORY_MODELS: Mapping[str, int] = {"ViT-B-32": 64, "ViT-B-16": 16, "ViT-L-14": 4}
+"""Batch of the measured step per architecture."""
+COUNTED = (2, 4)
+"""Numbers of images whose kept values are counted: the difference is that of an image with its caption."""
 BUDGET_GIB = 24.0
 MODES: Mapping[str, dict[str, Any]] = {
     "plain": {},
@@ -53,15 +55,7 @@ def cells() -> list[tuple[str, list[str]]]:
 class Bench:
     """A model in training with one prepared batch, and its step."""
 
-    def __init__(
-        self,
-        architecture: str,
-        precision: str,
-        batch: int,
-        *,
-        gradient_checkpointing: bool = False,
-        accumulate: int = 1,
-    ) -> None:
+    def __init__(self, architecture: str, precision: str, batch: int) -> None:
         import numpy as np
 
         from benchmarks import taxa
@@ -81,8 +75,7 @@ class Bench:
         self.images_BHWC = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
         self.towers = Towers(
             start.model, start.tokenizer, captions=self.captions, preprocessing=start.preprocessing,
-            compute=Compute("cpu", cast("Any", precision), "for the benchmark"), gradient_checkpointing=gradient_checkpointing,
-            images=batch // accumulate,
+            compute=Compute("cpu", cast("Any", precision), "for the benchmark"), images=batch,
         )  # fmt: skip
         self.config = TrainConfig(
             data="",
@@ -92,18 +85,26 @@ class Bench:
             steps=1000,
             batch_size=batch,
             learning_rate=1e-4,
-            accumulate=accumulate,
         )
         self.optimizer = Optimizer(self.towers, self.config, 1000)
         self.steps = 0
 
-    def step(self) -> None:
-        """Compute the gradients of the batch as the trainer does, and apply them."""
+    def use(self, *, gradient_checkpointing: bool = False, accumulate: int = 1) -> None:
+        """Compute further steps in another way."""
+        for tower in (self.towers.vision, self.towers.text):
+            tower._checkpointing = gradient_checkpointing
+        self.config = replace(self.config, accumulate=accumulate)
+
+    def step(self, images: int | None = None) -> None:
+        """Compute the gradients of the batch, or of its first images, as the trainer does, and apply them."""
         from bioclip_training.batches.stream import Batch
         from bioclip_training.loop.distributed import World
         from bioclip_training.loop.update import Ancestors, Side, back_propagate
 
-        batch = Batch(self.steps, 0.0, self.images_BHWC, self.taxa_B, self.captions, ("",) * len(self.captions), ())
+        captions = self.captions[:images]
+        batch = Batch(
+            self.steps, 0.0, self.images_BHWC[:images], self.taxa_B[:images], captions, ("",) * len(captions), ()
+        )
         back_propagate(
             self.towers, Side(batch, 1.0, None, Ancestors([])), None, self.config, World(), lambda _number: None
         )
@@ -278,16 +279,16 @@ def savings(precision: str, rounds: str = str(ROUNDS)) -> dict[str, Any]:
     others = {saving.words: _other_optimizer(bench, saving) for saving in SAVINGS if saving.optimizer}
     with reused_memory():
         for number in range(int(rounds) + 1):
-            for first, second in zip(SAVINGS[::2], [*SAVINGS[1::2], None][: len(SAVINGS[::2])], strict=True):
-                one = _without(bench, first, others)
-                usual = _taken(bench.step)
-                two = _without(bench, second, others) if second else None
-                for saving, without in ((first, one), (second, two)):
-                    if saving is None or without is None:
-                        continue
-                    if number:  # the first round prepares kernels and moments
+            # The first round has two images: it only makes kernels and moments.
+            step = bench.step if number else partial(bench.step, 2)
+            for at in range(0, len(SAVINGS), 2):
+                one = _without(bench, SAVINGS[at], step, others)
+                usual = _taken(step)
+                two = [_without(bench, saving, step, others) for saving in SAVINGS[at + 1 : at + 2]]
+                for saving, without in zip(SAVINGS[at : at + 2], [one, *two], strict=True):
+                    if number:
                         pairs[saving.words].append((usual, without))
-                    print(f"{saving.words}: {usual}, without {without}", file=sys.stderr, flush=True)
+                        print(f"{saving.words}: {usual}, without {without}", file=sys.stderr, flush=True)
     found = {
         words: {
             side: {
@@ -305,11 +306,11 @@ def savings(precision: str, rounds: str = str(ROUNDS)) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _without(bench: Bench, saving: Saving, others: Mapping[str, Any]) -> Taken:
+def _without(bench: Bench, saving: Saving, step: Callable[[], None], others: Mapping[str, Any]) -> Taken:
     mine = bench.optimizer
     with saving.without(bench):
         bench.optimizer = others.get(saving.words, mine)
-        taken = _taken(bench.step)
+        taken = _taken(step)
     bench.optimizer = mine
     return taken
 
@@ -339,43 +340,48 @@ def _taken(work: Callable[[], object]) -> Taken:
 
 
 def memory(model: str, precision: str) -> dict[str, Any]:
-    """Measure the highest memory of two steps at two batch sizes, plainly, with checkpointing and in parts, and extrapolate."""
-    modes = {}
-    for mode in MODES:
-        peaks = [_peak_gib(model, precision, batch, mode) for batch in MEMORY_MODELS[model]]
-        modes[mode] = {"batches": MEMORY_MODELS[model], "gib": peaks, **extrapolated(MEMORY_MODELS[model], peaks)}
-    return {"modes": modes, "budget_gib": BUDGET_GIB}
-
-
-def extrapolated(batches: tuple[int, int], gib: list[float]) -> dict[str, float]:
-    """Return memory without images, memory per image, and the largest batch within the budget, on a straight line through two."""
-    per_image = max((gib[1] - gib[0]) / (batches[1] - batches[0]), 1e-6)
-    fixed = gib[0] - per_image * batches[0]
-    return {
-        "fixed_gib": fixed,
-        "mib_per_image": 1024 * per_image,
-        "largest": max(0, int((BUDGET_GIB - fixed) / per_image)),
-    }
-
-
-def _peak_gib(model: str, precision: str, batch: int, mode: str) -> float:
-    request = json.dumps({"architecture": model, "precision": precision, "batch": batch, **MODES[mode]})
-    return float(figures_of("-m", "benchmarks.training_cells", "step", request)["peak_gib"])
-
-
-def step(request: str) -> dict[str, float]:
-    """Take two steps (the second has the optimiser's moments) and return the highest memory of this process."""
+    """Count the memory of an image in each way, and measure that of a step beside the sum that follows from it."""
     import torch
 
-    from bioclip_training.loop.memory_reuse import reused_memory
+    from bioclip_core.process.machine import used_bytes
+    from bioclip_training.loop.measuring import kept_bytes
+    from bioclip_training.loop.memory_reuse import return_memory, reused_memory
 
+    batch = MEMORY_MODELS[model]
+    bench = Bench(model, precision, batch)
+    trainable = bench.towers.trainable()
+    assert {item.parameter.dtype for item in trainable} == {torch.float32}, (
+        "weights and moments are fp32 in every precision"
+    )
+    gradients_gib = sum(item.parameter.numel() for item in trainable) / 2**28
+    modes: dict[str, Any] = {}
     with reused_memory():  # as the command does
-        bench = Bench(**json.loads(request))
-        bench.step()
-        bench.step()
-    weights = {item.parameter.dtype for item in bench.towers.trainable()}
-    assert weights == {torch.float32}, "weights and moments are fp32 in every precision"
-    return {"peak_gib": machine.peak_bytes() / 2**30}
+        bench.step(1)  # makes the moments
+        return_memory()
+        state_gib = (used_bytes() or 0) / 2**30 + gradients_gib
+        for mode, options in MODES.items():
+            bench.use(**options)
+            parts = bench.config.accumulate
+            small, large = (
+                kept_bytes(bench.towers, count, bench.images_BHWC.shape[1], bench.captions[:count]) / 2**30
+                for count in COUNTED
+            )
+            per_image = (large - small) / (COUNTED[1] - COUNTED[0])
+            fixed = state_gib + max(0.0, small - COUNTED[0] * per_image)
+            return_memory()
+            machine.forget_peak()
+            bench.step(batch)
+            modes[mode] = {
+                "batch": batch, "measured_gib": machine.peak_bytes() / 2**30, "counted_gib": fixed + per_image * batch / parts,
+                "fixed_gib": fixed, "mib_per_image": 1024 * per_image, "largest": largest(fixed, per_image, parts),
+            }  # fmt: skip
+            print(mode, modes[mode], file=sys.stderr, flush=True)
+    return {"modes": modes, "budget_gib": BUDGET_GIB, "kernels": bench.towers.kernels}
+
+
+def largest(fixed_gib: float, gib_per_image: float, parts: int) -> int:
+    """Return the largest batch in this number of parts that fits into the budget."""
+    return parts * max(0, int((BUDGET_GIB - fixed_gib) / gib_per_image))
 
 
 def tables(cells: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -423,19 +429,18 @@ def tables(cells: Mapping[str, Mapping[str, Any]]) -> list[str]:
         lines = [
             f"## Trainer: memory of a step, and the largest batch in {BUDGET_GIB:g} GiB",
             "",
-            "Highest resident memory of a process that takes two steps, at two batch sizes; the largest batch is extrapolated on the "
-            "straight line through both, not tried. Weights, gradients and moments are fp32 in bf16 too.",
+            "The memory of an image with its caption is counted from the values that a forward pass keeps for the backward pass; the "
+            "memory without images is that of the process after a step, with gradients. A step needs at most their sum; the highest "
+            "resident memory of a measured step stands beside it. Weights, gradients and moments are fp32 in bf16 too.",
             "",
-            "| model | precision | way | measured batches, GiB | without images, GiB | MiB per image | largest batch |",
-            "|---|---|---|---|--:|--:|--:|",
+            "| model | precision | way | batch | measured, GiB | counted, GiB | without images, GiB | MiB per image | largest batch |",
+            "|---|---|---|--:|--:|--:|--:|--:|--:|",
         ]
         for model, number, one in rows:
             for mode, values in one["modes"].items():
-                both = ", ".join(
-                    f"{batch}: {gib:.2f}" for batch, gib in zip(values["batches"], values["gib"], strict=True)
-                )
-                figures = f"{values['fixed_gib']:.2f} | {values['mib_per_image']:.0f} | {values['largest']:,}"
-                lines.append(f"| {model} | {number} | {mode} | {both} | {figures} |")
+                figures = [f"{values[name]:.2f}" for name in ("measured_gib", "counted_gib", "fixed_gib")]
+                cells_of = [f"{values['batch']}", *figures, f"{values['mib_per_image']:.1f}", f"{values['largest']:,}"]
+                lines.append(f"| {model} | {number} | {mode} | " + " | ".join(cells_of) + " |")
         found.append("\n".join([*lines, "", "`python -m benchmarks.training_cells training-memory MODEL PRECISION`."]))
     return found
 
@@ -454,7 +459,6 @@ def main() -> None:
     jobs: dict[str, Callable[..., dict[str, Any]]] = {
         "training-savings": savings,
         "training-memory": memory,
-        "step": step,
     }
     print(json.dumps(jobs[kind](*arguments)))
 

@@ -139,10 +139,10 @@ def _described() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_the_largest_batch_is_on_the_line_through_two() -> None:
-    found = training_cells.extrapolated((8, 24), [4.0, 8.0])
-    assert found == {"fixed_gib": 2.0, "mib_per_image": 256.0, "largest": 88}
-    assert training_cells.extrapolated((2, 6), [30.0, 34.0])["largest"] == 0  # the model alone does not fit
+def test_the_largest_batch_fills_the_budget_in_each_of_its_parts() -> None:
+    assert training_cells.largest(4.0, 0.25, 1) == 80
+    assert training_cells.largest(4.0, 0.25, 2) == 160
+    assert training_cells.largest(30.0, 0.25, 2) == 0  # the model alone does not fit
 
 
 def test_pages_show_quartiles_limits_and_verdicts() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -253,8 +253,12 @@ def _kept_for_images(trainer: Trainer) -> tuple[int, int]:
 
 
 def _kept(trainer: Trainer, images: int) -> int:
-    """Return the bytes that a forward pass of this many images keeps, beside the model's own weights."""
-    towers, stream = trainer.towers, trainer.data.stream
+    stream = trainer.data.stream
+    return kept_bytes(trainer.towers, images, stream.preprocessing.size, label_captions(stream.images.taxa[:images]))
+
+
+def kept_bytes(towers: Towers, images: int, size: int, captions: Sequence[str]) -> int:
+    """Return the bytes that a forward pass of images of this size and of captions keeps, beside the model's own weights."""
     own = {value.untyped_storage().data_ptr() for value in (*towers.model.parameters(), *towers.model.buffers())}
     seen: dict[int, int] = {}
     alive: list[torch.Tensor] = []
@@ -266,7 +270,6 @@ def _kept(trainer: Trainer, images: int) -> int:
             alive.append(value)  # so that no other tensor gets its place
         return value
 
-    size, captions = stream.preprocessing.size, label_captions(stream.images.taxa[:images])
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
         features = towers.image_features(torch.zeros(images, size, size, 3, dtype=torch.uint8))
         texts = towers.text_features(captions)

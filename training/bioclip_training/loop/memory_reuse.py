@@ -31,6 +31,13 @@ def reused_memory() -> Iterator[None]:
     finally:
         libc.mallopt(_MMAP_MAX, _DEFAULT_MMAPS)
         libc.mallopt(_TRIM_THRESHOLD, _DEFAULT_TRIM_BYTES)
+        return_memory()
+
+
+def return_memory() -> None:
+    """Return free memory to the system. Without glibc nothing changes."""
+    libc = _glibc()
+    if libc is not None:
         libc.malloc_trim(0)
 
 
