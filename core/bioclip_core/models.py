@@ -88,6 +88,10 @@ class FoundModel:
         folder = self.folder / "label_set" if self.folder else None
         return folder if folder and (folder / "label_set.json").is_file() else None
 
+    def config_id(self) -> str:
+        """Return an id of what decides, beside the weights, what the model computes."""
+        return settings_id({"config": dict(self.config), "architecture": self.architecture or ""})
+
     def identity(self) -> dict[str, str]:
         """Return what label sets and features depend on: the weights, with source and revision beside them."""
         return {"weights_sha256": self.weights_sha256, "source": self.source, "revision": self.revision}

@@ -188,8 +188,12 @@ def _refused(_model: Any, file: Path) -> None:
     ("save", "cache", "reason"),
     [
         (openvino_tower.save_model, "file/cache", "Not a directory"),
-        (_full_disk, "cache", "OpenVINO cannot run this model: "),
-        (_refused, "cache", "Can't open bin file to save"),
+        (_full_disk, "cache", "OpenVINO could not write it whole, perhaps since the disk is full: OpenVINO cannot run"),
+        (
+            _refused,
+            "cache",
+            "OpenVINO could not write it whole, perhaps since the disk is full: Can't open bin file to save",
+        ),
     ],
 )
 def test_a_cache_that_cannot_be_written_costs_time_and_is_reported(

@@ -312,6 +312,7 @@ def test_an_int8_model_in_the_cache_is_found_with_its_agreement(found: FoundMode
     [
         ({"weights_sha256": "0" * 64}, "it was made from another checkpoint (weights 000000000000, here "),
         ({"preprocessing": {"size": 1}}, "it was made with another preprocessing"),
+        ({"config": "other"}, "it was made with another config of the model"),
         ({"openvino": "2024.1.0"}, "it was made with openvino 2024.1.0, here is "),
         ({"nncf": "1.0"}, "it was made with nncf 1.0, here is "),
         ({"format_version": 99}, "it has format 99, this version uses 1"),

@@ -140,8 +140,14 @@ def _keep(found: FoundModel, converted: Any, features_BD: NDArray[np.float32]) -
         raise_if_of_host(error)
         log.info(
             "The converted model of %s cannot be kept in %s (%s), so it is converted at each opening",
-            found.name, _room(), error.strerror if isinstance(error, OSError) and error.strerror else first_line(error),
+            found.name, _room(), _reason(error),
         )  # fmt: skip
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or first_line(error)
+    return f"OpenVINO could not write it whole, perhaps since the disk is full: {first_line(error)}"
 
 
 def _prune(newest: Path) -> None:
@@ -174,8 +180,7 @@ def _made_from(found: FoundModel) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "weights_sha256": found.weights_sha256,
-        "config": settings_id(dict(found.config)),
-        "architecture": found.architecture or "",
+        "config": found.config_id(),
         "size": preprocessing.size,
         "mean": list(preprocessing.mean),
         "std": list(preprocessing.std),

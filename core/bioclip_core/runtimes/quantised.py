@@ -65,6 +65,9 @@ class Quantised:
     processor: str = ""
     """Processor of that machine; empty if an earlier version made it."""
 
+    config: str = ""
+    """Id of the model's config, which can change what the same weights compute; empty if an earlier version made it."""
+
     @property
     def rates_here(self) -> bool:
         """True if the rates are of a processor such as this one: a model in a copied cache may be of another."""
@@ -148,6 +151,7 @@ def record_of(found: FoundModel, folder: Path, calibrated_on: int, made: str) ->
         calibrated_on=calibrated_on,
         made=made,
         processor=processor(),
+        config=found.config_id(),
     )
 
 
@@ -167,6 +171,8 @@ def _difference(kept: Quantised, found: FoundModel) -> str:
         return f"it was made from another checkpoint (weights {kept.weights_sha256[:12]}, here {found.weights_sha256[:12]})"
     if dict(kept.preprocessing) != found.preprocessing.identity():
         return "it was made with another preprocessing"
+    if kept.config not in ("", found.config_id()):
+        return "it was made with another config of the model"
     for package, before in (("openvino", kept.openvino), ("nncf", kept.nncf)):
         now = version_of(package)
         if before != now and (now or package == "openvino"):  # NNCF is needed for making one only
