@@ -11,6 +11,8 @@ FETCH, READ, DECODE = "fetch", "read", "decode"
 """Stages that are measured alone, as is the store; the others are those of the pipeline's clock."""
 
 _CONFIDENCE = 1.96  # of a normal distribution, 95%
+_FEWEST_COMMITS = 3
+"""Commits from which the time between them tells something."""
 _NOISE = 0.05
 """Least share by which a rate is uncertain: two runs on a quiet machine differ by as much."""
 POSTGRESQL_PER_SQLITE = 3.8
@@ -23,8 +25,8 @@ class Measured:
 
     images: int
     """Images that were worked on while the time ran."""
-    seconds: float
-    """Wall time of the whole pipeline for them."""
+    steady_s: float
+    """Seconds per image of the whole pipeline while every stage is at work."""
     regions: int
     """Regions with features, of all of them."""
     failed: int
@@ -45,7 +47,7 @@ class Measured:
     @property
     def per_image_s(self) -> float:
         """Seconds per image of the whole run: no faster than its slowest stage, which the sample may have met rested."""
-        return max(self.seconds / self.images, *self.stage_s.values())
+        return max(self.steady_s, *self.stage_s.values())
 
     @property
     def bottleneck(self) -> str:
@@ -69,6 +71,26 @@ class Measured:
         elif population is not None:
             error = 0.0
         return min(math.hypot(_CONFIDENCE * error, _NOISE), 1.0)
+
+
+def steady_s(commits: Sequence[tuple[float, int]], seconds: float, processor_s: float) -> float:
+    """Return the seconds per image of a long run, without the time in which the pipeline fills.
+
+    That is the time between commits. Images that were decoded ahead before the first one make it too short where stages share
+    the processor, whose time per image is another limit.
+
+    Args:
+        commits: moment and images of each commit, in their order.
+        seconds: wall time from the first image to the last.
+        processor_s: time of one core for all images, divided by the cores.
+    """
+    images = sum(count for _, count in commits)
+    if not images:
+        return seconds
+    (first_at, first), (last_at, _) = commits[0], commits[-1]
+    if len(commits) < _FEWEST_COMMITS or first > images / 2:
+        return seconds / images
+    return max((last_at - first_at) / (images - first), processor_s / images)
 
 
 @dataclass(frozen=True, slots=True)

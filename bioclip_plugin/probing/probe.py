@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bioclip_core.errors import BioclipError, SourceError
 from bioclip_core.process.threads import Workers
+from bioclip_plugin.doctor.machine import usable_cores
 from bioclip_plugin.items.answers import Answer
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.items.web import is_remote
-from bioclip_plugin.probing.estimate import DECODE, FETCH, READ, Measured
+from bioclip_plugin.probing.estimate import DECODE, FETCH, READ, Measured, steady_s
 from bioclip_plugin.running.clock import CLASSIFY, DETECT, ENCODE, STORE, StageClock
 from bioclip_plugin.running.fetched import FetchStage, need_of
 from bioclip_plugin.running.pipeline import Pipeline
@@ -88,10 +89,14 @@ class Probe:
         self._report("Reading the sample", 0)
         read_s = self._alone(READ, self._read, self._files)
         engine, keeping = self._session.engine, _KeepingStore(self._store)
-        pipeline = Pipeline(engine, cast("Store", keeping), self.run, fetching=self._session.fetching)
-        began_at = time.perf_counter()
+        commits = list[tuple[float, int]]()
+        pipeline = Pipeline(
+            engine, cast("Store", keeping), self.run, fetching=self._session.fetching,
+            on_stored=lambda _, stored: commits.append((time.perf_counter(), len(stored))),
+        )  # fmt: skip
+        began_at, processor_s = time.perf_counter(), time.process_time()
         answers = list(self._answers(pipeline, timed, "Probing"))
-        seconds = time.perf_counter() - began_at
+        seconds, processor_s = time.perf_counter() - began_at, time.process_time() - processor_s
         done = [answer for answer in answers if answer.failure is None]
         failures = [f"{answer.item.uri}: {answer.failure.reason}" for answer in answers if answer.failure is not None]
         if not done:
@@ -106,7 +111,7 @@ class Probe:
         stage_s[STORE], stored_bytes = self._store_more(keeping.records)
         return Measured(
             images=count,
-            seconds=seconds,
+            steady_s=steady_s(commits, seconds, processor_s / (usable_cores() or 1)),
             regions=sum(regions),
             failed=len(failures),
             first_failure=next(iter(failures), ""),

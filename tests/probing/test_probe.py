@@ -19,7 +19,7 @@ from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.plugin_api import Detection
 from bioclip_plugin.plugins import create_plugin_manager
 from bioclip_plugin.probing import probe as probing
-from bioclip_plugin.probing.estimate import Estimate
+from bioclip_plugin.probing.estimate import Estimate, steady_s
 from bioclip_plugin.running import clock as clocks
 from bioclip_plugin.running.fetched import Fetching
 from bioclip_plugin.running.reading import Reader
@@ -37,6 +37,9 @@ class Clock:
 
     def perf_counter(self) -> float:
         return float(getattr(self._own, "now", 0.0))
+
+    def process_time(self) -> float:
+        return 0.0
 
     def spend(self, seconds: float) -> None:
         self._own.now = self.perf_counter() + seconds
@@ -161,3 +164,36 @@ def test_the_slowest_stage_is_named_and_gives_the_time_of_the_run(
     _, likely_s, _ = plan.seconds(IMAGES)
     assert likely_s == pytest.approx(IMAGES * per_image_s, rel=0.2)
     assert plan.measured.bytes > 0
+
+
+def simulated(
+    decode: float, encode: float, store: float, images: int, batch: int = 16
+) -> tuple[list[tuple[float, int]], float]:
+    """Return the commits of a pipeline whose stages have machines of their own, and the time of its end."""
+    encoded_at = stored_at = 0.0
+    commits = []
+    for first in range(0, images, batch):
+        count = min(batch, images - first)
+        encoded_at = (
+            max(encoded_at, 3.0 + decode * (first + count)) + encode * count
+        )  # 3 s until the first image is there
+        stored_at = max(stored_at, encoded_at) + store * count
+        commits.append((stored_at, count))
+    return commits, stored_at
+
+
+@pytest.mark.parametrize("costs", [(0.1, 0.02, 0.01), (0.02, 0.1, 0.01), (0.02, 0.01, 0.1), (0.1, 0.1, 0.1)])
+def test_a_forecast_from_few_images_leaves_out_the_time_in_which_the_pipeline_fills(costs: tuple[float, ...]) -> None:
+    real_s = simulated(*costs, IMAGES)[1]
+    commits, seconds = simulated(*costs, 90)
+    assert IMAGES * steady_s(commits, seconds, 0.0) == pytest.approx(real_s, rel=0.05)
+    assert IMAGES * seconds / 90 > 1.2 * real_s  # so much too long would it be with the time of the whole sample
+
+
+def test_stages_that_share_the_processor_are_no_faster_than_it() -> None:
+    """Of 90 images 48 were decoded before the first commit, and need no processor any more."""
+    commits = [(20.0, 16), (22.0, 32), (25.0, 42)]
+    assert steady_s(commits, 25.0, 22.5) == pytest.approx(22.5 / 90)
+    assert steady_s(commits, 25.0, 0.0) == pytest.approx(5 / 74)
+    assert steady_s(commits[:2], 22.0, 0.0) == pytest.approx(22 / 48)
+    assert steady_s([(1.0, 100), (1.1, 1), (1.2, 1)], 1.2, 0.0) == pytest.approx(1.2 / 102)

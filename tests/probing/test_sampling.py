@@ -17,7 +17,7 @@ def items(count: int) -> list[MediaItem]:
 
 def measured(**given: object) -> Measured:
     facts: dict[str, object] = {
-        "images": 100, "seconds": 10.0, "regions": 200, "failed": 0, "first_failure": "", "bytes": 5_000_000,
+        "images": 100, "steady_s": 0.1, "regions": 200, "failed": 0, "first_failure": "", "bytes": 5_000_000,
         "stage_s": {"read": 0.01, "decode": 0.02, "encode": 0.08}, "work": [1.0] * 100, "opening_s": 4.0, "stored_bytes": 2_000.0,
         "feature_bytes": 1024,
     }  # fmt: skip
