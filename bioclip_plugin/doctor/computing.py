@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from bioclip_core.errors import BioclipError, ModelUnavailable, NoTextTower, UnknownModel, first_line
 from bioclip_core.next_commands import command
 from bioclip_core.nouns import size_of
+from bioclip_core.process.machine import usable_cores
 from bioclip_core.process.quiet import quiet
-from bioclip_plugin.doctor.machine import usable_cores
 from bioclip_plugin.doctor.options import DoctorOptions
 from bioclip_plugin.doctor.packages import imported
 from bioclip_plugin.doctor.plugin_loading import load_installed

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from bioclip_core.device import PRECISION_VARIABLE, RUNTIME_VARIABLE, preset_precision, preset_runtime
 from bioclip_core.errors import UsageError
 from bioclip_core.images.memory import VARIABLE, budget_bytes
-from bioclip_plugin.doctor.machine import usable_cores
+from bioclip_core.process.machine import usable_cores
 from bioclip_plugin.doctor.options import DoctorOptions
 from bioclip_plugin.doctor.redacting import is_secret
 from bioclip_plugin.doctor.report import Fact, Finding, Problem

@@ -17,7 +17,6 @@ from bioclip_plugin.doctor.options import DoctorOptions
 from bioclip_plugin.doctor.report import Fact, Finding, Problem
 
 _CPUINFO = Path("/proc/cpuinfo")
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _UNITS = ("avx", "avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "bf16", "sve")
 """Units of processors that decide which builds of torch work, and how fast."""
 _WINDOWS_UNITS = {"avx": 39, "avx2": 40, "avx512f": 41}
@@ -38,7 +37,7 @@ def look(_options: DoctorOptions) -> Iterator[Finding]:
     yield Fact("processor", _processor())
     yield Fact("architecture", platform.machine())
     yield Fact("cores", os.cpu_count())
-    yield Fact("usable_cores", usable_cores())
+    yield Fact("usable_cores", machine.usable_cores())
     units = units_of_processor()
     yield Fact("units", units)
     yield from _problems(units)
@@ -59,17 +58,6 @@ def look_at_memory(_options: DoctorOptions) -> Iterator[Finding]:
             "opening a model may fail, or the system may end the program without a message",
             "end other programs, give the container or job more memory, or take a smaller --batch-size and fewer --workers",
         )
-
-
-def usable_cores() -> int | None:
-    """Return the cores that this process may use: by its affinity (Slurm, taskset), and by the quota of its container."""
-    cores = os.cpu_count()
-    with suppress(AttributeError, OSError):
-        cores = len(os.sched_getaffinity(0))
-    with suppress(OSError, ValueError):
-        quota, period = _QUOTA.read_text("ascii").split()
-        cores = min(cores or 1, max(1, round(int(quota) / int(period))))  # "max" is not a number: without a quota
-    return cores
 
 
 def units_of_processor() -> list[str] | None:

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from bioclip_core.errors import BioclipError, SourceError
+from bioclip_core.process.machine import usable_cores
 from bioclip_core.process.threads import Workers
-from bioclip_plugin.doctor.machine import usable_cores
 from bioclip_plugin.items.answers import Answer
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.items.web import is_remote

@@ -72,8 +72,8 @@ def test_cores_are_those_that_the_container_lets_one_use(
 ) -> None:
     file = tmp_path / "cpu.max"
     file.write_text(quota)
-    monkeypatch.setattr(machine, "_QUOTA", file)
-    assert machine.usable_cores() == (cores or len(os.sched_getaffinity(0)))
+    monkeypatch.setattr(process, "_QUOTA", file)
+    assert process.usable_cores() == (cores or len(os.sched_getaffinity(0)))
 
 
 def test_little_memory_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Memory of the machine and of the job that this process runs in, which the system may limit further (containers, Slurm)."""
+"""Memory and cores of the machine and of the job that this process runs in, which the system may limit further (containers, Slurm)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _GROUPS = Path("/sys/fs/cgroup")
 _OF_PROCESS = Path("/proc/self/cgroup")
 _MEMINFO = Path("/proc/meminfo")
 _STATM = Path("/proc/self/statm")
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _LOOK_S = 0.01
 
 
@@ -27,6 +28,17 @@ class _Group:
     limit: int
     used: int
     """Bytes in use, without cached files, which the system gives up by itself."""
+
+
+def usable_cores() -> int | None:
+    """Return the cores that this process may use: by its affinity (Slurm, taskset), and by the quota of its container."""
+    cores = os.cpu_count()
+    with suppress(AttributeError, OSError):
+        cores = len(os.sched_getaffinity(0))
+    with suppress(OSError, ValueError):
+        quota, period = _QUOTA.read_text("ascii").split()
+        cores = min(cores or 1, max(1, round(int(quota) / int(period))))  # "max" is not a number: without a quota
+    return cores
 
 
 def machine_bytes() -> int:
