@@ -134,16 +134,35 @@ def test_an_error_of_memory_is_known_through_the_errors_that_it_was_raised_from(
     assert not is_out_of_memory(KeyError("out of memory"))
 
 
-def test_the_encoder_works_while_the_caller_is_busy_with_an_answer() -> None:
-    encoder = Limited(seconds=0.0)
+def test_the_encoder_works_while_the_caller_is_busy_with_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bioclip_plugin.running.reading import Reader
+
+    encoder, read, encode = Limited(), Reader.read, Limited.encode_images
+    reads, has_read, answered = itertools.count(1), threading.Event(), threading.Event()
+
+    def counted(self: Reader, item: MediaItem, *others: Any) -> Any:
+        try:
+            return read(self, item, *others)
+        finally:
+            if next(reads) == 8:
+                has_read.set()
+
+    def in_step(self: Limited, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
+        assert has_read.wait(60)  # so that images for further batches are there, however busy the machine is
+        if self.images_encoded >= 4:
+            assert answered.wait(60)
+        return encode(self, images_BHWC)
+
+    monkeypatch.setattr(Reader, "read", counted)
+    monkeypatch.setattr(Limited, "encode_images", in_step)
     with session(encoder, batch_size=2) as s:
         stream = s.classify_stream(item(n) for n in range(40))
         next(stream)
-        until = time.monotonic() + 10
-        before = 4
-        while encoder.images_encoded <= before and time.monotonic() < until:
+        answered.set()  # and the caller asks for nothing more
+        until = time.monotonic() + 60
+        while encoder.images_encoded < 6 and time.monotonic() < until:
             time.sleep(0.01)
-        assert encoder.images_encoded > before
+        assert encoder.images_encoded >= 6
         stream.close()
     assert {name.rsplit("_", 1)[0] for name in encoder.threads} == {"bioclip-encode"}
 
