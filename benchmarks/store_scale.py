@@ -1,6 +1,7 @@
 """Large stores: the rate of writing as a store grows, and each command's time and memory on it.
 
 python -m benchmarks.store_scale make --regions 1000000 [--store ADDRESS]      make the store, or go on making it
+python -m benchmarks.store_scale multiply --regions 10000000 --store NEW.db --of SMALL.db   make a larger store of copies of a small one
 python -m benchmarks.store_scale measure --regions 1000000 [--store ADDRESS]   run every command on it, print a table
 python -m benchmarks.store_scale explain --regions 1000000 [--store ADDRESS]   print the plan of each command's queries
 
@@ -14,6 +15,8 @@ import argparse
 import hashlib
 import json
 import resource
+import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -126,6 +129,61 @@ def _commit(
     store.commit(run, records)
 
 
+def multiply(small: Path, large: Path, regions: int) -> None:
+    """Make a store of copies of all images of a small SQLite store, with their own numbers, names and contents.
+
+    SQLite does it alone, so that ten million regions take minutes. The result has the rows that :func:`make` would have written.
+    """
+    shutil.copyfile(small, large)
+    connection = sqlite3.connect(large, isolation_level=None)
+    for pragma in ("journal_mode=OFF", "synchronous=OFF", "foreign_keys=OFF", "cache_size=-1500000"):
+        connection.execute(f"PRAGMA {pragma}")
+    last = {
+        name: connection.execute(f"SELECT max(id) FROM bioclip_{name}").fetchone()[0]
+        for name in ("media", "contents", "regions")
+    }
+    step = {"media": last["media"], "content": last["contents"], "region": last["regions"], "position": last["media"]}
+    connection.execute("BEGIN")
+    for copy in range(1, round(regions / last["regions"])):
+        began = time.perf_counter()
+        for name in COPIED:
+            columns = [row[1] for row in connection.execute(f"PRAGMA table_info(bioclip_{name})")]
+            values = ", ".join(_copied(name, column, copy, step) for column in columns)
+            rows = f"SELECT {values} FROM bioclip_{name} WHERE {_original(name, columns, step)}"
+            connection.execute(f"INSERT INTO bioclip_{name} {rows}")
+        print({"regions": (copy + 1) * last["regions"], "seconds": round(time.perf_counter() - began, 1)}, flush=True)
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+
+
+COPIED = ("contents", "media", "regions", "features", "answers", "candidates", "decisions", "listing", "listed_regions")
+"""The tables that images fill."""
+
+
+def _copied(table: str, column: str, copy: int, step: dict[str, int]) -> str:
+    """Return the expression for a column of a copied row."""
+    if column == "id":
+        return f"id + {copy * step[{'media': 'media', 'contents': 'content', 'regions': 'region'}[table]]}"
+    if column == "position" and table in ("candidates", "listed_regions"):
+        return "position"
+    if column in step and not (table == "media" and column == "region"):
+        return f"{column} + {copy * step[column]}"
+    if column == "sha256":
+        return "lower(hex(randomblob(32)))"
+    if column in ("uri", "deployment", "sequence"):
+        return f"'copy_{copy}/' || {column}"
+    return f'"{column}"'
+
+
+def _original(table: str, columns: list[str], step: dict[str, int]) -> str:
+    """Return the condition that a row is of the small store."""
+    if "id" in columns:
+        return f"id <= {step[{'media': 'media', 'contents': 'content', 'regions': 'region'}[table]]}"
+    column = next(name for name in ("region", "media", "content") if name in columns)
+    return f"{column} <= {step[column]}"
+
+
 def measure(address: str, limit_s: float) -> list[dict[str, object]]:
     """Run every command in a process of its own; return its seconds and its highest memory."""
     rows = []
@@ -170,10 +228,11 @@ sys.exit(code)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", choices=["make", "measure", "explain"])
+    parser.add_argument("work", choices=["make", "multiply", "measure", "explain"])
     parser.add_argument("--regions", type=int, default=1_000_000, help="Number of regions.")
     parser.add_argument("--per-image", type=int, default=4, help="Regions per image.")
     parser.add_argument("--store", help="Address of the store (default: a file in the cache folder).")
+    parser.add_argument("--of", type=Path, help="Small store to multiply, an SQLite file.")
     parser.add_argument("--limit-s", type=float, default=LIMIT_S, help="Longest time of one command.")
     given = parser.parse_args()
     folder = user_cache() / "bench"
@@ -182,6 +241,8 @@ def main() -> None:
     notes = folder / f"scale-{given.regions}.jsonl"
     if given.work == "make":
         make(address, given.regions, given.per_image, notes)
+    elif given.work == "multiply":
+        multiply(given.of, Path(address), given.regions)
     elif given.work == "measure":
         (folder / f"scale-{given.regions}-commands.json").write_text(
             json.dumps(measure(address, given.limit_s), indent=1)

@@ -244,7 +244,7 @@ def _enter(
             medium = known[key]
             medium.position, medium.status, medium.stated = position, TODO, stated[key]
         rows = [(run.id, known[key].id, known[key].position, TODO, stated[key]) for key in new]
-        insert_new(connection, schema.listing, _LISTING, rows)
+        insert_new(connection, schema.listing, _LISTING, rows, fresh=True)  # nobody else lists into the run meanwhile
     for key, text in stated.items():
         medium = known[key]
         if not is_stated(medium.stated, text):

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, or_, select
+from sqlalchemy import Connection, Row, Select, func, or_, select, text
 
 from bioclip_core.errors import StoreError
 from bioclip_core.taxonomy import Taxon
@@ -218,6 +218,32 @@ def items_of_events(connection: Connection, events: Collection[str]) -> dict[str
     for event, number in sorted(of_event):
         found.setdefault(event, []).append((items[number], stated.get(number) in EMPTY))
     return found
+
+
+_EVENTS = (("media", "sequence"), ("decisions", "event"))
+"""The columns with names of events, which are searched only for reviews of events."""
+SEARCHED_WITHOUT_INDEXES = 50_000
+"""Images up to which each search may read all rows."""
+
+
+def lacks_event_indexes(connection: Connection) -> bool:
+    """Return True if a store is so large that a search for events needs indexes that it does not have."""
+    last = connection.execute(select(func.max(schema.media.c.id))).scalar() or 0
+    if last < SEARCHED_WITHOUT_INDEXES:
+        return False
+    for table, column in _EVENTS:
+        name = schema.PREFIX + table
+        if f"ix_{name}_{column}" not in {index["name"] for index in connection.dialect.get_indexes(connection, name)}:
+            return True
+    return False
+
+
+def make_event_indexes(connection: Connection) -> None:
+    """Make the indexes by which the images of events are found; a store without reviews of events does not carry them."""
+    for table, column in _EVENTS:
+        name = schema.PREFIX + table
+        of_column = f"ON {name} ({column}) WHERE {column} IS NOT NULL"
+        connection.execute(text(f"CREATE INDEX IF NOT EXISTS ix_{name}_{column} {of_column}"))
 
 
 def known_events(connection: Connection, events: Collection[str]) -> set[str]:

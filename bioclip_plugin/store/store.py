@@ -72,7 +72,7 @@ class Store(Upkeep):
     """
 
     def __init__(self, database: Database) -> None:
-        self._database, self._taxa = database, TaxonCache()
+        self._database, self._taxa, self._has_event_indexes = database, TaxonCache(), False
         self.upgraded_from: str | None = None
         """The version of the tables before ``open`` upgraded them; None if there was nothing to upgrade."""
 
@@ -395,11 +395,22 @@ class Store(Upkeep):
 
     def items_of_events(self, events: Collection[str]) -> dict[str, list[tuple[MediaItem, bool]]]:
         """Return the images of these events (sequences), and whether a detector found nothing in each."""
+        self._index_events()
         return self._database.read(reviews.items_of_events, events)
 
     def known_events(self, events: Collection[str]) -> set[str]:
         """Return those of the names that a sequence of images has."""
+        if not events:
+            return set()
+        self._index_events()
         return self._database.read(reviews.known_events, events)
+
+    def _index_events(self) -> None:
+        """Make the indexes of events in a large store before the first search, or else each search reads all rows."""
+        if not self._has_event_indexes and self._database.read(reviews.lacks_event_indexes):
+            with suppress(StoreError):  # a store that can only be read is searched slowly
+                self._database.write(reviews.make_event_indexes)
+        self._has_event_indexes = True
 
     def taxa_named(self, names: Collection[str]) -> list[Taxon]:
         """Return the stored taxa with one of these names, ignoring case: a binomial, a higher taxon or a common name."""

@@ -96,12 +96,14 @@ class TaxonCache:
     def numbers(self, connection: Connection, candidates: Sequence[Candidate]) -> tuple[list[int], Numbers]:
         """Return the numbers of the candidates' taxa, new ones inserted, and what to :meth:`remember` after the commit."""
         known, new = self._numbers.by_object, Numbers()
-        numbers, unknown = [], []
-        for place, candidate in enumerate(candidates):
-            taxon, rank, number = known.get(id(candidate.taxon), _NOTHING)
-            numbers.append(number)
-            if taxon is not candidate.taxon or rank != candidate.rank:
-                unknown.append(place)
+        # An entry keeps its taxon alive, so that no other object has its id.
+        entries = [known.get(id(candidate.taxon), _NOTHING) for candidate in candidates]
+        numbers = [number for _, _, number in entries]
+        unknown = [
+            place
+            for place, (entry, candidate) in enumerate(zip(entries, candidates, strict=True))
+            if entry[1] != candidate.rank
+        ]
         if unknown:
             first = {(id(candidates[place].taxon), candidates[place].rank): candidates[place] for place in unknown}
             keys = {name: key_of(candidate) for name, candidate in first.items()}

@@ -8,14 +8,17 @@ import uuid
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, event, select
-from store_samples import LYNX, PLAN, STAT, failed, list_uris, record, region_record
+from store_samples import LYNX, PLAN, QUICK, STAT, answer_all, failed, list_uris, record, region_record
 
 from bioclip_core.classify import Candidate
+from bioclip_core.errors import StoreError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.store import Run, Store
@@ -163,3 +166,40 @@ def test_programs_that_store_the_same_images_at_once_store_them_once(store_addre
         assert all(store.verify(run).complete for run in store.runs())
         assert {table.name: table.rows for table in store.info().tables if table.name in ("media", "regions", "answers")} \
             == {"media": 150, "regions": 150, "answers": 150}  # fmt: skip
+
+
+def test_the_first_error_of_statements_that_are_sent_together_is_named_and_undoes_all(store: Store, run: Run) -> None:
+    """In a pipeline PostgreSQL answers every statement behind the wrong one with "pipeline aborted", which says nothing."""
+
+    def wrong(connection: Connection) -> None:
+        with bulk.sent_together(connection):
+            bulk.execute(connection, f"UPDATE {schema.runs.name} SET counts = ? WHERE id = ?", "changed", run.id)
+            bulk.insert_new(connection, schema.answers, ("answer_set", "region", "flags"), [(run.answer_set, 99, "")])
+            for _ in range(20):
+                bulk.execute(connection, f"DELETE FROM {schema.failures.name} WHERE run = ?", run.id)
+
+    with pytest.raises(StoreError, match=r"refused: .*(FOREIGN KEY constraint failed|violates foreign key constraint)"):
+        store._database.write(wrong)
+    assert store.run(run.id).counts == {}
+    answer_all(store, run, list_uris(store, run, "a.jpg"))
+    assert store.verify(run).complete
+
+
+def test_a_pooler_that_does_not_take_statements_ahead_gets_them_one_by_one(
+    postgres_server: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(bulk, "_refusals", [])
+    asked = []
+
+    def refused(connection: Any) -> None:
+        asked.append(connection)
+        raise psycopg.OperationalError("sending query failed: cannot exit pipeline mode while busy")
+
+    monkeypatch.setattr(psycopg.Connection, "pipeline", refused)
+    with Store.open(postgres_server.address(postgres_server.new_database()), retry=QUICK) as store:
+        run = store.begin_run(PLAN)
+        for name in "ab":
+            answer_all(store, run, list_uris(store, run, f"{name}.jpg"))
+        assert store.verify(run).complete
+    assert len(asked) == 1
+    assert len(caplog.messages) == 1

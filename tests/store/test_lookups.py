@@ -9,7 +9,7 @@ from store_samples import FELIDAE, LYNX, STAT, record, region_record
 
 from bioclip_core.errors import StoreError
 from bioclip_plugin.items.media import MediaItem, Region
-from bioclip_plugin.store import ReviewTarget, Run, Store
+from bioclip_plugin.store import ReviewTarget, Run, Store, reviews
 from bioclip_plugin.store.records import StatedReview
 
 BOX = Region(0.1, 0.2, 0.3, 0.4, "finder", "2", "animal", 0.875)
@@ -86,3 +86,18 @@ def test_metadata_that_were_never_read_are_still_equal(store: Store, run: Run) -
     (stored,) = store.items_of(run)
     assert stored.item.metadata == metadata
     assert (dict(stored.item.metadata), stored.item.metadata["camera"], len(stored.item.metadata)) == (metadata, "x", 2)
+
+
+def test_events_are_looked_up_by_indexes_in_a_large_store(
+    store: Store, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without them, a table of 100,000 reviews of events would read all decisions 200 times."""
+    store.list_items(run, [MediaItem(f"{n}.jpg", sequence=f"sequence {n // 2}") for n in range(6)], [STAT] * 6)
+    assert store.known_events(["sequence 1", "other"]) == {"sequence 1"}
+    assert not store._database.read(reviews.lacks_event_indexes)
+    monkeypatch.setattr(reviews, "SEARCHED_WITHOUT_INDEXES", 5)
+    assert store._database.read(reviews.lacks_event_indexes)
+    with Store.open(store._database.url.render_as_string(hide_password=False)) as again:
+        assert again.known_events(["sequence 1", "other"]) == {"sequence 1"}
+        assert set(again.items_of_events(["sequence 2"])) == {"sequence 2"}
+        assert not again._database.read(reviews.lacks_event_indexes)

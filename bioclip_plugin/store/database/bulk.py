@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -71,20 +71,29 @@ def sent_together(connection: Connection) -> Iterator[None]:
     The server works on one while the next is prepared, and a server far away is waited for once. The first error is raised by
     a later statement or at the end of the block. Statements that return rows cannot be used in it.
     """
-    driver: Any = connection.connection.driver_connection
-    if connection.dialect.name == "sqlite" or not driver_has_pipelines():
+    if connection.dialect.name == "sqlite" or not _sends_ahead():
         yield
     else:
+        driver: Any = connection.connection.driver_connection
         with driver.pipeline():
             yield
 
 
-@cache
-def driver_has_pipelines() -> bool:
-    """True if the library of PostgreSQL sends statements ahead, as it does since version 14."""
+_refusals: list[str] = []
+"""Messages of servers that do not take statements ahead."""
+
+
+def _sends_ahead() -> bool:
+    """True if the library of PostgreSQL sends statements ahead, as it does since version 14, and no server refused it."""
     from psycopg import Pipeline
 
-    return Pipeline.is_supported()
+    return not _refusals and Pipeline.is_supported()
+
+
+def send_one_by_one(message: str) -> None:
+    """Wait for each statement from now on if an error says that a server, or a pooler before it, does not take them ahead."""
+    if "pipeline mode" in message:
+        _refusals.append(message)
 
 
 def _is_sending(connection: Connection) -> bool:
@@ -171,7 +180,9 @@ def insert_numbered(
         numbered = [(number, *row) for number, row in zip(numbers, rows, strict=True)]
         connection.exec_driver_sql(_insert_into_sqlite(table, names, ""), numbered)
         return dict(zip(given, numbers, strict=True))
-    following = f"SELECT nextval(pg_get_serial_sequence('{table.name}', 'id')) FROM generate_series(1, ?)"
+    # In a query of its own, so that the sequence is looked up once and not for each number.
+    sequence = f"(SELECT pg_get_serial_sequence('{table.name}', 'id')::regclass)"
+    following = f"SELECT nextval({sequence}) FROM generate_series(1, ?)"
     numbers = sorted(execute(connection, following, len(rows)).scalars())
     numbered = [(number, *row) for number, row in zip(numbers, rows, strict=True)]
     inserted = _insert_into_postgres(connection, table, names, numbered, "ON CONFLICT DO NOTHING RETURNING id")

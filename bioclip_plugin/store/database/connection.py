@@ -22,6 +22,7 @@ from bioclip_core.errors import StoreError
 from bioclip_core.process.forks import never_freed, renew_after_fork
 from bioclip_core.process.quiet import quiet
 from bioclip_plugin.store.database.address import may_be_remote, shown
+from bioclip_plugin.store.database.bulk import send_one_by_one
 from bioclip_plugin.store.database.faults import is_about_writing, passes, store_error
 from bioclip_plugin.store.database.holds import holds_of
 from bioclip_plugin.store.database.read_only import Reading, reading_of, why_read_only, why_server_read_only
@@ -285,6 +286,7 @@ class Database:
             try:
                 return self._attempt(engine, work)
             except (DBAPIError, engine.dialect.loaded_dbapi.Error) as error:
+                send_one_by_one(str(error))
                 if attempt == len(waits) or not passes(error, connected_before=self._connected):
                     raise store_error(error, self.url, tries=attempt + 1) from error
                 logger.warning("%s; trying again in %.1f s", store_error(error, self.url), waits[attempt])
