@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from ready_processes import run_ready
 
 import bioclip_plugin
 import bioclip_training
@@ -61,6 +62,10 @@ def imported(*packages: str) -> dict[str, object]:
         [sys.executable, "-c", IMPORT_ALL, " ".join(HEAVY), *packages], env=environment, capture_output=True, text=True, timeout=120,
         check=False,
     )  # fmt: skip
+    return report_of(done)
+
+
+def report_of(done: subprocess.CompletedProcess[str]) -> dict[str, object]:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     said: dict[str, object] = json.loads(done.stdout)
@@ -85,7 +90,7 @@ def test_each_module_of_the_training_package_can_be_imported() -> None:
     files = [path.relative_to(root.parent).with_suffix("").parts for path in root.rglob("*.py")]
     names = {".".join(parts).removesuffix(".__init__") for parts in files if parts[-1] != "__main__"}
     assert len(names) > 50
-    assert set(imported("bioclip_training")["modules"]) == names  # type: ignore[call-overload]
+    assert set(report_of(run_ready(IMPORT_ALL, "", "bioclip_training"))["modules"]) == names  # type: ignore[call-overload]
 
 
 def test_importing_the_training_package_loads_nothing_heavy() -> None:

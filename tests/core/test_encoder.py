@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import pickle
-import subprocess
-import sys
 import threading
 import warnings
 from dataclasses import replace
@@ -18,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ready_processes import run_ready
 
 from bioclip_core import caption_tower
 from bioclip_core.device import Compute
@@ -312,10 +310,7 @@ assert list(warnings.filters) == filters
 
 def test_opening_a_model_in_a_host_without_logging_leaves_no_handler_and_says_nothing(clip_folder: Path) -> None:
     """It runs in its own process: under pytest the root logger already has handlers, so open_clip would not add one."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    done = subprocess.run(
-        [sys.executable, "-c", AS_A_HOST, str(clip_folder)], env=environment, capture_output=True, text=True, timeout=120, check=False
-    )  # fmt: skip
+    done = run_ready(AS_A_HOST, str(clip_folder))
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
 

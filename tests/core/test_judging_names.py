@@ -101,9 +101,9 @@ def test_a_hundred_thousand_names_are_judged_in_seconds() -> None:
         for b in range(26)
         for c in range(15)
     ]
-    started = time.perf_counter()
+    started = time.thread_time()
     assert all(judge_name(name).is_name for name in names)
-    assert time.perf_counter() - started < 5  # 0.2 s alone on a core
+    assert time.thread_time() - started < 5  # 0.2 s alone on a core
 
 
 @pytest.mark.parametrize(

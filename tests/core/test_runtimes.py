@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ready_processes import run_ready
 
 from bioclip_core.acceleration import runtime_choice as choosing
 from bioclip_core.acceleration.measuring import rates_of
@@ -115,9 +114,7 @@ import openvino_telemetry
 
 def test_openvino_is_a_guest_that_sends_no_statistics_and_leaves_the_process_as_it_was(clip_folder: Path) -> None:
     """It reports its import in a thread by default (openvinotoolkit/openvino#23832)."""
-    done = subprocess.run(
-        [sys.executable, "-c", GUEST, str(clip_folder)], capture_output=True, text=True, check=False, timeout=120
-    )
+    done = run_ready(GUEST, str(clip_folder))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

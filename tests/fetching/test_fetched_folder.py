@@ -275,16 +275,16 @@ def test_a_killed_program_leaves_nothing_that_holds_up_the_next_one(
     program = begin(tmp_path / "cache", server.url("/photos/first.jpg"), address)
     assert program.stdout is not None
     program.stdout.readline()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not server.count("/a.jpg") and time.monotonic() < until:
         time.sleep(0.01)
     program.send_signal(signal.SIGKILL)
-    program.wait(10)
+    program.wait(60)
     began = time.monotonic()
     fetcher = open_fetcher()
     assert fetcher.fetch(address).path.read_bytes() == photo("a")
     assert fetcher.fetch(server.url("/photos/first.jpg")).from_cache
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 25  # a claim of another machine would be waited for 30 s
     assert not list((tmp_path / "cache" / "working").iterdir())
 
 

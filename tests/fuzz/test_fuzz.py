@@ -72,7 +72,7 @@ def test_fuzz_images() -> None:
         with bounded():
             assert with_metadata(MediaItem("a"), data).uri == "a"
 
-    fuzz(target, mutated(images()), count=900, name="images")
+    fuzz(target, mutated(images()), count=600, name="images")
 
 
 def test_fuzz_tables(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_fuzz_tables(tmp_path: Path) -> None:
                 assert all(isinstance(key, str) for key in row.cells)
 
     binary = mutated([parquet.getvalue(), workbook.getvalue()])
-    fuzz(target, mutated_table(TABLES) | mutated_table(TABLES) | binary, count=600, name="tables")
+    fuzz(target, mutated_table(TABLES) | mutated_table(TABLES) | binary, count=400, name="tables")
 
 
 def test_fuzz_documents() -> None:
@@ -109,7 +109,7 @@ def test_fuzz_documents() -> None:
     fuzz(
         target,
         mutated_json(DOCUMENTS) | mutated([json.dumps(one).encode() for one in DOCUMENTS]),
-        count=600,
+        count=400,
         name="documents",
     )
 
@@ -130,7 +130,7 @@ def test_fuzz_archives(tmp_path: Path) -> None:
         finally:
             shutil.rmtree(tmp_path / "inside")
 
-    fuzz(target, mutated(archives()), count=600, name="archives")
+    fuzz(target, mutated(archives()), count=400, name="archives")
 
 
 def _in_package(name: str) -> Callable[[Path, bytes], Path]:
@@ -203,7 +203,7 @@ def test_fuzz_sources(name: str, tmp_path: Path) -> None:
                     for problem in islice(exporter.check(path, ExportOptions()), _MOST_ENTRIES):
                         assert str(problem)
 
-    fuzz(target, cases, count=150, name=f"source-{name}")
+    fuzz(target, cases, count=100, name=f"source-{name}")
 
 
 def saved_images(folder: Path) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 import pytest
@@ -181,9 +181,9 @@ def test_a_maker_note_of_four_thousand_million_values_costs_no_time_and_not_the_
     entry = data.index(struct.pack(">H", MAKER_NOTE))  # tag, type, count, offset
     assert struct.unpack_from(">I", data, entry + 4) == (len(note),)
     struct.pack_into(">I", data, entry + 4, 0xFFFF_FFF0)
-    began = perf_counter()
+    began = thread_time()
     found = read_metadata(bytes(data))
-    assert perf_counter() - began < 10  # it takes 0.05 s; without a limit it would take hours
+    assert thread_time() - began < 10  # it takes 0.05 s; without a limit it would take hours
     assert found.captured_at == datetime(2021, 4, 11, 20, 43, 9)
 
 

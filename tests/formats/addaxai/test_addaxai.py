@@ -222,8 +222,8 @@ def test_real_trail_camera_photographs_get_a_sessions_answers(demo_folder: Path)
     assert len(photos) == 13
     boxes = [(0.3, 0.4, 0.3, 0.3), WHOLE, (0.05, 0.1, 0.15, 0.3)]
     # One box per image: a Session decodes an image once for all its boxes, while AddaxAI passes them one by one.
-    asked: Asked = [(path, [box]) for path in photos for box in boxes]
-    assert largest_difference(answers_of(demo_folder, asked), session_answers(asked, "demo")) < 0.01
+    asked: Asked = [(path, [box]) for n, path in enumerate(photos) for box in (boxes[n % 3], boxes[(n + 1) % 3])]
+    assert largest_difference(inside(demo_folder, asked), session_answers(asked, "demo")) < 0.01
 
 
 @pytest.mark.shared_data
@@ -246,7 +246,7 @@ def test_a_trained_model_with_a_label_set_answers_alike_on_leaves_and_photograph
         for one in ("ocelot.jpg", "african_elephants_with_exif_orientation.jpg")
     ]
     asked: Asked = [(path, [box]) for path in [*leaves, *photos] for box in (WHOLE, (0.2, 0.2, 0.5, 0.5))]
-    said = answers_of(made.folder, asked)
+    said = inside(made.folder, asked)
     wanted = session_answers(asked, name, tmp_path / "labels")
     assert largest_difference(said, wanted) < 0.01
     best = [max(rows[0], key=rows[0].__getitem__) for rows in said["results"]]

@@ -617,9 +617,9 @@ def test_hundreds_of_names_that_cannot_be_used_are_no_limit(tmp_path: Path) -> N
 def test_thousands_of_boxes_and_images_of_one_occurrence_take_no_minutes(tmp_path: Path) -> None:
     grid = [(x / 50, y / 50, 0.019, 0.019) for x in range(50) for y in range(50)]
     boxes = [Claim(n, n % 2, 9, 1, 0, 0, 0, TAXA[1], box) for n, box in enumerate([*grid, *grid])]
-    began = time.perf_counter()
+    began = time.thread_time()
     assert len(regions_of(boxes)) == 2500
-    assert time.perf_counter() - began < 20
+    assert time.thread_time() - began < 20
 
 
 def test_rows_of_other_parts_of_the_draft_give_their_labels_too(
