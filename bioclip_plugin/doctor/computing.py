@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import math
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bioclip_core.errors import BioclipError, ModelUnavailable, NoTextTower, UnknownModel, first_line
@@ -17,6 +15,7 @@ from bioclip_core.next_commands import command
 from bioclip_core.nouns import size_of
 from bioclip_core.process.machine import usable_cores
 from bioclip_core.process.quiet import quiet
+from bioclip_core.process.system import has_nvidia_driver
 from bioclip_plugin.doctor.options import DoctorOptions
 from bioclip_plugin.doctor.packages import imported
 from bioclip_plugin.doctor.plugin_loading import load_installed
@@ -108,11 +107,6 @@ def _torch() -> Iterator[Finding]:
             "computing.threads", f"torch computes with {torch.get_num_threads()} threads on {cores} usable cores",
             "they disturb each other", f"set OMP_NUM_THREADS={cores}", grave=False,
         )  # fmt: skip
-
-
-def has_nvidia_driver() -> bool:
-    """Return True if this machine has a driver of NVIDIA, whether torch can use it or not."""
-    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
 def _gpu_problems(torch: Any) -> Iterator[Problem]:

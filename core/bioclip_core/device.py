@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args
 
 from bioclip_core.errors import UsageError, first_line
 from bioclip_core.process.forks import forked_beside
 from bioclip_core.process.imports import importing_torch
+from bioclip_core.process.system import has_nvidia_driver
 
 log = logging.getLogger("bioclip_plugin.device")
 
@@ -160,6 +162,8 @@ def _device(device: str) -> str:
 
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
+        if not present["cuda"]:
+            _say_unused_driver()
         return next(name for name, is_present in present.items() if is_present)
     try:
         asked = torch.device(device)
@@ -175,6 +179,19 @@ def _device(device: str) -> str:
             f"device {device!r} is not available; this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}"
         )
     return "cpu" if asked.type == "cpu" else device  # "cpu:0" is the same device
+
+
+@cache
+def _say_unused_driver() -> None:
+    """Say once that a GPU of NVIDIA is not used though it has a driver, unless the user hides it."""
+    import torch
+
+    is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
+    if torch.version.cuda and not is_hidden and has_nvidia_driver():
+        log.warning(
+            "this machine has a driver of NVIDIA, but torch cannot use it (this torch needs one for CUDA %s): another device is used",
+            torch.version.cuda,
+        )
 
 
 def _fault_of(device: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from bioclip_core import device as device_module
 from bioclip_core.device import PRECISION_VARIABLE, PRECISIONS, choose_compute
 from bioclip_core.errors import UsageError
 
@@ -136,3 +137,22 @@ def test_a_gpu_that_does_not_compute_is_left_for_the_cpu_with_one_line_and_refus
     ]
     with pytest.raises(UsageError, match=r"does not compute.*--device cpu"):
         choose_compute("cuda")
+
+
+@pytest.mark.parametrize(("hidden", "lines"), [(None, 1), ("0", 1), ("", 0), ("-1", 0)])
+def test_a_driver_that_torch_cannot_use_is_said_once_unless_the_gpu_is_hidden_on_purpose(
+    hidden: str | None, lines: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A driver that is older than torch's CUDA is the usual reason; torch then says that there is no GPU."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if hidden is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(device_module, "has_nvidia_driver", lambda: True)
+    device_module._say_unused_driver.cache_clear()
+    for _ in range(2):
+        choose_compute("auto")
+    device_module._say_unused_driver.cache_clear()
+    assert len(caplog.records) == lines
+    assert all("torch cannot use it (this torch needs one for CUDA 13.0)" in r.getMessage() for r in caplog.records)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import sys
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 _QUERY = 0x1000  # PROCESS_QUERY_LIMITED_INFORMATION
@@ -121,3 +123,8 @@ def _kernel32() -> Any:
 
 def _last_error() -> int:
     return int(ctypes.get_last_error())  # type: ignore[attr-defined,unused-ignore]
+
+
+def has_nvidia_driver() -> bool:
+    """Return True if this machine has a driver of NVIDIA, whether torch can use it or not."""
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
