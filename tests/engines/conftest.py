@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from engine_samples import SHARDS, make_photos, run_command
+from engine_samples import SHARDS, make_photos, rows_of, run_command
 
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.plugin_api import BioclipPluginManager
@@ -49,3 +49,16 @@ def command(pm: BioclipPluginManager, folder: Path) -> Command:
         return run_command(pm, "classify", *given, *more)
 
     return classify
+
+
+_PLAIN: list[object] = []
+
+
+@pytest.fixture
+def plain(command: Command) -> list[object]:
+    """The rows of a plain run, the same in every folder."""
+    if not _PLAIN:
+        code, output = command("plain.db")
+        assert code == 3, output  # one image is corrupt
+        _PLAIN.extend(rows_of("plain.db"))
+    return _PLAIN

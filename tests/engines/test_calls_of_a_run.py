@@ -150,12 +150,12 @@ def test_shards_of_a_worker_that_was_lost_meanwhile_are_taken_up_after_the_other
     assert [result.shard for result in tasks] == [*shards[2:], shards[0]]
 
 
-@pytest.mark.parametrize("full_at", ["plan.json", "shards", "claims", "attempts", "parts"])
+@pytest.mark.parametrize("full_at", ["shards", "attempts", "parts"])
 def test_a_full_disk_ends_the_work_in_one_line_and_is_not_a_lost_worker(
-    command: Command, pm: BioclipPluginManager, monkeypatch: pytest.MonkeyPatch, full_at: str
+    command: Command, plain: list[object], monkeypatch: pytest.MonkeyPatch, full_at: str
 ) -> None:
     """The line names the work folder, and not the image that was at hand; a file whose end cannot be written can be removed."""
-    if full_at not in ("plan.json", "shards"):
+    if full_at != "shards":
         command("r.db", "slurm")
     with monkeypatch.context() as patch:
         fill(patch, full_at)
@@ -166,8 +166,7 @@ def test_a_full_disk_ends_the_work_in_one_line_and_is_not_a_lost_worker(
         )
     assert not any(Attempts(Path("work-r.db"), file.stem).lost for file in Path("work-r.db/attempts").rglob("*.jsonl"))
     assert command("r.db", "local", work="work-r.db")[0] == 3
-    command("plain.db")
-    assert rows_of("r.db") == rows_of("plain.db")
+    assert rows_of("r.db") == plain
 
 
 def fill(patch: pytest.MonkeyPatch, place: str) -> None:
@@ -190,9 +189,10 @@ def fill(patch: pytest.MonkeyPatch, place: str) -> None:
     patch.setattr(os, "fsync", flushed)
 
 
-def test_a_part_may_be_removed_once_it_is_loaded(command: Command, pm: BioclipPluginManager) -> None:
+def test_a_part_may_be_removed_once_it_is_loaded(
+    command: Command, plain: list[object], pm: BioclipPluginManager
+) -> None:
     """Parts take as much room as the store: whoever is short of it removes them before the run ends."""
-    command("plain.db")
     command("r.db", "slurm")
     folder, shards = WorkFolder(Path("work-r.db")), shards_of("r.db")
     worker = Worker(folder.folder, REQUEST, pm)
@@ -205,7 +205,7 @@ def test_a_part_may_be_removed_once_it_is_loaded(command: Command, pm: BioclipPl
     assert "2 of 4 shards loaded (10 of 17 images)" in output
     output = command("r.db", "local", work="work-r.db")[1]
     assert f"findings of their workers are not in this list: 2 (the first: {shards[0]})" in output
-    assert rows_of("r.db") == rows_of("plain.db")
+    assert rows_of("r.db") == plain
     assert folder.with_parts() == set(shards[2:]), "they are not made again"
 
 

@@ -28,18 +28,6 @@ from bioclip_plugin.store import Store
 
 Command = Callable[..., tuple[int, str]]
 
-_PLAIN: list[object] = []
-
-
-@pytest.fixture
-def plain(command: Command) -> list[object]:
-    """The rows of a plain run, the same in every folder."""
-    if not _PLAIN:
-        code, output = command("plain.db")
-        assert code == 3, output  # one image is corrupt
-        _PLAIN.extend(rows_of("plain.db"))
-    return _PLAIN
-
 
 def work_as_slurm(pm: BioclipPluginManager, store: str, workers: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Have the tasks of an array work on the shards, each in turn; return the number of shards that each has done."""
