@@ -23,7 +23,7 @@ SHARE = 2e-5
 """Largest share of a sum over a taxon's labels that labels without a second look may hold."""
 _UNCERTAIN = 4e-5
 """Largest share of a sum by which the estimate of its labels without a second look may be wrong."""
-_DEPTHS = (10.0, 18.0, 22.0)
+_DEPTHS = (10.0, 13.0, 15.0, 16.0, 17.0, 18.0, 20.0, 22.0)
 """Labels this far below the largest logit get no second look, unless they hold too much together; then the next depth is tried."""
 _FEWEST_LOOKED_AT = 256
 _SHARE_LOOKED_AT = 128
