@@ -137,7 +137,7 @@ def cluster() -> str:
     finally:
         two.shutdown()  # type: ignore[no-untyped-call]
     assert place.rows("ray.db") == place.rows("plain.db"), output
-    first = next(line for line in output.splitlines() if "worker" in line)
+    first = next(line for line in output.splitlines() if line.startswith("Ray cluster"))
     return f"{first}; a node lost at {had} of {place.parts('ray.db')} parts; rows equal"
 
 
