@@ -13,7 +13,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,8 +28,8 @@ ROUNDS = 2 if fixtures.QUICK else 7
 SPECIES = 15
 ARCHITECTURE = "small-vit" if fixtures.QUICK else "ViT-B-32"
 PRECISIONS = ("fp32", "bf16")
-MEMORY_MODELS: Mapping[str, int] = {"ViT-B-32": 64, "ViT-B-16": 16, "ViT-L-14": 4}
-"""Batch of the measured step per architecture."""
+MEMORY_MODELS: Mapping[str, tuple[int, int]] = {"ViT-B-32": (16, 48), "ViT-B-16": (8, 24), "ViT-L-14": (2, 6)}
+"""Two batch sizes per architecture, from which the memory of larger ones follows."""
 COUNTED = (2, 4)
 """Numbers of images whose kept values are counted: the difference is that of an image with its caption."""
 BUDGET_GIB = 24.0
@@ -340,48 +340,51 @@ def _taken(work: Callable[[], object]) -> Taken:
 
 
 def memory(model: str, precision: str) -> dict[str, Any]:
-    """Count the memory of an image in each way, and measure that of a step beside the sum that follows from it."""
+    """Measure the highest memory of steps at two batch sizes in each way, and find the largest batch that fits into the budget.
+
+    The gradients of the weights take the place of kept values as these go, so that the line through two small batches is too
+    flat. The memory of an image is therefore at least that of the values that a forward pass keeps for it, which are counted.
+    """
     import torch
 
-    from bioclip_core.process.machine import used_bytes
     from bioclip_training.loop.measuring import kept_bytes
     from bioclip_training.loop.memory_reuse import return_memory, reused_memory
 
-    batch = MEMORY_MODELS[model]
-    bench = Bench(model, precision, batch)
+    batches = MEMORY_MODELS[model]
+    bench = Bench(model, precision, batches[-1])
     trainable = bench.towers.trainable()
     assert {item.parameter.dtype for item in trainable} == {torch.float32}, (
         "weights and moments are fp32 in every precision"
     )
-    gradients_gib = sum(item.parameter.numel() for item in trainable) / 2**28
     modes: dict[str, Any] = {}
     with reused_memory():  # as the command does
         bench.step(1)  # makes the moments
-        return_memory()
-        state_gib = (used_bytes() or 0) / 2**30 + gradients_gib
         for mode, options in MODES.items():
             bench.use(**options)
-            parts = bench.config.accumulate
-            small, large = (
-                kept_bytes(bench.towers, count, bench.images_BHWC.shape[1], bench.captions[:count]) / 2**30
-                for count in COUNTED
-            )
-            per_image = (large - small) / (COUNTED[1] - COUNTED[0])
-            fixed = state_gib + max(0.0, small - COUNTED[0] * per_image)
-            return_memory()
-            machine.forget_peak()
-            bench.step(batch)
+            few, more = (kept_bytes(bench.towers, n, bench.images_BHWC.shape[1], bench.captions[:n]) for n in COUNTED)
+            peaks = []
+            for batch in batches:
+                return_memory()
+                machine.forget_peak()
+                bench.step(batch)
+                peaks.append(machine.peak_bytes() / 2**30)
+            kept_gib = (more - few) / (COUNTED[1] - COUNTED[0]) / 2**30
             modes[mode] = {
-                "batch": batch, "measured_gib": machine.peak_bytes() / 2**30, "counted_gib": fixed + per_image * batch / parts,
-                "fixed_gib": fixed, "mib_per_image": 1024 * per_image, "largest": largest(fixed, per_image, parts),
-            }  # fmt: skip
+                "batches": batches,
+                "gib": peaks,
+                **largest(batches, peaks, kept_gib, bench.config.accumulate),
+            }
             print(mode, modes[mode], file=sys.stderr, flush=True)
     return {"modes": modes, "budget_gib": BUDGET_GIB, "kernels": bench.towers.kernels}
 
 
-def largest(fixed_gib: float, gib_per_image: float, parts: int) -> int:
-    """Return the largest batch in this number of parts that fits into the budget."""
-    return parts * max(0, int((BUDGET_GIB - fixed_gib) / gib_per_image))
+def largest(batches: tuple[int, int], gib: Sequence[float], kept_gib: float, parts: int = 1) -> dict[str, float]:
+    """Return memory without images, memory per image at once, and the largest batch in this number of parts within the budget."""
+    first, second = (batch / parts for batch in batches)
+    per_image = max((gib[1] - gib[0]) / (second - first), kept_gib, 1e-6)
+    fixed = max(gib[0] - per_image * first, gib[1] - per_image * second)
+    most = max(0, int((BUDGET_GIB - fixed) / per_image))
+    return {"fixed_gib": fixed, "mib_per_image": 1024 * per_image, "largest": parts * most}
 
 
 def tables(cells: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -429,17 +432,24 @@ def tables(cells: Mapping[str, Mapping[str, Any]]) -> list[str]:
         lines = [
             f"## Trainer: memory of a step, and the largest batch in {BUDGET_GIB:g} GiB",
             "",
-            "The memory of an image with its caption is counted from the values that a forward pass keeps for the backward pass; the "
-            "memory without images is that of the process after a step, with gradients. A step needs at most their sum; the highest "
-            "resident memory of a measured step stands beside it. Weights, gradients and moments are fp32 in bf16 too.",
+            "Highest resident memory of a process in steps of two sizes. The memory of one image at once is the slope between them, or the "
+            "values that a forward pass keeps for it if these are more; the largest batch follows from it and was not tried. Weights, "
+            "gradients and moments are fp32 in bf16 too.",
             "",
-            "| model | precision | way | batch | measured, GiB | counted, GiB | without images, GiB | MiB per image | largest batch |",
-            "|---|---|---|--:|--:|--:|--:|--:|--:|",
+            "| model | precision | way | measured batches, GiB | without images, GiB | MiB per image at once | largest batch |",
+            "|---|---|---|---|--:|--:|--:|",
         ]
         for model, number, one in rows:
             for mode, values in one["modes"].items():
-                figures = [f"{values[name]:.2f}" for name in ("measured_gib", "counted_gib", "fixed_gib")]
-                cells_of = [f"{values['batch']}", *figures, f"{values['mib_per_image']:.1f}", f"{values['largest']:,}"]
+                both = ", ".join(
+                    f"{batch}: {gib:.2f}" for batch, gib in zip(values["batches"], values["gib"], strict=True)
+                )
+                cells_of = [
+                    both,
+                    f"{values['fixed_gib']:.2f}",
+                    f"{values['mib_per_image']:.1f}",
+                    f"{values['largest']:,}",
+                ]
                 lines.append(f"| {model} | {number} | {mode} | " + " | ".join(cells_of) + " |")
         found.append("\n".join([*lines, "", "`python -m benchmarks.training_cells training-memory MODEL PRECISION`."]))
     return found

@@ -139,10 +139,14 @@ def _described() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_the_largest_batch_fills_the_budget_in_each_of_its_parts() -> None:
-    assert training_cells.largest(4.0, 0.25, 1) == 80
-    assert training_cells.largest(4.0, 0.25, 2) == 160
-    assert training_cells.largest(30.0, 0.25, 2) == 0  # the model alone does not fit
+def test_the_largest_batch_fills_the_budget_by_the_steeper_of_slope_and_kept_values() -> None:
+    found = training_cells.largest((8, 24), [4.0, 8.0], kept_gib=0.1)
+    assert found == {"fixed_gib": 2.0, "mib_per_image": 256.0, "largest": 88}
+    assert (
+        training_cells.largest((8, 24), [4.0, 4.5], kept_gib=0.25)["largest"] == 88
+    )  # gradients hide half of the slope
+    assert training_cells.largest((8, 24), [4.0, 6.0], kept_gib=0.25, parts=2)["largest"] == 168
+    assert training_cells.largest((2, 6), [30.0, 34.0], kept_gib=0.1)["largest"] == 0  # the model alone does not fit
 
 
 def test_pages_show_quartiles_limits_and_verdicts() -> None:

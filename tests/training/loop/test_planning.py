@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 from dataclasses import replace
@@ -449,6 +450,26 @@ def test_the_memory_of_a_batch_is_that_of_its_images_and_what_is_kept_once(
     ((kept, (once, per_image)),) = found
     assert kept == pytest.approx(once + 6 * per_image, rel=0.1)
     assert per_image > 0
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_counting_the_memory_of_images_keeps_none_of_it(
+    checkpointing: bool, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    def tensors() -> int:
+        gc.collect()
+        return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+
+    def look(trainer: Trainer, _: measuring.Measured) -> None:
+        before = tensors()
+        measuring._kept(trainer, 4)
+        found.append(tensors() - before)
+
+    monkeypatch.setattr(measuring, "refuse_too_large", look)
+    plan_training(replace(config, gradient_checkpointing=checkpointing), {})
+    assert found == [0]
 
 
 def test_the_lines_of_a_plan_need_no_measurement() -> None:

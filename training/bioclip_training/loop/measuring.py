@@ -263,14 +263,14 @@ def kept_bytes(towers: Towers, images: int, size: int, captions: Sequence[str]) 
     seen: dict[int, int] = {}
     alive: list[torch.Tensor] = []
 
-    def keep(value: torch.Tensor) -> torch.Tensor:
+    def keep(value: torch.Tensor) -> None:
         storage = value.untyped_storage()
         if storage.data_ptr() not in own:
             seen[storage.data_ptr()] = storage.nbytes()
-            alive.append(value)  # so that no other tensor gets its place
-        return value
+            # So that no other tensor gets its place. Detached: the graph holds this function, and must not be held by it in turn.
+            alive.append(value.detach())
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept):
         features = towers.image_features(torch.zeros(images, size, size, 3, dtype=torch.uint8))
         texts = towers.text_features(captions)
     del features, texts
