@@ -47,8 +47,6 @@ def test_classify(
 
     title = f"{count:,} labels, {rank}"
     benchmark.extra_info["title"] = title if rank == "genus" else f"{title}, {shape}"
-    if rank == "species":
-        benchmark.extra_info["key"] = f"classify-{count}-{shape}"
     beside_peer(
         benchmark,
         prepare=lambda: features_BD,
