@@ -103,6 +103,8 @@ class Session:
         self._is_closed = self._was_cut_short = False
         self._opened_in = os.getpid()
         self._pipelines: WeakSet[Pipeline] = WeakSet()
+        # The garbage collector empties a WeakSet before it calls finalizers, of which one may close the Session.
+        self._streaming: set[Pipeline] = set()
         renew_after_fork(self)
         if request.store is None and request.rules:
             raise UsageError(
@@ -181,6 +183,7 @@ class Session:
             Pipeline(self.engine, self.store, self._own_run(), on_stored=self.notify, fetching=self.fetching)
         )
         failed = regions = 0
+        self._streaming.add(pipeline)
         try:
             for answered, answer in enumerate(pipeline.answers(map(item_of_image, items)), start=1):
                 failed += answer.failure is not None
@@ -190,6 +193,7 @@ class Session:
                 yield answer
         finally:
             self._was_cut_short |= pipeline.was_cut_short
+            self._streaming.discard(pipeline)
 
     def embed_stream(self, items: Iterable[Classifiable | Unlisted]) -> Iterator[Embedded]:
         """Yield the features of each item in input order; nothing is stored.
@@ -386,7 +390,7 @@ class Session:
             closing = self._closing.pop_all()
         if os.getpid() != self._opened_in:
             return
-        unfinished = [pipeline for pipeline in list(self._pipelines) if pipeline.is_running]
+        unfinished = [pipeline for pipeline in {*self._pipelines, *self._streaming} if pipeline.is_running]
         with closing:  # each step is taken though one before it fails
             closing.callback(crew.dismiss)
             closing.callback(self._end_runs, unfinished)
@@ -474,7 +478,7 @@ class Session:
         if not self.engine.is_open and self._run is None and not len(self._pipelines):
             self._opened_in = os.getpid()
         self._run = None
-        self._pipelines = WeakSet()
+        self._pipelines, self._streaming = WeakSet(), set()
 
     def notify(self, run: Run, answers: Sequence[Answer]) -> None:
         """Call the observers; an error in one of them is logged and never stops the run."""

@@ -99,6 +99,7 @@ def test_settings_of_a_training_run_that_are_not_settings_are_one_line(tmp_path:
     folder = RunFolder(tmp_path)
     folder.training.mkdir(parents=True)
     folder.settings.write_text(text)
+    (folder.training / "state-00000001.pt").touch()  # a run that has begun
     one_line(lambda: folder.check_settings({"config": {}}))
     one_line(folder.recorded_precision)
     one_line(lambda: dev_fraction_of(tmp_path))

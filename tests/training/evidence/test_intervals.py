@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bioclip_training.evidence.intervals import (
+    _beta_share,
     beta_quantile,
     binomial_interval,
     difference_interval,
@@ -197,3 +198,12 @@ def test_an_interval_of_a_difference_holds_it_in_at_least_93_percent_of_samples(
         low, high = difference_interval(change_N, group_N)
         held += low - 1e-12 <= better - worse <= high + 1e-12
     assert held / samples >= 0.93
+
+
+def test_a_share_at_the_border_between_both_sides_is_found() -> None:
+    """There x and 1 - x, as they are rounded, both seem to belong to the other side."""
+    x, a, b = 0.5189964417537802, 3.740924942363908, 3.3938678248918537
+    assert x > (a + 1) / (a + b + 2)
+    assert 1 - x > (b + 1) / (a + b + 2)
+    assert _beta_share(x, a, b) == pytest.approx(1 - _beta_share(1 - x, b, a), abs=1e-12)
+    assert _beta_share(x, a, b) == pytest.approx(0.4891, abs=0.05)

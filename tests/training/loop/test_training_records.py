@@ -45,6 +45,7 @@ def test_a_damaged_record_is_not_taken_for_the_default(tmp_path: Path, text: str
     if "config" not in text:
         with pytest.raises(DataError):
             folder.check_settings({"config": {}})
+        (folder.training / "state-00000001.pt").touch()  # a run that has begun
         with pytest.raises(DataError):
             folder.recorded_precision()
 

@@ -183,7 +183,11 @@ def _beta_share(x: float, a: float, b: float) -> float:
     if x <= 0.0 or x >= 1.0:
         return float(x >= 1.0)
     if x > (a + 1) / (a + b + 2):  # the fraction converges fast on the other side
-        return 1.0 - _beta_share(1 - x, b, a)
+        return 1.0 - _beta_fraction(1 - x, b, a)
+    return _beta_fraction(x, a, b)
+
+
+def _beta_fraction(x: float, a: float, b: float) -> float:
     front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
     # Lentz's method as modified by Thompson and Barnett (1986).
     value = upper = 1.0
