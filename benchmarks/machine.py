@@ -66,10 +66,17 @@ def forget_peak() -> None:
 def commit() -> str:
     """Return the short name of the commit, with ``+`` if the working tree differs from it."""
     try:
-        command = ["git", "-C", str(_REPOSITORY), "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        name = _git("describe", "--always", "--abbrev=10", "--exclude=*")
+        # What a run of the benchmarks writes is no other program.
+        changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!benchmarks/RESULTS*.md")
+        return name + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unversioned"
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(_REPOSITORY), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def cpu_flags() -> frozenset[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks import targets
 
-WHY = "[why](#where-the-time-goes)"
+WHY = "[why](#targets)"
 _GROUPS = (
     "end to end",
     "read",
