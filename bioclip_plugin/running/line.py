@@ -73,9 +73,11 @@ class Line:
 
     def take_read(self) -> list[Task]:
         """Remove and return the tasks that a decoding thread is done with."""
-        done = [task for task in self.reading if task.reading is None or task.reading.done()]
-        if done:
-            self.reading = [task for task in self.reading if task.reading is not None and not task.reading.done()]
+        done: list[Task] = []
+        left: list[Task] = []
+        for task in self.reading:  # each is asked once: one that ends meanwhile would be in neither list
+            (done if task.reading is None or task.reading.done() else left).append(task)
+        self.reading = left
         return done
 
     def read_again(self, task: Task) -> None:

@@ -398,6 +398,27 @@ def test_time_in_which_the_encoder_has_two_batches_counts_once(monkeypatch: pyte
     assert (profile.regions, profile.busy_s[ENCODE], profile.encoder_s) == (3, 4.0, 6.0)
 
 
+def test_an_image_whose_reading_ends_while_the_line_looks_is_not_lost() -> None:
+    class Ending:
+        """Work that ends after it was asked once."""
+
+        asked = False
+
+        def done(self) -> bool:
+            was, self.asked = self.asked, True
+            return was
+
+    class Ended:
+        def done(self) -> bool:
+            return True
+
+    line = Line(late_s=10.0)
+    for work in (Ended(), Ending(), Ended()):
+        line.admit(Task(item(0), reading=work))  # type: ignore[arg-type]
+    assert len(line.take_read()) == 2
+    assert len(line.take_read()) == 1
+
+
 def test_the_log_of_a_run_says_how_long_each_stage_worked_and_the_encoder_waited(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
