@@ -67,7 +67,7 @@ def commit() -> str:
     """Return the short name of the commit, with ``+`` if the working tree differs from it."""
     try:
         name = _git("describe", "--always", "--abbrev=10", "--exclude=*")
-        # What a run of the benchmarks writes is no other program.
+        # The results that a run writes do not change the program.
         changed = _git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!benchmarks/RESULTS*.md")
         return name + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):

@@ -48,7 +48,7 @@ class SlurmEngine:
             tasks = min(len(job.shards), 64)
             how = f"sbatch --array=0-{tasks - 1} SCRIPT, for example; docs/scale.md has a script"
             if which("sbatch") is None:
-                how += f". There is no sbatch on this machine: without Slurm, a worker is this command with {_TASK}=0 before it"
+                how += f". This machine has no sbatch. Without Slurm, start a worker with this command and {_TASK}=0 before it"
             job.report(
                 f"Workers are the tasks of an array, each of which runs this same command: {how}. Give this command again to load "
                 f"finished shards ({len(job.shards):,} to do)."

@@ -93,7 +93,7 @@ class Worker:
         """Refuse work if results would not be those of the plan."""
         ids, plan, request = self._engine.identities, self._plan, self._engine.request
         wanted = {**_decisive(plan.rule_settings), **plan.feature_settings, **plan.answer_settings}
-        # Other rules are no matter: they decide where the store is.
+        # All other rules are applied later, in the store.
         rules = rule_settings(ids.answer_id, request.threshold, (), detection=self._engine.detection_settings())
         here = {**_decisive(rules), **ids.feature_settings, **ids.answer_settings}
         found = next(_differences(here, wanted), None)

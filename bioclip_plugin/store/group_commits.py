@@ -11,8 +11,8 @@ from bioclip_plugin.store.results import Results
 def commit_each(store: Results, run: Run, batches: Sequence[Sequence[ItemRecord]]) -> list[Exception | None]:
     """Write several batches, all in one transaction if that is possible; return the error of each, None for a stored one.
 
-    If that fails, each batch gets a transaction of its own, so that one that is refused, or one that a full disk has no room
-    for, keeps no other from being stored. If the database went away, all have that error.
+    If that fails, each batch gets its own transaction: a batch that is refused, or too large for a full disk, does not
+    prevent the others from being stored. If the database went away, all of them get that error.
     """
     error = _error_of(store, run, [record for batch in batches for record in batch])
     if error is None or len(batches) == 1:
