@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.sync_api import expect
 from report_samples import ANIMAL, NOON, PERSON, House, item, trapped
 
 from bioclip_core.taxonomy import Taxon
@@ -160,7 +161,7 @@ def test_the_detail_view_opens_by_key_turns_by_arrows_and_closes_by_escape(house
     page.keyboard.press("Escape")
     assert not dialog.is_visible()
     # The browser returns the focus first, and the page moves it to the last card in a later event.
-    page.wait_for_function("document.activeElement.textContent.startsWith('Blue pictus')")
+    expect(page.locator(".card", has_text="Blue pictus")).to_be_focused()
 
 
 def test_the_box_is_drawn_at_its_place(house: House, opened: Opener) -> None:
