@@ -132,12 +132,10 @@ def _classify(
             if engine is not None and folder is not None:
                 begin = lambda: listing.begun(iter(listing)) if has_plan else entries  # noqa: E731
                 distribution = Distribution(engine, asked.engines, folder, console, listing, begin, rehash=rehash)
-            run = session.begin_run(
-                [uri_of(path) for path in asked.paths],
-                asked.listing,
-                asked.deployments,
-                keeps_listing=folder is not None,
-            )
+            what = [uri_of(path) for path in asked.paths], asked.listing, asked.deployments
+            if folder is not None:  # before there is a new run, which would be the store's latest one
+                folder.check_run(session.run_key(*what))
+            run = session.begin_run(*what, keeps_listing=folder is not None)
         pipeline = session.pipeline(
             run,
             repeat_done=as_json,

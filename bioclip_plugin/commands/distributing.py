@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,6 +170,8 @@ class Distribution:
                     )
             planner.answered()
             work.planned()
+        else:
+            work.count_ignored(shard_size=self._options.shard_size, rehash=self._rehash)
         assert work.plan is not None
         self.already_done = work.plan.already_done
         total = work.images
@@ -200,9 +203,10 @@ class Distribution:
         """Return the opener of workers: with this program's plugins for the engine of this process."""
         from bioclip_plugin.engines.worker import Worker
 
+        request = replace(session.request, store=None)  # its address may hold a password, and other programs get this
         if self._engine.name == LOCAL:
-            return partial(Worker, self._folder.folder, session.request, session.plugins)
-        return partial(open_installed_worker, self._folder.folder, session.request)
+            return partial(Worker, self._folder.folder, request, session.plugins)
+        return partial(open_installed_worker, self._folder.folder, request)
 
     def finish(self) -> dict[str, Any]:
         """Record the end of the run in the work folder; return facts for the run's counts."""

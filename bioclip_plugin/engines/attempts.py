@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ from typing import Any
 
 from bioclip_core.errors import BioclipError
 from bioclip_core.files.documents import parse_document
+from bioclip_core.files.leftovers import is_of_killed, mark
 from bioclip_plugin.engines.folder import WorkFolder
 
 CAREFUL_AFTER = 2
@@ -24,16 +24,19 @@ MOST_LOST = 20
 
 
 class Attempts:
-    """The attempts at one shard, a line each in a small file that only the worker with the claim writes."""
+    """The attempts at one shard, a line each in a small file that the workers at it add to."""
 
-    def __init__(self, folder: Path, shard: str) -> None:
+    def __init__(self, folder: Path, shard: str, *, is_alone: bool = True) -> None:
         """Read the earlier attempts.
 
         Args:
             folder: the work folder.
             shard: its id.
+            is_alone: True if no other worker can be at the shard, so that attempts without an end are lost. Without locks some may
+                go on: only those of this machine whose process has ended count then.
         """
         self._folder, self._path = WorkFolder(folder), folder / "attempts" / shard[:2] / f"{shard}.jsonl"
+        self._is_alone = is_alone
         self.lost = 0
         """Workers that were lost while they worked on the shard."""
         self._at: Counter[int] = Counter()
@@ -42,7 +45,7 @@ class Attempts:
     @property
     def is_careful(self) -> bool:
         """True if the images are to be worked on one by one."""
-        return self.lost >= CAREFUL_AFTER
+        return self.lost >= CAREFUL_AFTER or bool(self.fatal)
 
     @property
     def is_hopeless(self) -> bool:
@@ -58,51 +61,60 @@ class Attempts:
     def one(self) -> Iterator[None]:
         """Note an attempt; one that ends by an error of Python or by a signal is not a loss."""
         try:
-            self._write({"began": f"{platform.node()} {os.getpid()}"})
+            self._write({"began": mark()})
             yield
         except BaseException:
             try:
-                self._write({"ended": True})
+                self._write({"ended": mark()})
             except BioclipError:  # a full disk, on which a file can still be removed
-                self.forget()
+                self._remove()
             raise
-        with suppress(OSError):
-            self._path.unlink()
+        self._remove()
 
     def note(self, item: int) -> None:
         """Note the item that is worked on from now on."""
-        self._write({"at": item})
+        self._write({"at": item, "by": mark()})
 
-    def forget(self) -> None:
-        """Forget the attempts: the shard gets as many again."""
+    def forgive(self) -> None:
+        """Give the shard as many attempts again. Items that ended workers stay noted, so that each round gets further."""
+        known = self.fatal
+        self._remove()
+        for item, times in known.items():
+            self._write({"fatal": item, "times": times})
+        self.lost, self._at = 0, Counter(known)
+
+    def _remove(self) -> None:
         with suppress(OSError):
             self._path.unlink()
-        self.lost, self._at = 0, Counter()
 
     def _read(self) -> None:
-        at: int | None = None
-        is_open = False
         try:
             lines = self._path.read_text("utf-8", "replace").splitlines()
         except OSError:
             return
+        at: dict[str, int | None] = {}  # of each worker whose attempt has no end so far
         for line in lines:
-            with suppress(ValueError):  # its worker was killed while it wrote
+            with suppress(ValueError, KeyError, TypeError):  # its worker was killed while it wrote
                 noted = parse_document(line, dict[str, Any], name="attempt", error=ValueError)
                 if "began" in noted:
-                    self._count(at, is_lost=is_open)
-                    is_open, at = True, None
+                    self._count_lost(at, began=noted["began"])
+                    at[noted["began"]] = None
                 elif "ended" in noted:
-                    is_open = False
-                elif isinstance(noted.get("at"), int):
-                    at = noted["at"]
-        self._count(at, is_lost=is_open)
+                    at.pop(noted["ended"], None)
+                elif "at" in noted:
+                    at[noted["by"]] = int(noted["at"])
+                elif "fatal" in noted:
+                    self._at[int(noted["fatal"])] += int(noted["times"])
+        self._count_lost(at)
 
-    def _count(self, at: int | None, *, is_lost: bool) -> None:
-        if is_lost:
+    def _count_lost(self, at: dict[str, int | None], *, began: str = "") -> None:
+        """Count the attempts that cannot go on: with a later one beside it, or one that begins again, they have no end."""
+        lost = [worker for worker in at if self._is_alone or worker == began or is_of_killed(worker)]
+        for worker in lost:
             self.lost += 1
-            if at is not None:
-                self._at[at] += 1
+            item = at.pop(worker)
+            if item is not None:
+                self._at[item] += 1
 
     def _write(self, value: dict[str, Any]) -> None:
         with self._folder.writing():

@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bioclip_core.errors import DataError, UsageError
+from bioclip_core.errors import DataError
 from bioclip_core.findings import Findings
+from bioclip_core.identity import settings_id
 from bioclip_plugin.contracts.engine import ExecutionEngine, ShardJob, ShardResult, ShardWorker
+from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.engines.attempts import Attempts
 from bioclip_plugin.engines.documents import item_from, parsed_line
 from bioclip_plugin.engines.folder import Plan, Shard, WorkFolder
-from bioclip_plugin.engines.loading import Loader, findings_of, workers_of
+from bioclip_plugin.engines.loading import Loader, Workers, facts_of
 from bioclip_plugin.engines.planning import Planner
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.store.records import Run
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
 
 DAMAGED = "parts of shards were damaged and put aside; their shards are worked on again"
 """Text of the finding about parts that cannot be loaded."""
-REMOVED = "parts were removed after they were loaded, so that findings of their workers are not in this list"
-"""Text of the finding about parts that are gone at the end."""
+IGNORED = "{} has no effect, since the plan in the work folder is not finished: nothing is listed again before"
+"""Text of the finding about an option of the listing that a plan was not made with."""
+GONE = "parts were removed or damaged after they were loaded, so that findings of their workers are not in this list"
+"""Text of the finding about parts that cannot be read at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +55,9 @@ class Distributed:
     """One run in a work folder, which this program has locked."""
 
     def __init__(self, session: Session, run: Run, folder: WorkFolder, findings: Findings) -> None:
-        """Read the plan.
-
-        Raises:
-            UsageError: if the folder belongs to another run.
-        """
+        """Read the plan, which is of this run or finished: see :meth:`WorkFolder.check_run`."""
         self._session, self._run, self._folder, self._findings = session, run, folder, findings
         found = folder.plan()
-        if found is not None and found.key != run.key and not found.is_finished:
-            raise UsageError(
-                f"the work folder {folder.folder} belongs to another run, with other images, model, labels or rules, which is not "
-                "finished: finish it, or give another --work-folder"
-            )
         is_ours = found is not None and (found.key, found.created_at) == (run.key, run.created_at.isoformat())
         self._is_new = not is_ours  # the store has none of the parts
         is_at_work = is_ours and found is not None and found.is_answered and not found.is_finished
@@ -86,6 +81,21 @@ class Distributed:
     def standing(self) -> Standing:
         """How far the run is."""
         return Standing(len(self._shards), self._loaded, self._images)
+
+    def count_ignored(self, *, shard_size: int, rehash: bool) -> None:
+        """Count options of the listing that differ from those of the plan: nothing is listed again before it is finished."""
+        assert self.plan is not None
+        ignored = [
+            f"--{name.replace('_', '-')}"
+            for name in ListingOptions().settings()
+            if settings_id({"": self._run.settings.get(name)}) != settings_id({"": self.plan.settings.get(name)})
+        ]
+        if rehash and not self.plan.read_again:
+            ignored.append("--rehash")
+        if len(self._shards) > 1 and self._shards[0].images != shard_size:
+            ignored.append("--shard-size")
+        for option in ignored:
+            self._findings.add(IGNORED.format(option))
 
     def planner(
         self,
@@ -134,7 +144,7 @@ class Distributed:
         for name in waiting:
             attempts = Attempts(self._folder.folder, name)
             if attempts.is_hopeless:
-                attempts.forget()
+                attempts.forgive()
         job = ShardJob(self._folder.folder, self._session.request, tuple(waiting), open_worker, report, workers)
         with _closed(engine.work(job)) as results:
             for result in results:
@@ -155,15 +165,18 @@ class Distributed:
     def finish(self) -> dict[str, Any]:
         """Record that the run is finished; add the findings of all workers, and return the facts about them."""
         assert self.plan is not None
-        there = self._folder.with_parts()
-        names = [shard.id for shard in self._shards if shard.id in there]
-        if removed := len(self._shards) - len(names):
-            first = next(shard.id for shard in self._shards if shard.id not in there)
-            self._findings.add(REMOVED, first, removed)
-        for text, count, example in findings_of(self._folder, names):
-            self._findings.add(text, example, count)
+        workers, gone = Workers(), list[str]()
+        for shard, about in facts_of(self._folder, [shard.id for shard in self._shards]):
+            if about is None:
+                gone.append(shard)
+                continue
+            workers.add(about)
+            for text, count, example in about.findings:
+                self._findings.add(text, example, count)
+        if gone:
+            self._findings.add(GONE, gone[0], len(gone))
         self._folder.write_plan(replace(self.plan, is_finished=True))
-        return {"shards": len(self._shards), "workers": workers_of(self._folder, names)}
+        return {"shards": len(self._shards), "workers": workers.as_list()}
 
     def _load_those_there(
         self, loader: Loader, waiting: dict[str, Shard], on_loaded: Callable[[Standing], None]

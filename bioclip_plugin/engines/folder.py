@@ -129,6 +129,22 @@ class WorkFolder:
         plan = self.plan()
         return plan is not None and plan.is_answered and not plan.is_finished
 
+    def check_run(self, key: str) -> None:
+        """Refuse a run while another one is not finished.
+
+        Args:
+            key: identity of the run.
+
+        Raises:
+            UsageError: if the folder belongs to another run.
+        """
+        found = self.plan()
+        if found is not None and found.key != key and not found.is_finished:
+            raise UsageError(
+                f"the work folder {self.folder} belongs to another run, with other images, model, labels or rules, which is not "
+                "finished: finish it, or give another --work-folder"
+            )
+
     def write_plan(self, plan: Plan, shards: Iterable[Shard] | None = None) -> None:
         """Write the plan, after its shards."""
         with self.writing():
@@ -211,8 +227,8 @@ class WorkFolder:
     # Who works
 
     @contextmanager
-    def claimed(self, shard: str) -> Iterator[bool]:
-        """Claim a shard for the block; False while another living program has it."""
+    def claimed(self, shard: str) -> Iterator[bool | None]:
+        """Claim a shard for the block; False while another living program has it, None where the file system has no locks."""
         path = self.folder / "claims" / shard[:2] / shard
         with self.writing():
             path.parent.mkdir(exist_ok=True)
@@ -228,7 +244,7 @@ class WorkFolder:
             UsageError: if another one does.
         """
         with _locked(self.folder / "driver.lock") as is_ours:
-            if not is_ours:
+            if is_ours is False:
                 raise UsageError(f"another program plans or loads in the work folder {self.folder}; wait for its end")
             yield
 
@@ -260,11 +276,11 @@ def shard_id(key: str, number: int, lines: Iterable[str]) -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Lock a file for the block; True also where the file system has no locks, False if another program has it."""
+def _locked(path: Path) -> Iterator[bool | None]:
+    """Lock a file for the block; False if another program has it, None where the file system has no locks."""
     path.parent.mkdir(exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        yield lock(file, exclusive=True) is not False
+        yield lock(file, exclusive=True)
     finally:
         os.close(file)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bioclip_core.errors import DataError
 from bioclip_plugin.engines.documents import item_from, parsed_line
 from bioclip_plugin.engines.folder import Plan, WorkFolder
-from bioclip_plugin.engines.parts import PartRow, read_about, read_part
+from bioclip_plugin.engines.parts import About, PartRow, read_about, read_part
 from bioclip_plugin.items.answers import Answer, RegionAnswer
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.store.records import ItemRecord, Run
@@ -104,24 +104,35 @@ class Loader:
         )
 
 
-def findings_of(folder: WorkFolder, shards: Sequence[str]) -> Iterator[tuple[str, int, str]]:
-    """Yield what workers found: text, count and first example, for each shard."""
+def facts_of(folder: WorkFolder, shards: Sequence[str]) -> Iterator[tuple[str, About | None]]:
+    """Yield the facts about the part of each shard; None for a part that was removed or damaged after it was loaded."""
+    there = folder.with_parts()
     for shard in shards:
-        yield from ((text, count, example) for text, count, example in read_about(folder.part_file(shard)).findings)
+        about = None
+        if shard in there:
+            with suppress(DataError):
+                about = read_about(folder.part_file(shard))
+        yield shard, about
 
 
-def workers_of(folder: WorkFolder, shards: Sequence[str]) -> list[dict[str, Any]]:
-    """Return hosts and devices of the workers, each with its shards, images and seconds of work."""
-    found: dict[tuple[str, ...], dict[str, Any]] = {}
-    for shard in shards:
-        about = read_about(folder.part_file(shard))
+class Workers:
+    """Hosts and devices of the workers of parts, each with its shards, images and seconds of work."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    def add(self, about: About) -> None:
+        """Add the worker of a part."""
         worker: Mapping[str, Any] = about.worker
         key = tuple(str(worker.get(name, "")) for name in ("host", "device", "bioclip_plugin"))
-        one = found.setdefault(key, {**worker, "shards": 0, "images": 0, "seconds": 0.0})
+        one = self._found.setdefault(key, {**worker, "shards": 0, "images": 0, "seconds": 0.0})
         one["shards"] += 1
         one["images"] += about.items
         one["seconds"] = round(one["seconds"] + about.seconds, 1)
-    return list(found.values())
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """Return them as plain JSON."""
+        return list(self._found.values())
 
 
 def _line(values: Mapping[str, Any]) -> _Line:

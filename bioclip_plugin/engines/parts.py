@@ -66,7 +66,9 @@ def write_part(path: Path, rows: Sequence[PartRow], about: About) -> None:
     taxa: dict[Taxon, int] = {}
     table = _table([_values(row, taxa) for row in rows])
     words = [[*taxon.lineage, taxon.common_name, taxon.source_id] for taxon in taxa]
-    table = table.replace_schema_metadata({_ABOUT: json.dumps(vars(about)), _TAXA: json.dumps(words)})
+    findings = [[_unicode(text), count, _unicode(example)] for text, count, example in about.findings]
+    facts = {**vars(about), "findings": findings}
+    table = table.replace_schema_metadata({_ABOUT: json.dumps(facts), _TAXA: json.dumps(words)})
     path.parent.mkdir(exist_ok=True)
     with replacing_file(path) as draft:
         parquet.write_table(table, draft, compression="zstd", write_page_checksum=True)
@@ -176,12 +178,16 @@ def _values(row: PartRow, taxa: dict[Taxon, int]) -> dict[str, Any]:
         "mtime_ns": mtime_ns,
         "was_read": record.stat is not None,
         "failure_stage": failure.stage if failure else None,
-        # A reason may hold half a surrogate pair of a file's name, which Parquet's text cannot.
-        "failure_reason": failure.reason.encode("utf-8", "backslashreplace").decode() if failure else None,
+        "failure_reason": _unicode(failure.reason) if failure else None,
         "found": None if record.found is None else json.dumps(record.found),
         "by_detector": record.by_detector,
         "regions": [_region_values(region, taxa) for region in record.regions],
     }
+
+
+def _unicode(text: str) -> str:
+    """Return text that may hold half a surrogate pair of a file's name as one that Parquet's text and JSON can hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _region_values(region: RegionRecord, taxa: dict[Taxon, int]) -> dict[str, Any]:

@@ -36,8 +36,10 @@ class ShardActor:
         self._error = ""
         try:
             self._worker = open_worker()
-        except (BioclipError, OSError) as error:
+        except BioclipError as error:
             self._error = str(error)
+        except Exception as error:  # raised, it would make Ray start the actor again and again
+            self._error = f"{type(error).__name__}: {first_line(error)}"
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """Work on the shards of a batch."""

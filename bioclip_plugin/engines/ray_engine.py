@@ -77,7 +77,8 @@ def pool_for(cpus: float, gpus: int, nodes: int, workers: int | None) -> Pool:
         if size > gpus:
             raise UsageError(f"{size} workers for {number_of(gpus, 'GPU')}: give --engine-workers {gpus} at most")
         return Pool(size, 0, 1, threads)
-    each = 1.0 if cpus > 1 else 0.5
+    # Machines of one CPU each hold a worker each, if that is what the user leaves to us.
+    each = 0.5 if cpus <= 1 or (workers is None and size >= cpus) else 1.0
     if cpus <= 0:
         raise UsageError("the Ray cluster has no CPU: start it with at least one")
     if size * each >= cpus:
@@ -134,7 +135,10 @@ def _results(job: ShardJob, pool: Pool) -> Iterator[ShardResult]:
         data = import_module("ray.data")
     with quiet():  # it warns of its own settings
         context = data.DataContext.get_current()
-    options: dict[str, Any] = {"num_gpus": pool.gpus} if pool.gpus else {}
+    # Ray's own limits of tries differ by version; a shard has ours.
+    options: dict[str, Any] = {"max_restarts": -1, "max_task_retries": -1}
+    if pool.gpus:
+        options["num_gpus"] = pool.gpus
     shards = data.from_items(
         [{"shard": shard} for shard in job.shards], override_num_blocks=min(len(job.shards), _MOST_BLOCKS)
     ).map_batches(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 STUCK_AFTER_S = 3_600.0
 """Time without a finished image after which a worker is taken for stuck. Opening a model from a slow disk takes minutes."""
 EXIT_STUCK = 70
-_LOOKS = 20  # in that time
+_LOOKS = 20
+"""Looks in that time."""
 
 
 class Watch:
@@ -22,15 +22,15 @@ class Watch:
         """Set up; nothing is watched yet.
 
         Args:
-            limit_s: longest time between two calls of :meth:`progressed`.
+            limit_s: longest time between two calls of :meth:`progressed`, without the time for which the process is stopped.
             end: ends the process with an exit code.
         """
         self._limit_s, self._end = limit_s, end
-        self._seen = 0.0
+        self._finished = 0
 
     def progressed(self) -> None:
         """Note that an image is finished."""
-        self._seen = time.monotonic()
+        self._finished += 1
 
     @contextmanager
     def watching(self, what: str) -> Iterator[None]:
@@ -42,7 +42,6 @@ class Watch:
         if math.isinf(self._limit_s):
             yield
             return
-        self.progressed()
         over = threading.Event()
         threading.Thread(target=self._watch, args=(what, over), name="bioclip-watch", daemon=True).start()
         try:
@@ -51,8 +50,11 @@ class Watch:
             over.set()
 
     def _watch(self, what: str, over: threading.Event) -> None:
+        # Looks are counted, and not the time of a clock: a process that was stopped for hours (scontrol suspend) was not stuck.
+        seen, looks = self._finished, 0
         while not over.wait(self._limit_s / _LOOKS):
-            if time.monotonic() - self._seen > self._limit_s:
+            seen, looks = self._finished, looks + 1 if seen == self._finished else 0
+            if looks >= _LOOKS:
                 text = (
                     f"{what}: no image was finished for {self._limit_s / 60:.0f} minutes; this worker ends, and another one works on "
                     "its shard again\n"

@@ -21,6 +21,7 @@ from bioclip_plugin.engines.documents import item_from, parsed_line
 from bioclip_plugin.engines.folder import Plan, WorkFolder
 from bioclip_plugin.engines.part_store import PartStore
 from bioclip_plugin.engines.parts import About, write_part
+from bioclip_plugin.engines.turns import POLL_S
 from bioclip_plugin.engines.watch import Watch
 from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem
@@ -29,9 +30,6 @@ from bioclip_plugin.rules.settings import rule_settings
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.running.pipeline import Pipeline
 from bioclip_plugin.store.records import ItemRecord, Run
-
-_POLL_S = 0.5
-"""Time between two looks at a shard that another worker has."""
 
 LOST = "workers were lost (killed, out of memory, or their machine ended); their shards were worked on again"
 """Text of the finding about lost workers."""
@@ -79,11 +77,11 @@ class Worker:
             if self._folder.has_part(shard):
                 return ShardResult(shard, 0, 0, was_done=True)
             with self._folder.claimed(shard) as is_ours:
-                if is_ours:
-                    return self._worked(shard)
+                if is_ours is not False:
+                    return self._worked(shard, is_alone=is_ours is True)
             if not waits:
                 return None
-            time.sleep(_POLL_S)
+            time.sleep(POLL_S)
 
     def close(self) -> None:
         """Close what plugins keep open."""
@@ -105,10 +103,10 @@ class Worker:
             f"{ours!r} here and {planned!r} in the plan; use the same command, version, model and plugins everywhere"
         )
 
-    def _worked(self, shard: str) -> ShardResult:
+    def _worked(self, shard: str, *, is_alone: bool) -> ShardResult:
         if self._folder.has_part(shard):  # since we asked
             return ShardResult(shard, 0, 0, was_done=True)
-        attempts = Attempts(self._folder.folder, shard)
+        attempts = Attempts(self._folder.folder, shard, is_alone=is_alone)
         if attempts.is_hopeless:
             raise DataError(
                 f"shard {shard}: {MOST_LOST} workers were lost while they worked on it; see why they end (memory, time limit), "

@@ -234,6 +234,20 @@ class Session:
         self._check_open()
         return self._begun(sources, listing, deployments, keeps_listing=keeps_listing)
 
+    def run_key(
+        self,
+        sources: Sequence[str],
+        listing: ListingOptions | None = None,
+        deployments: DeploymentOptions | None = None,
+    ) -> str:
+        """Return the key of the run that :meth:`begin_run` would begin or continue.
+
+        Raises:
+            UsageError: as :meth:`begin_run`.
+        """
+        self._check_open()
+        return self._planned(sources, listing, deployments).key
+
     def _begun(
         self,
         sources: Sequence[str],
@@ -242,6 +256,13 @@ class Session:
         *,
         keeps_listing: bool = False,
     ) -> Run:
+        plan = replace(self._planned(sources, listing, deployments), keeps_listing=keeps_listing)
+        assert self.store is not None
+        return self.store.begin_run(plan)
+
+    def _planned(
+        self, sources: Sequence[str], listing: ListingOptions | None, deployments: DeploymentOptions | None
+    ) -> RunPlan:
         if self.store is None:
             raise UsageError("this Session is without a store; open it with store=... to begin a run")
         ids, options = self.engine.identities, deployments or DeploymentOptions()
@@ -260,20 +281,17 @@ class Session:
             self.engine.detection_settings(threshold),
         )
         settings |= self.web.settings()
-        return self.store.begin_run(
-            RunPlan(
-                sources=tuple(sources),
-                settings={**self.request.settings(), **settings},
-                feature_id=ids.feature_id,
-                feature_settings=ids.feature_settings,
-                dimension=self.engine.dimension,
-                answer_id=ids.answer_id,
-                answer_settings=ids.answer_settings,
-                rule_id=settings_id(rules),
-                rule_settings=rules,
-                provenance={**self.engine.provenance(), "store": self.store.shown_address},
-                keeps_listing=keeps_listing,
-            )
+        return RunPlan(
+            sources=tuple(sources),
+            settings={**self.request.settings(), **settings},
+            feature_id=ids.feature_id,
+            feature_settings=ids.feature_settings,
+            dimension=self.engine.dimension,
+            answer_id=ids.answer_id,
+            answer_settings=ids.answer_settings,
+            rule_id=settings_id(rules),
+            rule_settings=rules,
+            provenance={**self.engine.provenance(), "store": self.store.shown_address},
         )
 
     def _threshold(self, listing: ListingOptions | None) -> float:

@@ -18,6 +18,7 @@ from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.items.request import DETECTION
 from bioclip_plugin.items.verdicts import ReviewVerdict, Verdict
+from bioclip_plugin.store.database.values import digest
 from bioclip_plugin.store.statuses import RunStatus
 
 ItemStatus = Literal["todo", "done", "failed"]
@@ -65,6 +66,11 @@ class RunPlan:
     """Versions, plugins, host, device; not part of the identities. Without secrets."""
     keeps_listing: bool = False
     """True to keep the failures of an earlier listing in a resumed run; otherwise they are forgotten, since it lists again."""
+
+    @property
+    def key(self) -> str:
+        """sha256 of the sources and ``rule_id``, by which a store finds the run again."""
+        return digest(list(self.sources), self.rule_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.address import shown
 from bioclip_plugin.store.database.bulk import execute, insert_new, keys_parameter, upsert
 from bioclip_plugin.store.database.holds import Holds
-from bioclip_plugin.store.database.values import digest, from_json, moment_of, now, to_json
+from bioclip_plugin.store.database.values import from_json, moment_of, now, to_json
 from bioclip_plugin.store.records import ENCODED_WITH, FAILED, TODO, Run, RunPlan
 from bioclip_plugin.store.statuses import RUN_STATUSES, RunStatus
 
@@ -36,7 +36,7 @@ _LISTING = (schema.listing, schema.listed_regions, schema.failures)
 
 def begin(connection: Connection, plan: RunPlan) -> Run:
     """Resume the run with the plan's sources and ``rule_id``, or make it."""
-    key = digest(list(plan.sources), plan.rule_id)
+    key = plan.key
     decision_set = _decision_set(connection, plan)
     found = connection.execute(select(schema.runs).where(schema.runs.c.key == key)).first()
     moment = now()
@@ -135,7 +135,7 @@ def check(connection: Connection, run: Run, *, alone: bool = False) -> None:
 def derive(connection: Connection, base: Run, plan: RunPlan) -> Run:
     """Make or find the plan's run, and give it the present listing of ``base``."""
     check(connection, base)
-    key = digest(list(plan.sources), plan.rule_id)
+    key = plan.key
     if key == base.key:
         return base
     known = schema.runs.c

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,10 +20,12 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import UsageError
 from bioclip_plugin import hookimpl
+from bioclip_plugin.commands.distributing import Distribution
 from bioclip_plugin.contracts.detector import Detection, Detector
 from bioclip_plugin.contracts.engine import ShardJob
 from bioclip_plugin.engines.attempts import Attempts
 from bioclip_plugin.engines.folder import WorkFolder
+from bioclip_plugin.engines.options import EngineOptions
 from bioclip_plugin.engines.planning import Planner
 from bioclip_plugin.engines.turns import in_turn
 from bioclip_plugin.engines.watch import EXIT_STUCK, Watch
@@ -150,6 +154,25 @@ def test_shards_of_a_worker_that_was_lost_meanwhile_are_taken_up_after_the_other
     assert [result.shard for result in tasks] == [*shards[2:], shards[0]]
 
 
+def test_a_program_that_has_the_store_works_on_other_shards_before_it_waits_for_one(
+    command: Command, pm: BioclipPluginManager
+) -> None:
+    """A worker beside it may be stopped, or slow; which shards are waited for is said once."""
+    command("r.db", "slurm")
+    folder, shards = WorkFolder(Path("work-r.db")), shards_of("r.db")
+    worker, said = Worker(folder.folder, REQUEST, pm), list[str]()
+    with ExitStack() as other:
+        other.enter_context(folder.claimed(shards[0]))
+
+        def report(text: str) -> None:
+            said.append(text)
+            other.close()  # the other worker ends
+
+        tasks = in_turn(ShardJob(folder.folder, REQUEST, tuple(shards), lambda: worker, report), shards, waits=True)
+        assert [result.shard for result in tasks] == [*shards[1:], shards[0]]
+    assert said == ["Waiting for 1 shard that other workers have"]
+
+
 @pytest.mark.parametrize("full_at", ["shards", "attempts", "parts"])
 def test_a_full_disk_ends_the_work_in_one_line_and_is_not_a_lost_worker(
     command: Command, plain: list[object], monkeypatch: pytest.MonkeyPatch, full_at: str
@@ -209,21 +232,81 @@ def test_a_part_may_be_removed_once_it_is_loaded(
     assert folder.with_parts() == set(shards[2:]), "they are not made again"
 
 
-def test_a_worker_that_is_stuck_ends_and_one_that_works_does_not() -> None:
+@pytest.mark.parametrize("bytes_left", [0, 100])
+def test_a_part_that_is_cut_short_after_it_was_loaded_does_not_keep_a_run_from_its_end(
+    command: Command, plain: list[object], pm: BioclipPluginManager, bytes_left: int
+) -> None:
+    command("r.db", "slurm")
+    folder, shards = WorkFolder(Path("work-r.db")), shards_of("r.db")
+    Worker(folder.folder, REQUEST, pm).work(shards[0])
+    assert "1 of 4 shards loaded" in command("r.db", "slurm")[1]
+    with folder.part_file(shards[0]).open("r+b") as part:
+        part.truncate(bytes_left)
+    code, output = command("r.db", "local", work="work-r.db")
+    assert code == 3, output
+    assert f"findings of their workers are not in this list: 1 (the first: {shards[0]})" in output
+    assert rows_of("r.db") == plain
+
+
+def test_options_that_a_plan_was_not_made_with_are_named(command: Command) -> None:
+    command("r.db", "slurm")
+    output = command("r.db", "slurm", "--rehash", "--shard-size", "3", "--time-zone", "Europe/Brussels")[1]
+    named = [line.split()[0] for line in output.splitlines() if "has no effect, since the plan" in line]
+    assert sorted(named) == ["--rehash", "--shard-size", "--time-zone"], output
+    assert "has no effect" not in command("r.db", "slurm")[1]
+
+
+def test_workers_elsewhere_do_not_get_the_password_of_the_store(
+    pm: BioclipPluginManager, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Ray hands to its actors passes through the cluster's memory and its logs."""
+    request = replace(REQUEST, store="postgresql+psycopg://curator:hunter2@db/museum")
+    engine, session = SimpleNamespace(name="ray"), SimpleNamespace(request=request, plugins=pm)
+    work = Distribution(engine, EngineOptions(work_folder=folder), WorkFolder(folder), *[None] * 3, rehash=False)  # type: ignore[arg-type]
+    assert b"hunter2" not in pickle.dumps(work._opener(session))  # type: ignore[arg-type]
+
+
+class Looks:
+    """The event of a block that is over after some looks, at some of which an image has been finished."""
+
+    def __init__(self, watch: Watch, count: int, finished: Collection[int] = ()) -> None:
+        self._watch, self._count, self._finished, self._seen = watch, count, finished, 0
+
+    def wait(self, timeout: float) -> bool:
+        del timeout
+        self._seen += 1
+        if self._seen in self._finished:
+            self._watch.progressed()
+        return self._seen > self._count
+
+
+@pytest.mark.parametrize(
+    ("looks", "finished", "ends"),
+    [
+        (19, (), False),  # however long a process was stopped between two of them (scontrol suspend)
+        (20, (), True),
+        (57, (19, 38), False),
+        (58, (19, 38), True),
+    ],
+)
+def test_a_worker_that_is_stuck_ends_and_one_that_works_or_was_stopped_does_not(
+    looks: int, finished: Collection[int], ends: bool
+) -> None:
     """A batch that takes for ever stops a run for ever: ray#45661."""
     ended: list[int] = []
+    watch = Watch(0.0, ended.append)
+    watch._watch("shard a", cast("threading.Event", Looks(watch, looks, finished)))
+    assert ended == [EXIT_STUCK] * ends
+
+
+def test_a_worker_is_watched_while_its_block_lasts() -> None:
+    ended: list[int] = []
     over = threading.Event()
-    watch = Watch(0.2, lambda code: (ended.append(code), over.set()))
-    with watch.watching("shard a"):
-        for _ in range(30):
-            time.sleep(0.01)
-            watch.progressed()
-        assert not ended
-        assert over.wait(10)
+    with Watch(0.02, lambda code: (ended.append(code), over.set())).watching("shard a"):
+        assert over.wait(60)
     assert ended == [EXIT_STUCK]
-    with Watch(0.01, ended.append).watching("shard b"):
+    with Watch(3600.0, ended.append).watching("shard b"):
         pass
-    time.sleep(0.05)
     assert ended == [EXIT_STUCK]
 
 

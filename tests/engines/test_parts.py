@@ -127,6 +127,14 @@ def test_the_records_of_a_part_come_back(tmp_path_factory: pytest.TempPathFactor
             assert one.features is None or (one.features.tobytes() == other.features.tobytes())
 
 
+def test_findings_with_half_a_surrogate_pair_do_not_damage_a_part(tmp_path: Path) -> None:
+    """A file's name of bytes that are not UTF-8 in a finding: the part was put aside and made again, for ever."""
+    (tmp_path / "parts").mkdir()
+    path = tmp_path / "parts" / "part-a.parquet"
+    write_part(path, [], About("a", "id", 0, 0, 0.0, {}, [["odd \udcff", 1, "caf\udce9.jpg"]]))
+    assert read_about(path).findings == [["odd \\udcff", 1, "caf\\udce9.jpg"]]
+
+
 def test_a_part_is_readable_without_this_program(tmp_path: Path) -> None:
     item = MediaItem("a.jpg")
     region = RegionRecord(None, np.ones(3, np.float16), {"species": (Candidate(Taxon(genus="Apis"), "genus", 0.5),)})

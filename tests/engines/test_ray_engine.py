@@ -237,6 +237,8 @@ def test_a_pool_that_a_cluster_cannot_hold_is_refused_before_images_are_listed(
         (32, 0, 4, 8, Pool(8, 1.0, 0, 4)),
         (32, 8, 2, None, Pool(8, 0, 1, 4)),  # GPU actors hold no CPU: the dataset's own tasks need them (ray#44687)
         (2, 1, 1, None, Pool(1, 0, 1, 2)),
+        (2, 0, 2, None, Pool(2, 0.5, 0, 1)),  # machines of one CPU each
+        (3, 0, 2, None, Pool(2, 1.0, 0, 1)),
     ],
 )
 def test_there_is_one_worker_per_gpu_or_node_with_the_threads_of_its_share(
@@ -247,7 +249,7 @@ def test_there_is_one_worker_per_gpu_or_node_with_the_threads_of_its_share(
     assert pool.cpus * pool.size < cpus
 
 
-@pytest.mark.parametrize(("cpus", "nodes", "workers"), [(2, 1, 2), (1, 1, 2), (2, 2, None), (0, 0, None), (4, 2, 9)])
+@pytest.mark.parametrize(("cpus", "nodes", "workers"), [(2, 1, 2), (1, 1, 2), (2, 2, 2), (0, 0, None), (4, 2, 9)])
 def test_workers_never_hold_every_cpu(cpus: float, nodes: int, workers: int | None) -> None:
     with pytest.raises(UsageError, match=r"--engine-workers|no CPU"):
         pool_for(cpus, 0, nodes, workers)
@@ -269,6 +271,21 @@ def test_an_actor_whose_worker_cannot_open_says_why_for_each_shard(
     assert rows["error"] == [f"on {platform.node()}: the model is not here"] * 2
     assert os.environ["OMP_NUM_THREADS"] == "3"
     assert rests == [1, 2], "it leaves the shards to those that work"
+
+
+def test_an_actor_whose_worker_opens_with_an_error_that_nobody_expects_says_so_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A damaged torch of one machine raises ImportError, which must not end the work of all others."""
+
+    def breaks() -> Any:
+        raise ImportError("libtorch.so: undefined symbol")
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ray_actor, "time", SimpleNamespace(sleep=lambda _: None))
+    (said,) = ShardActor(breaks, threads=1, directory=str(tmp_path))({"shard": ["a"]})["error"]
+    assert said == f"on {platform.node()}: ImportError: libtorch.so: undefined symbol"
 
 
 def test_an_error_of_a_worker_that_nobody_expects_costs_its_shard_only(

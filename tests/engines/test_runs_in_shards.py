@@ -16,6 +16,7 @@ from engine_samples import REQUEST, rows_of, run_command, shards_of
 from PIL import Image
 
 from bioclip_core.errors import UsageError
+from bioclip_core.files.leftovers import mark
 from bioclip_core.files.locks import lock
 from bioclip_plugin import hookimpl
 from bioclip_plugin.contracts.engine import ShardJob, ShardResult
@@ -273,7 +274,12 @@ def test_what_cannot_go_on_is_refused_in_one_line(
     assert (refused[0], "not for the engine local, which has one worker" in refused[1]) == (2, True)
     assert not Path("work-x.db").exists()
     command("x.db", "slurm")
-    assert "belongs to another run" in command("x.db", "slurm", "--rank", "label")[1]
+    with Store.open("x.db") as store:
+        before = store.runs()
+        assert "belongs to another run" in command("x.db", "slurm", "--rank", "label")[1]
+        assert [run.id for run in store.runs()] == [run.id for run in before], (
+            "a new run would be the latest one, and empty"
+        )
     with Path("work-x.db/driver.lock").open("r+b") as file:
         assert lock(file.fileno(), exclusive=True)
         assert "another program plans or loads" in command("x.db", "slurm")[1]
@@ -330,6 +336,21 @@ def test_a_shard_that_loses_every_worker_is_given_up_until_the_command_is_given_
     assert "17 images, 16 done, 1 failed" in command("h.db", "local", work="work-h.db")[1]
 
 
+def test_images_that_end_workers_stay_known_when_a_shard_gets_further_attempts(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten such images in a shard cost twenty workers; forgotten with them, they would cost the next twenty too."""
+    command("h.db", "slurm")
+    folder, shard = WorkFolder(Path("work-h.db")), shards_of("h.db")[0]
+    lose(folder, shard, 2, at=1)
+    lose(folder, shard, MOST_LOST)
+    assert Attempts(folder.folder, shard).is_hopeless
+    command("h.db", "slurm")  # gives it further attempts
+    again = Attempts(folder.folder, shard)
+    assert (again.lost, again.fatal, again.is_careful) == (0, {1: 2}, True)
+    assert "17 images, 15 done, 2 failed" in command("h.db", "local", work="work-h.db")[1]
+
+
 def test_an_interrupted_worker_is_not_a_lost_one(tmp_path: Path) -> None:
     for _ in range(5):
         with pytest.raises(KeyboardInterrupt), Attempts(tmp_path, "ab12").one():
@@ -353,6 +374,23 @@ def test_without_locks_of_the_file_system_shards_are_worked_on_all_the_same(
     command: Command, plain: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bioclip_plugin.engines.folder.lock", lambda *_, **__: None)
+    command("n.db", "local")
+    assert rows_of("n.db") == plain
+
+
+def test_without_locks_workers_that_go_on_are_not_taken_for_lost(
+    command: Command, plain: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lustre without flock: at the end of an array all tasks come to the last shards. An image that two of them were at was a failure."""
+    command("n.db", "slurm")
+    folder, shard = WorkFolder(Path("work-n.db")), shards_of("n.db")[0]
+    monkeypatch.setattr("bioclip_plugin.engines.folder.lock", lambda *_, **__: None)
+    ended = mark().rpartition("-")[0] + "-99999999"  # a number that no process has
+    for worker in ("0a0a0a0a-1", "0b0b0b0b-1", "0c0c0c0c-1", "0d0d0d0d-1", ended):
+        monkeypatch.setattr("bioclip_plugin.engines.attempts.mark", lambda worker=worker: worker)
+        lose(folder, shard, 1, at=0)
+    seen = Attempts(folder.folder, shard, is_alone=False)
+    assert (seen.lost, seen.fatal) == (1, {}), "that of this machine, whose process has ended"
     command("n.db", "local")
     assert rows_of("n.db") == plain
 
