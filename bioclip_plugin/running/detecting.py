@@ -24,7 +24,7 @@ from bioclip_core.errors import BioclipError, ImageError, PluginError, UsageErro
 from bioclip_core.findings import Findings
 from bioclip_core.identity import settings_id
 from bioclip_core.nouns import number_of
-from bioclip_core.process.threads import Job, Workers, WorkersClosed, is_wanted, not_counted
+from bioclip_core.process.threads import Job, Patience, Workers, WorkersClosed, is_wanted, not_counted
 from bioclip_plugin.contracts.contained_detectors import ContainedDetector, UnusableDetection, checked_detections
 from bioclip_plugin.contracts.containing import reason_of, shown
 from bioclip_plugin.contracts.detector import Detection, Detector, OptionalDetector
@@ -238,6 +238,7 @@ class Detecting:
         self._batch: list[_Waiting] = []
         self._job: Job[None] | None = None
         self._began_at: float | None = None
+        self._patience = Patience()
         self._most = MOST_AT_ONCE
         self.is_closed = False
 
@@ -321,7 +322,7 @@ class Detecting:
         batch = [self._queue.popleft()]
         while not batch[0].is_alone and self._queue and len(batch) < self._most and not self._queue[0].is_alone:
             batch.append(self._queue.popleft())
-        self._batch, self._began_at = batch, None
+        self._batch, self._began_at, self._patience = batch, None, Patience()
         what = f"the detector {self._chosen.name}: {number_of(len(batch), 'image')}, the first is {batch[0].uri},"
         try:
             self._job = self._workers.submit_named(what, self._work, batch)
@@ -441,7 +442,9 @@ class Detecting:
         with self._lock:
             batch, began_at, job = self._batch, self._began_at, self._job
             limit_s = self._limit_s * len(batch)
-            if not batch or began_at is None or job is None or time.monotonic() - began_at < limit_s:
+            if not batch or began_at is None or job is None:
+                return
+            if not self._patience.is_over(time.monotonic() - began_at, limit_s):
                 return
             self._batch = []
             self._chosen.lock = threading.Lock()  # the thread that is given up keeps the other

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -88,6 +89,53 @@ def test_work_that_waits_for_hung_work_goes_on_once_that_is_given_up(release: th
     assert first.result(limit_s=0.1) == "done"
     with pytest.raises(GivenUp):
         hung.result(limit_s=0.1)
+    release.set()
+    pool.close()
+
+
+class Clock:
+    """The clock of a process that can be stopped for a while."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(threads, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+
+def test_work_does_not_run_out_of_time_while_the_process_is_stopped(
+    release: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that the scheduler suspends for an hour: the images at hand were failures when it went on."""
+    clock, begun = Clock(monkeypatch), threading.Event()
+    pool = Workers(1, "bioclip-test")
+    job = pool.submit(lambda: (begun.set(), release.wait()))
+    assert begun.wait(30)
+    clock.now += 3600
+    assert pool.give_up_after(120) == pytest.approx(12), "the last tenth counts from now on"
+    assert not job.done()
+    clock.now += 11
+    assert pool.give_up_after(120) == pytest.approx(1)
+    assert not job.done()
+    clock.now += 1.5
+    pool.give_up_after(120)
+    with pytest.raises(GivenUp):
+        job.result()
+    release.set()
+    pool.close()
+
+
+def test_work_that_is_looked_at_in_time_is_given_up_at_its_limit(
+    release: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, begun = Clock(monkeypatch), threading.Event()
+    pool = Workers(1, "bioclip-test")
+    job = pool.submit(lambda: (begun.set(), release.wait()))
+    assert begun.wait(30)
+    began_at, looks = clock.now, 0
+    while (wait_s := pool.give_up_after(120)) and not job.done():
+        clock.now += wait_s
+        looks += 1
+        assert looks < 10
+    assert (clock.now - began_at, looks) == (pytest.approx(120, abs=0.1), 2)
     release.set()
     pool.close()
 

@@ -36,6 +36,8 @@ MOST_HUNG = 32
 FINISHING_S = 10.0
 """Longest wait for work that must not be lost, when its threads are closed or the interpreter exits."""
 _LEAST_WAIT_S = 0.01
+_LAST_SHARE = 0.1
+"""Part of a limit of time that must pass after a first look at work that has nearly used it up."""
 
 _THREAD_PREFIX = "bioclip-"
 _current = threading.local()
@@ -49,6 +51,32 @@ class GivenUp(BioclipError):
 
 class WorkersClosed(RuntimeError):
     """Work of threads that were closed before it was done."""
+
+
+class Patience:
+    """A limit of time that a process does not exceed by being stopped (``scontrol suspend``), or by sleeping with its machine.
+
+    The clock goes on then, and work that was begun before could be over at the first look after it. So the last tenth of the limit
+    counts from the first look in or after it.
+    """
+
+    def __init__(self) -> None:
+        self._last_since: float | None = None
+
+    def is_over(self, seconds: float, limit_s: float) -> bool:
+        """Return True if work has taken so many seconds that it is to be given up."""
+        if seconds < (1 - _LAST_SHARE) * limit_s:
+            self._last_since = None
+            return False
+        now = time.monotonic()
+        self._last_since = now if self._last_since is None else self._last_since
+        return seconds >= limit_s and now - self._last_since >= _LAST_SHARE * limit_s
+
+    def due_in_s(self, seconds: float, limit_s: float) -> float:
+        """Return the time until the next look at work that has taken so many seconds; it may be negative."""
+        if self._last_since is None:
+            return (1 - _LAST_SHARE) * limit_s - seconds
+        return max(limit_s - seconds, self._last_since + _LAST_SHARE * limit_s - time.monotonic())
 
 
 class Job(Generic[Result]):
@@ -66,6 +94,7 @@ class Job(Generic[Result]):
         self._began_at: float | None = None
         self._not_counted_s = 0.0
         self._paused_at: float | None = None
+        self.patience = Patience()
 
     @property
     def seconds(self) -> float:
@@ -235,9 +264,10 @@ class Workers:
     def give_up_after(self, limit_s: float) -> float:
         """Give up work that takes longer than a limit; return the seconds until the next one may do so."""
         for job in list(self._open):
-            if job.seconds >= limit_s:
+            if job.patience.is_over(job.seconds, limit_s):
                 self.give_up(job)
-        return max(limit_s - max((job.seconds for job in list(self._open)), default=0.0), _LEAST_WAIT_S)
+        due_in_s = min((job.patience.due_in_s(job.seconds, limit_s) for job in list(self._open)), default=limit_s)
+        return max(due_in_s, _LEAST_WAIT_S)
 
     def give_up(self, job: Job[Result]) -> None:
         """Let a job fail with :class:`GivenUp`, and replace its thread."""
