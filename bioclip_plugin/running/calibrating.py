@@ -22,7 +22,7 @@ from bioclip_core.identity import settings_id
 from bioclip_core.nouns import number_of
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_core.runtimes.openvino_tower import OpenVinoUnusable
-from bioclip_core.runtimes.quantised import find_quantised, quantised_folder
+from bioclip_core.runtimes.quantised import check_cache, find_quantised, quantised_folder
 from bioclip_plugin.items.media import MediaItem, Unlisted
 from bioclip_plugin.running.engine import Engine
 from bioclip_plugin.running.fetched import Fetching
@@ -71,6 +71,7 @@ def with_int8_model(
 def _calibrate(engine: Engine, head: Sequence[Entry], *, labels: bool, fetching: Fetching | None) -> None:
     if reason := why_not_made():
         raise OpenVinoUnusable(reason)
+    check_cache()
     began = time.monotonic()
     log.info("Making the int8 model of %s from a sample of these images; it is kept", engine.model.name)
     images_NHWC = _sample(engine, head, fetching)

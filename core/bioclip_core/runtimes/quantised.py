@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 from bioclip_core.errors import ModelError
 from bioclip_core.files.documents import read_document
 from bioclip_core.files.whole import replacing_folder
-from bioclip_core.identity import file_sha256, settings_id, user_cache
+from bioclip_core.identity import CACHE_VARIABLE, file_sha256, settings_id, user_cache
 from bioclip_core.models import FoundModel
 from bioclip_core.nouns import number_of
 from bioclip_core.runtimes.library import processor, version_of
@@ -128,6 +129,24 @@ def quantised_provenance(found: FoundModel, sha256: str) -> dict[str, Any]:
         return {"sha256": sha256}
     agreement = {} if kept.agreement is None else {"agreement": asdict(kept.agreement)}
     return {"sha256": sha256, "made": kept.made, "calibrated_on": kept.calibrated_on, "nncf": kept.nncf, **agreement}
+
+
+def check_cache() -> None:
+    """Refuse a cache that cannot be written, before the minutes that it takes to make an int8 model.
+
+    Raises:
+        ModelError: with the reason and what to do.
+    """
+    room = user_cache() / "quantised"
+    try:
+        room.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=room):
+            pass
+    except OSError as error:
+        raise ModelError(
+            f"the cache {user_cache()}, which is to keep its model, cannot be written ({error.strerror or error}): set {CACHE_VARIABLE} "
+            "to a folder of your own"
+        ) from error
 
 
 @contextmanager
