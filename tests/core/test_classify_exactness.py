@@ -187,6 +187,12 @@ def test_probabilities_are_those_of_float64_at_every_rank(path: str) -> None:
     check()
 
 
+def in_orders(unnamed: Sequence[int]) -> list[Taxon]:
+    """Return 4,096 species in eight orders, some of which have no name."""
+    orders = ["" if number in unnamed else f"Order{number}" for number in range(8)]
+    return [Taxon(order=orders[n // 512], genus=f"Genus{n // 8:04d}", species=f"s{n}") for n in range(4096)]
+
+
 def decided(case: Case, rank: str = "species") -> NDArray[np.bool_]:
     """Return True for the rows that the first look decides, after a check of all answers."""
     classifier = Classifier(case.labels, temperature=case.temperature)
@@ -234,6 +240,40 @@ def test_labels_without_a_second_look_count_by_an_estimate_where_it_is_close_eno
         rest = np.array(shares[-len(case.features) :])
         count += int((is_decided & (rest > look.SHARE)).sum())
     assert count > 2, "rows of which the rest would have been too much without an estimate"
+
+
+@pytest.mark.parametrize("path", ["first look"], indirect=True)
+def test_few_rows_that_the_first_look_leaves_open_have_more_labels_looked_at_again(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = in_memory(in_orders(()), random_rows(4096, 64, 2), ENCODER, [Block(0, 4096, "text", 36.0)])
+    near = labels.embeddings_ND[::64].astype(np.float32)
+    near[[5, 40]] += 0.14 * np.random.default_rng(3).standard_normal((2, 64)).astype(np.float32)
+    case = Case(labels, (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float16))
+    deeper = decided(case)
+    monkeypatch.setattr(look, "_FEW_OPEN", 0)
+    assert np.flatnonzero(deeper & ~decided(case)).tolist() == [5, 40]
+
+
+@pytest.mark.parametrize("path", ["first look"], indirect=True)
+def test_the_best_named_taxon_of_many_labels_is_found_by_the_sums_of_blocks(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = in_memory(in_orders((3,)), random_rows(4096, 64, 4), ENCODER, [Block(0, 4096, "text", 36.0)])
+    vectors = labels.embeddings_ND.astype(np.float32)
+    (unnamed,) = np.flatnonzero([not labels.taxon(row).order for row in range(4096)])[:1]
+    features = vectors[::256] + 0.0
+    features[4] = 0.8 * vectors[unnamed] + 0.6 * vectors[unnamed - 1000]
+    other = look._Closer._likely
+    levels = []
+
+    def noted(self: look._Closer, level: Any, *given: Any, **options: Any) -> Any:
+        levels.append(level.name)
+        return other(self, level, *given, **options)
+
+    monkeypatch.setattr(look._Closer, "_likely", noted)
+    assert decided(Case(labels, features.astype(np.float16)))[4]
+    assert "order" not in levels
 
 
 @pytest.mark.parametrize("path", ["first look"], indirect=True)

@@ -13,7 +13,7 @@ from bioclip_core.classifying.columns import Level
 from bioclip_core.classifying.crew import on_each
 from bioclip_core.classifying.exact import exact_logits
 from bioclip_core.classifying.matrix import LabelMatrix, powers_of
-from bioclip_core.classifying.queries import ROUNDING, error_of
+from bioclip_core.classifying.queries import ROUNDING, error_of, size_of
 from bioclip_core.classifying.whole import LOWEST, Tree, cubes_of, row_parts
 
 if TYPE_CHECKING:
@@ -28,6 +28,17 @@ _DEPTHS = (10.0, 13.0, 15.0, 16.0, 17.0, 18.0, 20.0, 22.0)
 _FEWEST_LOOKED_AT = 256
 _SHARE_LOOKED_AT = 128
 """A row that needs a second look at more than 1/128 of its labels takes the exact path, which costs no more."""
+_NEGLIGIBLE = 16.0
+"""Logits below the negative of this, and of the largest one, may be rounded by more than their bound: a hundred million of them have a
+1e-6th of the largest one's power."""
+_BLOCKS_PER_TAXON = 4
+"""Taxa that are larger on average are compared by the sums of their blocks first."""
+_FEW_OPEN = 4
+"""So many rows may have more labels looked at again, since a pass over all labels for them costs as much as one for many."""
+_SHARE_OF_FEW = 8
+"""They may have an eighth of the labels each."""
+_STEPS, _DEEPEST = 4, 64
+"""Steps per unit, and largest depth, of the floors of these rows."""
 _CLOSER_AT_ONCE = 16
 """Rows of which a whole level is looked at, so that memory stays small."""
 
@@ -76,6 +87,18 @@ class _First:
     largest_B: torch.Tensor
     error_B: torch.Tensor
     """Bound of the error of every logit of a row, either way."""
+
+    def block_shares(self, per_chunk: int) -> torch.Tensor:
+        """Return the sums of the powers of blocks, ``per_chunk`` to a chunk, relative to each row's largest logit."""
+
+        factors_CB = (self.bases_CB - self.largest_B).exp()
+        return self.sums_LB * factors_CB.repeat_interleave(per_chunk, dim=0)[: len(self.sums_LB)]
+
+    def logits_of(self, matrix: LabelMatrix, bias_K: torch.Tensor | None, row: int) -> torch.Tensor:
+        """Return all logits of one row (K)."""
+        logits_K = self.products_KB[: matrix.columns.count, row].float()
+        matrix.add_scales(logits_K[:, None], 0, bias_K)
+        return logits_K
 
     def part(self, rows: slice) -> _First:
         """Return some of the rows."""
@@ -141,7 +164,7 @@ def _decided(
     """Return the answers that a first look and second looks decide."""
     rows = len(queries[0])
     count = min(top, matrix.columns.count) if _is_single(tree, asked) else 1
-    floor_B, left_LB = _floors(first, matrix, count, rows)
+    floor_B, left_LB = _floors(first, matrix, bias_K, count, rows)
     pairs = _second_look(first, matrix, queries, bias_K, floor_B, left_LB)
     largest_B = first.largest_B[:rows].double().cpu().numpy()
     error_B = first.error_B[:rows].double().cpu().numpy()
@@ -206,23 +229,68 @@ class _Closer:
         """
         decided = [np.empty(0, dtype=bool)]
         # A pass for few rows costs nearly as much as one for many, so few may have more labels looked at.
-        most = max(most_looked_at(self.matrix), self.matrix.columns.count // (8 * len(rows_R)))
+        most = max(most_looked_at(self.matrix), self.matrix.columns.count // (4 * len(rows_R)))
         for first in range(0, len(rows_R), _CLOSER_AT_ONCE):
             some_R = rows_R[first : first + _CLOSER_AT_ONCE]
-            taxa_H, places_H, decided_R = self._likely(level, some_R, values_Bk.shape[1], most, needs_name=needs_name)
-            pairs = self._labels_of(level, taxa_H, some_R[places_H])
+            decided.append(self._look(level, some_R, values_Bk, places_Bk, most, needs_name=needs_name))
+        return np.concatenate(decided)
+
+    def _look(
+        self,
+        level: Level,
+        rows_R: NDArray[np.int64],
+        values_Bk: NDArray[np.float64],
+        places_Bk: NDArray[np.int64],
+        most: int,
+        *,
+        needs_name: bool,
+    ) -> NDArray[np.bool_]:
+        decided_R = np.zeros(len(rows_R), dtype=bool)
+        ways = [self._likely]
+        if (
+            not level.is_single
+            and values_Bk.shape[1] == 1
+            and len(level.starts_T) * _BLOCKS_PER_TAXON <= len(self.first.sums_LB)
+        ):
+            ways.insert(0, self._likely_by_blocks)
+        for likely in ways:
+            if decided_R.all():
+                break
+            own = np.flatnonzero(~decided_R)
+            taxa_H, places_H, is_few_R = likely(level, rows_R[own], values_Bk.shape[1], most, needs_name=needs_name)
+            pairs = self._labels_of(level, taxa_H, rows_R[own][places_H])
             powers_P = np.exp(pairs.logits_P - self.base_B[pairs.rows_P])
             best = _best_of(level, pairs, powers_P, len(values_Bk), values_Bk.shape[1], needs_name=needs_name)
-            own = some_R[decided_R]
-            values_Bk[own], places_Bk[own] = best[0][own], best[1][own]
-            decided.append(decided_R & (best[0][some_R, -1] > 0))
-        return np.concatenate(decided)
+            found = rows_R[own][is_few_R]
+            values_Bk[found], places_Bk[found] = best[0][found], best[1][found]
+            decided_R[own] = is_few_R & (best[0][rows_R[own], -1] > 0)
+        return decided_R
+
+    def _likely_by_blocks(
+        self, level: Level, rows_R: NDArray[np.int64], count: int, most: int, *, needs_name: bool
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the taxa of many labels that may be the best, by the sums of their blocks, as :meth:`_likely` does."""
+        assert count == 1
+        own = self.matrix.tensor(rows_R)
+        shares_LR = self.first.block_shares(self.matrix.chunk // self.matrix.block)[:, own].double().cpu().numpy()
+        shares_LR = np.concatenate([shares_LR, np.zeros((1, len(rows_R)))])
+        stops_T = np.append(level.starts_T[1:], self.matrix.columns.count)
+        block = self.matrix.block
+        most_TR = _sums_between(shares_LR, level.starts_T // block, -(-stops_T // block))
+        least_TR = _sums_between(shares_LR, -(-level.starts_T // block), stops_T // block)
+        if needs_name:
+            most_TR[~level.named_T], least_TR[~level.named_T] = 0.0, 0.0
+        floor_R = least_TR.max(axis=0) * np.exp(-2 * self.first.error_B[own].double().cpu().numpy() - 1e-4)
+        is_likely_TR = (most_TR >= floor_R) & (floor_R > 0)
+        decided_R = ((stops_T - level.starts_T)[:, None] * is_likely_TR).sum(axis=0) <= most
+        decided_R &= floor_R > 0
+        places_H, taxa_H = np.nonzero((is_likely_TR & decided_R).T)
+        return taxa_H, places_H, decided_R
 
     def _likely(
         self, level: Level, rows_R: NDArray[np.int64], count: int, most: int, *, needs_name: bool
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         """Return the taxa that may be among the best, the places of their rows, and True for rows that have few of them."""
-
         own = self.matrix.tensor(rows_R)
         logits_KR = self.first.products_KB[: self.matrix.columns.count].index_select(1, own).float()
         self.matrix.add_scales(logits_KR, 0, self.bias_K)
@@ -247,6 +315,16 @@ class _Closer:
         columns_P = np.arange(int(sizes_H.sum())) + np.repeat(level.starts_T[taxa_H] - before_H, sizes_H)
         rows_P = np.repeat(rows_H, sizes_H)
         return _Pairs(rows_P, columns_P, exact_logits(self.matrix, self.queries, self.bias_K, rows_P, columns_P))
+
+
+def _sums_between(
+    values_LR: NDArray[np.float64], starts_T: NDArray[np.int64], stops_T: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the sums of runs of rows, T×R; a run that ends before it begins has none. The last row of all belongs to no run."""
+    ends = np.stack([starts_T, stops_T], axis=1).ravel()
+    sums_TR: NDArray[np.float64] = np.add.reduceat(values_LR, np.minimum(ends, len(values_LR) - 1), axis=0)[::2]
+    sums_TR[starts_T >= stops_T] = 0.0
+    return sums_TR
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +384,7 @@ def _first_look(
     products_KB = matrix.products(dtype, width)
     products_KB[count:] = -torch.inf
     maxima_LB, sums_LB = (matrix.numbers(blocks, width) for _ in range(2))
-    bases_CB, sizes_CB = (matrix.numbers(matrix.chunks, width) for _ in range(2))
+    bases_CB = matrix.numbers(matrix.chunks, width)
 
     def compute(number: int) -> None:
         start, chunk_RD = matrix.read(number, dtype)
@@ -315,9 +393,7 @@ def _first_look(
         part_RB = products_KB[start : -(-stop // matrix.block) * matrix.block]
         own = slice(number * per_chunk, number * per_chunk + len(part_RB) // matrix.block)
         wide_RB = matrix.buffer("powers", torch.float32, width)[: len(part_RB)].copy_(part_RB)
-        products_RB = wide_RB[: stop - start]
-        torch.maximum(products_RB.amax(dim=0), -products_RB.amin(dim=0), out=sizes_CB[number])
-        matrix.add_scales(products_RB, start, bias_K)
+        matrix.add_scales(wide_RB[: stop - start], start, bias_K)
         cubes = wide_RB.view(-1, matrix.block, width)
         torch.amax(cubes, dim=1, out=maxima_LB[own])
         torch.clamp(maxima_LB[own].amax(dim=0), min=LOWEST, out=bases_CB[number])
@@ -325,18 +401,25 @@ def _first_look(
         torch.sum(cubes, dim=1, out=sums_LB[own])
 
     on_each(compute, matrix.chunks, matrix.device)
-    name = str(dtype).removeprefix("torch.")
+    largest_B = bases_CB.amax(dim=0)
     kept = [query_BD.to(torch.float64).cpu().numpy()[: len(queries[0])] for query_BD in rounded]
-    error_B = torch.zeros(width, dtype=torch.float32, device=matrix.device)
+    name = str(dtype).removeprefix("torch.")
+    error_B, size_B = (torch.zeros(width, dtype=torch.float32, device=matrix.device) for _ in range(2))
     error_B[: len(queries[0])] = matrix.tensor(error_of(queries, kept, matrix.longest, name))
-    size_B = sizes_CB.amax(dim=0)
-    bias = 0.0 if bias_K is None else float(bias_K.abs().nan_to_num(posinf=0.0).amax())
+    size_B[: len(queries[0])] = matrix.tensor(size_of(kept, matrix.longest))
+    bias = 0.0
+    if bias_K is not None:
+        bias = float(bias_K.abs().nan_to_num(posinf=0.0).amax())
+    elif matrix.factor_K is None:
+        size_B = torch.minimum(size_B, largest_B.clamp(min=_NEGLIGIBLE))
     # The result is rounded once more, and again in fp32 when a bias is added.
     error_B += 1.01 * ROUNDING[name] * size_B + 2**-22 * (size_B + bias)
-    return _First(products_KB, maxima_LB, sums_LB, bases_CB, bases_CB.amax(dim=0), error_B)
+    return _First(products_KB, maxima_LB, sums_LB, bases_CB, largest_B, error_B)
 
 
-def _floors(first: _First, matrix: LabelMatrix, top: int, rows: int) -> tuple[NDArray[np.float64], torch.Tensor]:
+def _floors(
+    first: _First, matrix: LabelMatrix, bias_K: torch.Tensor | None, top: int, rows: int
+) -> tuple[NDArray[np.float64], torch.Tensor]:
     """Return the logit from which each row's labels get a second look, and the sums of the powers of blocks below it (L×B).
 
     Powers are relative to the row's largest logit. The floor is minus infinity for rows that need too many second looks.
@@ -348,24 +431,48 @@ def _floors(first: _First, matrix: LabelMatrix, top: int, rows: int) -> tuple[ND
         return np.full(rows, -np.inf), torch.zeros_like(maxima_LB[:, :rows])
     # A label among the best has at least the k-th largest logit, less both errors.
     last_B = maxima_LB.T.contiguous().topk(top, dim=1).values[:, -1] - 2 * first.error_B
-    chunks_L = torch.arange(len(maxima_LB), device=maxima_LB.device) // (matrix.chunk // matrix.block)
-    shares_LB = first.sums_LB * (first.bases_CB - largest_B).exp()[chunks_L]
-    wrong_B = first.error_B.expm1()
+    shares_LB = first.block_shares(matrix.chunk // matrix.block)
+    wrong_B = first.error_B[:rows].expm1()
+    floor_B = torch.full_like(largest_B[:rows], -torch.inf)
+    rest_B = torch.zeros_like(floor_B)
     most = most_looked_at(matrix)
-    floor_B = torch.full_like(largest_B, -torch.inf)
-    rest_B = torch.zeros_like(largest_B)
+    open_O = torch.arange(rows, device=floor_B.device)
     for depth in _DEPTHS:
-        tried_B = torch.minimum(last_B, largest_B - depth)
-        is_below_LB = maxima_LB < tried_B
-        counted_B = len(maxima_LB) - is_below_LB.sum(dim=0)
-        left_B = shares_LB.mul(is_below_LB).sum(dim=0)
-        is_better_B = (counted_B <= most) & (floor_B.isinf() | (rest_B * wrong_B > _UNCERTAIN / 2))
-        if not is_better_B.any():
+        maxima_LO, shares_LO = (
+            values_LB[:, :rows] if len(open_O) == rows else values_LB.index_select(1, open_O)
+            for values_LB in (maxima_LB, shares_LB)
+        )
+        tried_O = torch.minimum(last_B[open_O], largest_B[open_O] - depth)
+        is_below_LO = maxima_LO < tried_O
+        can_O = len(maxima_LO) - is_below_LO.count_nonzero(dim=0) <= most
+        left_O = (shares_LO * is_below_LO).sum(dim=0)
+        floor_B[open_O[can_O]], rest_B[open_O[can_O]] = tried_O[can_O], left_O[can_O]
+        open_O = open_O[can_O & (left_O * wrong_B[open_O] > _UNCERTAIN / 2)]
+        if not len(open_O):
             break
-        floor_B = torch.where(is_better_B, tried_B, floor_B)
-        rest_B = torch.where(is_better_B, left_B, rest_B)
-    left_LB = shares_LB.mul_(maxima_LB < floor_B)
-    return floor_B[:rows].double().cpu().numpy(), left_LB[:, :rows]
+    is_open_B = floor_B.isinf() | (rest_B * wrong_B > _UNCERTAIN / 2)
+    if 0 < int(is_open_B.count_nonzero()) <= _FEW_OPEN:
+        for row in is_open_B.nonzero()[:, 0].tolist():
+            deep = _deep_floor(first, matrix, bias_K, row, float(wrong_B[row]))
+            floor_B[row] = min(float(last_B[row]), deep) if deep is not None else floor_B[row]
+    left_LB = shares_LB[:, :rows] * (maxima_LB[:, :rows] < floor_B)
+    return floor_B.double().cpu().numpy(), left_LB
+
+
+def _deep_floor(
+    first: _First, matrix: LabelMatrix, bias_K: torch.Tensor | None, row: int, wrong: float
+) -> float | None:
+    """Return a lower floor for one row, by all of its logits; None if too many labels would be above it."""
+    logits_K = first.logits_of(matrix, bias_K, row)
+    below_K = (float(first.largest_B[row]) - logits_K).numpy(force=True)
+    if np.isnan(below_K).any():
+        return None
+    steps_K = np.clip(below_K * _STEPS, 0, _STEPS * _DEEPEST).astype(np.int64)
+    left = np.bincount(steps_K, weights=np.exp(-below_K), minlength=_STEPS * _DEEPEST + 1)[::-1].cumsum()[::-1]
+    fitting = np.flatnonzero(left * wrong <= _UNCERTAIN / 2)
+    if not len(fitting) or np.count_nonzero(steps_K < fitting[0]) > matrix.columns.count // _SHARE_OF_FEW:
+        return None
+    return float(first.largest_B[row]) - int(fitting[0]) / _STEPS
 
 
 def _second_look(

@@ -62,3 +62,13 @@ def error_of(
         for query_BD, rounded_BD in zip(queries, rounded, strict=True)
     ]
     return np.asarray(np.max(bounds, axis=0))
+
+
+def size_of(rounded: Sequence[NDArray[np.float64]], longest: float) -> NDArray[np.float64]:
+    """Return for each of B rows a bound of the size of its products with label rows, in either direction.
+
+    Args:
+        rounded: B×D of each kind, as they are multiplied.
+        longest: largest norm of a label row.
+    """
+    return np.asarray(np.max([np.linalg.norm(rounded_BD, axis=1) * longest for rounded_BD in rounded], axis=0))
