@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bioclip_core.classify import Classification, Classifier
-from bioclip_core.classifying import crew, look, looking, matrix, whole
+from bioclip_core.classifying import closer, crew, floors, look, looking, matrix, whole
 from bioclip_core.classifying.largest import largest
 from bioclip_core.labels.label_set import LabelSet, in_memory
 from bioclip_core.labels.manifest import Block, RowScales
@@ -154,7 +154,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
         monkeypatch.setattr(whole, "_FEW_BLOCKS", 1)
     monkeypatch.setattr(looking, "multiplies_bf16", lambda _device: request.param == "first look")
     monkeypatch.setattr(looking, "_FEWEST_LABELS", 1)
-    monkeypatch.setattr(look, "_FEWEST_LOOKED_AT", 60)
+    monkeypatch.setattr(floors, "_FEWEST_LOOKED_AT", 60)
     monkeypatch.setattr(looking, "_UNDECIDED", 2.0)
     monkeypatch.setattr(matrix, "BLOCK", 4)
     monkeypatch.setattr(matrix, "_CHUNK_BYTES", 4 * DIMENSION * 64)
@@ -222,14 +222,14 @@ def test_labels_without_a_second_look_count_by_an_estimate_where_it_is_close_eno
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shares = []
-    original = look._Rest.of
+    original = look.Rest.of
 
-    def noted(*given: Any) -> look._Rest:
+    def noted(*given: Any) -> look.Rest:
         found = original(*given)
         shares.extend(found.sums_LB[-1].tolist())
         return found
 
-    monkeypatch.setattr(look._Rest, "of", noted)
+    monkeypatch.setattr(look.Rest, "of", noted)
     case = make_case(23, 3000, 1.0, "peaked", "text", ())
     count = 0
     for scale in (24.0, 28.0, 32.0, 36.0):
@@ -251,7 +251,7 @@ def test_few_rows_that_the_first_look_leaves_open_have_more_labels_looked_at_aga
     near[[5, 40]] += 0.14 * np.random.default_rng(3).standard_normal((2, 64)).astype(np.float32)
     case = Case(labels, (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float16))
     deeper = decided(case)
-    monkeypatch.setattr(look, "_FEW_OPEN", 0)
+    monkeypatch.setattr(floors, "_FEW_OPEN", 0)
     assert np.flatnonzero(deeper & ~decided(case)).tolist() == [5, 40]
 
 
@@ -264,14 +264,14 @@ def test_the_best_named_taxon_of_many_labels_is_found_by_the_sums_of_blocks(
     (unnamed,) = np.flatnonzero([not labels.taxon(row).order for row in range(4096)])[:1]
     features = vectors[::256] + 0.0
     features[4] = 0.8 * vectors[unnamed] + 0.6 * vectors[unnamed - 1000]
-    other = look._Closer._likely
+    other = closer.Closer._likely
     levels = []
 
-    def noted(self: look._Closer, level: Any, *given: Any, **options: Any) -> Any:
+    def noted(self: closer.Closer, level: Any, *given: Any, **options: Any) -> Any:
         levels.append(level.name)
         return other(self, level, *given, **options)
 
-    monkeypatch.setattr(look._Closer, "_likely", noted)
+    monkeypatch.setattr(closer.Closer, "_likely", noted)
     assert decided(Case(labels, features.astype(np.float16)))[4]
     assert "order" not in levels
 
