@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from benchmarks import fixtures, machine, training_cells
+from benchmarks import fixtures, machine, training_cells, training_page
 from benchmarks.__main__ import CELLS, HERE, figures_of
 
 PAGE = CELLS / "page.md" if fixtures.QUICK else HERE / "RESULTS-SCALE.md"
@@ -136,7 +136,7 @@ def page(cells: Cells, described: Mapping[str, Any]) -> str:
         f"torch {described['packages']['torch']}, AMX {'yes' if described['amx_bf16'] else 'no'}.",
     ]
     parts += [text for series in SERIES if (text := _series(series, cells))]
-    parts += training_cells.tables(cells)
+    parts += training_page.sections(cells)
     return "\n\n".join(parts) + "\n"
 
 
@@ -210,6 +210,8 @@ def main() -> int:
     parser.add_argument("--most", type=int, help="largest amount")
     given = parser.parse_args()
     cells, done = planned(given.series, given.most), finished()
+    if unknown := sorted(set(given.again) - {name for name, _, _ in cells}):
+        raise SystemExit(f"--again: no cell {', '.join(unknown)} among those of this call; --list shows them")
     if given.list:
         print("\n".join(f"{'finished' if name in done else '        '}  {name}" for name, _, _ in cells))
         return 0
