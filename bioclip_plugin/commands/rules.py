@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 
 from bioclip_core.errors import DataError, UsageError
 from bioclip_core.identity import settings_id
@@ -27,7 +29,7 @@ from bioclip_plugin.store import open_store
 if TYPE_CHECKING:
     from bioclip_plugin.running.engine import Engine
     from bioclip_plugin.running.places import RunPlaces
-    from bioclip_plugin.store import Run, RunPlan
+    from bioclip_plugin.store import Run, RunPlan, Store
 
 
 @click.group()
@@ -102,20 +104,8 @@ def apply_command(
             rule.read()
         plan = plan_of(base, active, texts, deployments)
         target = opened.derive_run(base, places.with_rules_from_here(plan) if rules else plan)
-        try:
-            with (
-                interruptible(
-                    console,
-                    f"The decisions so far are stored; the same command continues run {target.id}.",
-                    lambda: opened.end_run(target, "interrupted", {}),
-                ),
-                ProgressLine("Applying rules", console=console) as line,
-            ):
-                applied = apply_rules(opened, target, active, lambda: _engine(base, places, plugins), line.reach)
-        except Exception as error:
-            if not isinstance(error, click.exceptions.Exit):
-                opened.end_run(target, "failed", {})
-            raise
+        with _recorded(console, opened, target), ProgressLine("Applying rules", console=console) as line:
+            applied = apply_rules(opened, target, active, lambda: _engine(base, places, plugins), line.reach)
         # Images that classify has not answered yet are left to classify.
         counts = {"seconds": round(line.seconds, 1), "rules": applied.as_dict()}
         opened.end_run(target, "interrupted" if opened.summary(target).todo else "finished", counts)
@@ -131,6 +121,19 @@ def apply_command(
             command("export", run=target.id, store=opened.shown_address, format="csv", output=free_name("results.csv"))
         ),
     )
+
+
+@contextmanager
+def _recorded(console: Console, store: Store, run: Run) -> Iterator[None]:
+    """Record in a run that the work on it was interrupted or failed."""
+    kept = f"The decisions so far are stored; the same command continues run {run.id}."
+    try:
+        with interruptible(console, kept, lambda: store.end_run(run, "interrupted", {})):
+            yield
+    except Exception as error:
+        if not isinstance(error, click.exceptions.Exit):
+            store.end_run(run, "failed", {})
+        raise
 
 
 def plan_of(

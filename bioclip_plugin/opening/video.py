@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -138,12 +138,18 @@ def frames_of(
         )
     if begins is None and findings is not None:
         findings.add(_TIMELESS, item.uri)
+    ends_s = times_s[-1] + (1 / rate if rate else 0) if times_s else 0.0
+    if not times_s or trouble or announced_s - ends_s >= max(_CUT_OFF_S, 1 / frames_per_second):
+        yield Unlisted(item.uri, _missing(times_s, announced_s, trouble), len(times_s) or item.frame)
+
+
+def _missing(times_s: Sequence[float], announced_s: float, trouble: str) -> str:
+    """Return the reason why a video has fewer frames than it announces, or none."""
+    because = f": {trouble}" if trouble else ""
     if not times_s:
-        yield Unlisted(item.uri, "the video is without frames" + (f": {trouble}" if trouble else ""), item.frame)
-    elif trouble or announced_s - (times_s[-1] + (1 / rate if rate else 0)) >= max(_CUT_OFF_S, 1 / frames_per_second):
-        lost = f"of {announced_s:.1f} announced seconds" if announced_s > times_s[-1] else ""
-        reason = f"the video is truncated: it ends after {len(times_s)} frames ({times_s[-1]:.1f} s) {lost}".rstrip()
-        yield Unlisted(item.uri, reason + (f": {trouble}" if trouble else ""), len(times_s))
+        return f"the video is without frames{because}"
+    lost = f" of {announced_s:.1f} announced seconds" if announced_s > times_s[-1] else ""
+    return f"the video is truncated: it ends after {len(times_s)} frames ({times_s[-1]:.1f} s){lost}{because}"
 
 
 # -- when each frame is shown ------------------------------------------------------------------------------------------

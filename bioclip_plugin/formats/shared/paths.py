@@ -75,21 +75,26 @@ def located(name: str, base: Path, options: ListingOptions) -> tuple[str, Path]:
     path = Path(joined)
     if options.allow_outside:
         return uri_of(joined), path
-    kind = ""
-    # An absolute path may be spelled in another way than the folder, which may be relative or a link: its real end counts.
-    if _DRIVE.match(plain) and not system.is_windows():
-        kind = "an absolute path"
-    elif _DRIVE.match(plain) and not plain.startswith("/", 2):  # C:photo.jpg
-        kind = "a path from the present folder of a drive, which may be"
-    elif plain.startswith("~"):
-        kind = "a path from a home folder"
-    elif not path.is_absolute() and not _is_inside(joined, start):
-        kind = "a path"
-    elif not _is_inside(_real(joined, path), real_start):
-        kind = "an absolute path" if plain.startswith("/") else "a symbolic link to a place"
-    if kind:
+    if kind := _kind_outside(plain, joined, start, real_start):
         raise UsageError(f"file {name!r} is {kind} outside the folder {folder}: {_advice(name, plain)}")
     return uri_of(joined), path
+
+
+def _kind_outside(plain: str, joined: str, start: str, real_start: str) -> str:
+    """Return in words what kind of path leads out of a folder; empty if it stays inside."""
+    path = Path(joined)
+    if _DRIVE.match(plain) and not system.is_windows():
+        return "an absolute path"
+    if _DRIVE.match(plain) and not plain.startswith("/", 2):  # C:photo.jpg
+        return "a path from the present folder of a drive, which may be"
+    if plain.startswith("~"):
+        return "a path from a home folder"
+    if not path.is_absolute() and not _is_inside(joined, start):
+        return "a path"
+    # An absolute path may be spelled in another way than the folder, which may be relative or a link: its real end counts.
+    if not _is_inside(_real(joined, path), real_start):
+        return "an absolute path" if plain.startswith("/") else "a symbolic link to a place"
+    return ""
 
 
 def _is_plain(name: str) -> bool:

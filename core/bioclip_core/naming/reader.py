@@ -184,15 +184,8 @@ class _Reader(Below):
             return True
         if "/" in word:
             return self._alternatives_behind_genus(word)
-        if bare in words.DOUBT and not (bare in ("near", "prope") and word[0].isupper()):
-            self.doubt, self._at = words.DOUBT[bare], at + 1
-            return False
-        if self.doubt and abbreviates(word, self.genus):  # "Carex aff. C. flava"
-            self._at += 1
-            return False
         next_word = self._word(at + 1)
-        if bare in ("s", "sens", "sensu") and next_word.rstrip(".,") in ("str", "lat", "l", "stricto", "lato"):
-            self._at += 2
+        if self._passes_qualifier(word, bare, next_word):
             return False
         if bare in ("conf", "ex", "gr", "grp", "group") and (
             next_word[:1].islower() or (bare == "ex" and next_word == "gr.")
@@ -219,6 +212,19 @@ class _Reader(Below):
         if bare in words.INFRASPECIFIC and next_word[:1].islower():  # "Acer var nigrum", without its species
             return True
         return self._epithet_at(word, bare, next_word)
+
+    def _passes_qualifier(self, word: str, bare: str, next_word: str) -> bool:
+        """Pass a word of doubt, the genus again behind it, or the sense of the genus; True if there was one."""
+        if bare in words.DOUBT and not (bare in ("near", "prope") and word[0].isupper()):
+            self.doubt = words.DOUBT[bare]
+            self._at += 1
+        elif self.doubt and abbreviates(word, self.genus):  # "Carex aff. C. flava"
+            self._at += 1
+        elif bare in ("s", "sens", "sensu") and next_word.rstrip(".,") in ("str", "lat", "l", "stricto", "lato"):
+            self._at += 2
+        else:
+            return False
+        return True
 
     def _is_unnamed(self, word: str, bare: str, next_word: str) -> bool:
         if bare in words.UNNAMED_SPECIES or (bare in ("n", "ssp") and word[-1] == "."):
