@@ -25,30 +25,40 @@ MINUTES = 20
 
 
 def main() -> int:
-    """Run the parts one after the other and return 0, or the exit code of a failed suite. A missed target is not a failure."""
+    """Run the parts one after the other and return 0, or the exit code of a part that failed. A missed target is not a failure."""
     started = time.monotonic()
     RESULTS.mkdir(exist_ok=True)
     prefix = "quick-" if fixtures.QUICK else ""
-    bench, profile, parity = (RESULTS / f"{prefix}{name}.json" for name in ("bench", "profile", "parity"))
+    bench, profile, parity = parts = [RESULTS / f"{prefix}{name}.json" for name in ("bench", "profile", "parity")]
     # Training needs real images and a second environment. It is run separately, and its results are added to the page.
     suites = sorted(str(path.relative_to(ROOT)) for path in HERE.glob("bench_*.py") if path.name != "bench_train.py")
     beside = [] if fixtures.QUICK else sorted(map(str, RESULTS.glob("train.json")))
-    bench.unlink(missing_ok=True)  # figures of an earlier commit are not taken for this one's
+    for part in parts:
+        part.unlink(missing_ok=True)  # figures of an earlier commit are not taken for this one's
     failed = run_module(
         "pytest",
         "-q",
         "--durations=25",
         *suites,
         "--benchmark-disable-gc",
-        f"--benchmark-json={bench.relative_to(ROOT)}",
+        f"--benchmark-json={bench}",
     )
     if not bench.exists() or bench.stat().st_size == 0:
         return failed or 1
-    run_module("benchmarks.profile_stages", f"--bench={bench}", f"--output={profile}")
+    failed = run_module("benchmarks.profile_stages", f"--bench={bench}", f"--output={profile}") or failed
     page = [] if fixtures.QUICK else [f"--output={HERE / 'RESULTS.md'}"]
     _note_time(bench, (time.monotonic() - started) / 60)
-    run_module(
-        "benchmarks.table", str(bench), *beside, f"--profile={profile}", f"--parity={parity}", f"--scale={CELLS}", *page
+    failed = (
+        run_module(
+            "benchmarks.table",
+            str(bench),
+            *beside,
+            f"--profile={profile}",
+            f"--parity={parity}",
+            f"--scale={CELLS}",
+            *page,
+        )
+        or failed
     )
     minutes = (time.monotonic() - started) / 60
     print(
@@ -95,19 +105,25 @@ def figures_of(*arguments: str) -> dict[str, Any]:
 _COMMAND = """
 import json, resource, subprocess, sys, time
 began = time.perf_counter()
-done = subprocess.run([sys.executable, "-m", "bioclip_plugin", *sys.argv[1:]], stdout=subprocess.DEVNULL)
+limit_s, *words = sys.argv[1:]
+command = [sys.executable, "-m", "bioclip_plugin", *words]
+done = subprocess.run(command, stdout=subprocess.DEVNULL, timeout=float(limit_s))
 wall_s, used = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
 print(json.dumps({"wall_s": wall_s, "process_s": used.ru_utime + used.ru_stime, "peak_mb": used.ru_maxrss / 1024}))
 sys.exit(done.returncode)
 """
 
 
-def command_figures(*arguments: str) -> dict[str, float]:
+def command_figures(*arguments: str, limit_s: float = 1e6) -> dict[str, float]:
     """Run a command of ours in its own process and return its times and its highest memory (``wall_s``, ``process_s``, ``peak_mb``).
 
     A small process starts it: on Linux the highest memory of a child begins with that of the process that started it.
+
+    Raises:
+        RuntimeError: it failed, or took longer than the limit; the message has the end of its errors.
     """
-    return {name: round(value, 3) for name, value in figures_of("-c", _COMMAND, *arguments).items()}
+    figures = figures_of("-c", _COMMAND, str(limit_s), *arguments)
+    return {name: round(value, 3) for name, value in figures.items()}
 
 
 def environment() -> dict[str, str]:

@@ -158,9 +158,13 @@ def main() -> None:
     folder = given.cache / f"report_{given.regions}"
     report = folder / "report.html"
     figures: dict[str, Any] = {"regions": given.regions}
-    if not (folder / "run.db").exists():
+    made = folder / "made"
+    if not made.exists():
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob("run.db*"):  # of an interrupted call
+            left.unlink()
         make(folder, given.regions, given.photos)
+        made.touch()
     if not given.only_open:
         figures |= write(folder, report)
     print(json.dumps(figures | open_in_browser(report, given.times)))

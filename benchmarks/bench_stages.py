@@ -15,7 +15,6 @@ from benchmarks.__main__ import output_of
 from benchmarks.pairs import beside_peer, timed
 from bioclip_core.images.decoding import decode_regions, read_bytes
 
-SIZES = {"500×375": fixtures.small_photos, "12 MP": fixtures.large_photos}
 PILLOW = "Pillow at full size"
 BOXES = ((0.1, 0.1, 0.25, 0.3), (0.5, 0.4, 0.2, 0.25), (0.7, 0.1, 0.2, 0.2), (0.05, 0.6, 0.3, 0.3))
 """Regions of a photograph, as a detector finds them: a few percent of it each."""
@@ -25,9 +24,9 @@ CROPPED = 8  # photographs per round
 
 
 @pytest.mark.benchmark(group="read")
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", fixtures.PHOTOS)
 def test_read(benchmark: BenchmarkFixture, size: str) -> None:
-    paths = SIZES[size]()
+    paths = fixtures.PHOTOS[size]()
     benchmark.extra_info.update(title=f"{size}, files in the system's cache", peer_name="open(path).read()")
     beside_peer(
         benchmark,
@@ -48,9 +47,9 @@ def _plainly_read(path: Path) -> bytes:
 
 @pytest.mark.benchmark(group="crop")
 @pytest.mark.parametrize("boxes", [1, 4])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", fixtures.PHOTOS)
 def test_crop(benchmark: BenchmarkFixture, size: str, boxes: int) -> None:
-    paths, contract = SIZES[size]()[:CROPPED], ours.preprocessing()
+    paths, contract = fixtures.PHOTOS[size]()[:CROPPED], ours.preprocessing()
     contents = [path.read_bytes() for path in paths]
     wanted = list(BOXES[:boxes])
     benchmark.extra_info.update(title=f"{size}, {boxes} region{'s' if boxes > 1 else ''} per image", peer_name=PILLOW)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import photos, taxa
+from bioclip_core.files.whole import write_whole
 from bioclip_core.preprocessing import OPENAI_MEAN, OPENAI_STD
 
 QUICK = os.environ.get("BENCH_QUICK", "") not in ("", "0")
@@ -59,6 +60,10 @@ def small_photos(count: int = WORKLOAD.small) -> list[Path]:
 
 def large_photos(count: int = WORKLOAD.large) -> list[Path]:
     return photos.write_photos(cache() / "photos-12mp", count, *LARGE)
+
+
+PHOTOS = {"500×375": small_photos, "12 MP": large_photos}
+"""Photographs by their size, as benchmarks with the parameter ``size`` name it."""
 
 
 def label_files(count: int, dimension: int = DIMENSION) -> Path:
@@ -112,7 +117,7 @@ def model_folder() -> Path:
         "resize_mode": "squash",
     }
     config = {"model_cfg": open_clip.get_model_config(ARCHITECTURE), "preprocess_cfg": preprocess}
-    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    write_whole(folder / "open_clip_config.json", json.dumps(config, indent=1))
     return folder
 
 

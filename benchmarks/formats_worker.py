@@ -22,6 +22,8 @@ _SPECIES = 2_000
 
 def make(path: Path, images: int) -> int:
     """Write a file as the detector's own program does: the header after the images, boxes in the order of confidence."""
+    from bioclip_core.files.whole import replacing_file
+
     random_ = random.Random(7)
     header = {
         "detection_categories": {"1": "animal", "2": "person", "3": "vehicle"},
@@ -31,7 +33,7 @@ def make(path: Path, images: int) -> int:
             "detection_completion_time": "2030-01-01 00:00:00",
         },
     }
-    with path.open("w", encoding="ascii") as file:
+    with replacing_file(path) as draft, draft.open("w", encoding="ascii") as file:
         file.write('{\n "images": [\n')
         for number in range(images):
             found = [_detection(random_, place) for place in range(BOXES)]

@@ -47,9 +47,9 @@ def limit_of(group: str | None, given: Mapping[str, Any]) -> Limit | None:
     if group == "end to end":
         return of_products(_precision(given), 16)
     if group in ("decode", "crop", "read"):
-        paths = fixtures.large_photos() if given.get("size") == "12 MP" else fixtures.small_photos()
+        paths = fixtures.PHOTOS[given["size"]]()
         return of_reading(paths) if group == "read" else of_entropy_decoding(paths)
-    if group in ("classify", "label matrix", "rank sums") and "count" in given:
+    if group == "classify" and "count" in given:
         return of_label_products(int(given["count"]), 64)
     return None
 

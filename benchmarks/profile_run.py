@@ -142,14 +142,10 @@ def measure() -> list[dict[str, Any]]:
 
 def _stages(profile: Profile) -> dict[str, Any]:
     """Return the stages by the run's own clock: wall time of all threads at work, and what waited for what."""
-    rows = [[f"{stage}: threads at work", seconds] for stage, seconds in profile.busy_s.items()]
-    rows += [[f"the stream waited for {what}", seconds] for what, seconds in profile.waiting_s.items()]
-    rows.append(
-        [
-            f"the encoder had nothing to do ({profile.idle_share:.1%} of its time)",
-            profile.idle_share * profile.encoder_s,
-        ]
-    )
+    rows = [(f"{stage}: threads at work", seconds) for stage, seconds in profile.busy_s.items()]
+    rows += [(f"the stream waited for {what}", seconds) for what, seconds in profile.waiting_s.items()]
+    idle = f"the encoder had nothing to do ({profile.idle_share:.1%} of its time)"
+    rows.append((idle, profile.idle_share * profile.encoder_s))
     return {
         "title": "The same run by stage",
         "columns": ["", "seconds", "per image, ms"],

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import fixtures, machine
-from benchmarks.__main__ import command_figures, figures_of
+from benchmarks.__main__ import command_figures
 from benchmarks.memory_worker import PeakWatch, private_bytes
 
 Figures = dict[str, Any]
@@ -133,6 +133,8 @@ def stored(amount: int) -> Figures:
     folder = Path(os.environ.get("BENCH_SCALE_FOLDER") or fixtures.cache() / "scale-stores")
     folder.mkdir(parents=True, exist_ok=True)
     address = folder / f"stored-{amount}.db"
+    for left in folder.glob(f"{address.name}*"):  # of an interrupted call: the time is that of the whole store
+        left.unlink()
     began = time.perf_counter()
     bench_export.make(str(address), amount, 1)
     written_s = time.perf_counter() - began
@@ -164,14 +166,9 @@ def stored(amount: int) -> Figures:
 
 def megadetector(amount: int) -> Figures:
     """Read a MegaDetector file of ``amount`` images in turn with megadetector-utils, processor time against processor time."""
-    path = fixtures.cache() / f"megadetector-{amount}-read.json"
-    if not path.exists():
-        figures_of("-m", "benchmarks.formats_worker", "make", str(path), str(amount))
-    ours: list[Figures] = []
-    peers: list[Figures] = []
-    for _ in range(3):
-        peers.append(figures_of("-m", "benchmarks.formats_worker", "peer", str(path), str(amount)))
-        ours.append(figures_of("-m", "benchmarks.formats_worker", "read", str(path), str(amount)))
+    from benchmarks import bench_formats
+
+    ours, peers = bench_formats.beside_peer("read", bench_formats.file_of(amount), amount, 3)
     times = [mine["process_s"] / theirs["process_s"] for mine, theirs in zip(ours, peers, strict=True)]
     return {
         "seconds": statistics.median(one["process_s"] for one in ours),

@@ -14,11 +14,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import resource
 import shutil
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from datetime import datetime, timedelta
@@ -28,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import taxa
+from benchmarks.__main__ import command_figures
 from bioclip_core.classify import Candidate
 from bioclip_core.identity import user_cache
 from bioclip_plugin.items.media import MediaItem, Place, Region
@@ -191,8 +189,7 @@ def measure(address: str, limit_s: float) -> list[dict[str, object]]:
     with tempfile.TemporaryDirectory(prefix="bioclip-scale-") as out:
         for name, words in COMMANDS.items():
             given = [word.format(out=out, species=species) for word in words.split()]
-            command = [sys.executable, "-m", "bioclip_plugin", *given, "--store", address]
-            rows.append({"command": name, **_measured(command, limit_s)})
+            rows.append({"command": name, **_measured([*given, "--store", address], limit_s)})
             print(rows[-1], flush=True)
             for file in islice(Path(out).iterdir(), 10):
                 if file.is_file():
@@ -200,30 +197,12 @@ def measure(address: str, limit_s: float) -> list[dict[str, object]]:
     return rows
 
 
-def _measured(command: list[str], limit_s: float) -> dict[str, object]:
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    child = [sys.executable, "-c", _CHILD, str(limit_s), *command]
-    done = subprocess.run(child, capture_output=True, text=True, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return {
-        "wall_s": round(time.perf_counter() - began, 1),
-        "process_s": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
-        "memory_mb": round(int(done.stdout.split()[-1]) / 1024) if done.stdout.split() else 0,
-        "exit": done.returncode,
-        **({"said": done.stderr[-300:]} if done.returncode else {}),
-    }
-
-
-_CHILD = """
-import resource, subprocess, sys
-try:
-    code = subprocess.run(sys.argv[2:], stdout=subprocess.DEVNULL, timeout=float(sys.argv[1])).returncode
-except subprocess.TimeoutExpired:
-    code = 124
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(code)
-"""
-"""The highest memory of children is that of all of them together, so each command has a parent of its own."""
+def _measured(arguments: list[str], limit_s: float) -> dict[str, object]:
+    try:
+        figures = command_figures(*arguments, limit_s=limit_s)
+    except RuntimeError as error:
+        return {"said": str(error)[-300:]}
+    return {"wall_s": figures["wall_s"], "process_s": figures["process_s"], "memory_mb": figures["peak_mb"]}
 
 
 def main() -> None:

@@ -21,8 +21,6 @@ _GROUPS = (
     "crop",
     "encode",
     "classify",
-    "label matrix",
-    "rank sums",
     "labels build",
     "search",
     "store",
@@ -124,7 +122,7 @@ def _times(spread: dict[str, float] | None) -> str:
     if not spread:
         return "–"
     low, high = _quartiles(spread)
-    return f"{_number(spread['median'])}× ({low}–{high})"
+    return f"{_number(spread['median'])}×" + (f" ({low}–{high})" if low != high else "")
 
 
 def _quartiles(spread: dict[str, float]) -> tuple[str, str]:

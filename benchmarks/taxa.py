@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.classify import Candidate
+from bioclip_core.files.whole import write_whole
 from bioclip_core.taxonomy import RANKS, Taxon
 
 NPY = "txt_emb_species.npy"
@@ -66,7 +67,7 @@ def write_label_files(folder: Path, taxa: list[Taxon], vectors_ND: NDArray[np.fl
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / NPY, np.ascontiguousarray(vectors_ND.T, dtype=np.float32))
     rows = [[list(taxon.lineage), taxon.common_name] for taxon in taxa]
-    (folder / JSON).write_text(json.dumps(rows), encoding="utf-8")
+    write_whole(folder / JSON, json.dumps(rows))  # the last one, which says that both are there
     return folder
 
 

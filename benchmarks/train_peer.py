@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import fixtures
+from bioclip_core.files.whole import write_whole
 
 OPEN_CLIP, WEBDATASET = "open_clip_torch[training]==3.3.0", "webdataset==0.2.86"
 VENV = Path(__file__).parent / ".venv-train-peer"
@@ -92,7 +93,7 @@ def start_folder() -> Path:
                 "resize_mode": "shortest",
             },
         }  # fmt: skip
-        (folder / "open_clip_config.json").write_text(json.dumps(config))
+        write_whole(folder / "open_clip_config.json", json.dumps(config))
     return folder
 
 

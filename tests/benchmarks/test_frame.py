@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import subprocess
+import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import machine, scale, table, targets, training_cells
+from benchmarks import __main__ as bench
+from benchmarks import fixtures, formats_worker, limits, machine, scale, scale_cells, table, targets, training_cells
 from benchmarks.__main__ import command_figures, figures_of
 from benchmarks.pairs import Spread, in_turn, pair_figures, percentile_90
 
@@ -96,8 +99,16 @@ def test_a_target_is_met_missed_or_not_measurable(key: str, value: float, amx: b
 
 def test_a_target_without_a_figure_is_not_taken_for_met() -> None:
     for target in targets.TARGETS:
-        assert targets.verdict_of(target, None, amx=True) == ("–", "not measured in this run")
-        assert targets.verdict_of(target, {"skipped": True}, amx=True)[1] == "not measured in this run"
+        by_another = f": `{target.by}` does" if target.by else ""
+        assert targets.verdict_of(target, None, amx=True) == ("–", f"not measured in this run{by_another}")
+        assert targets.verdict_of(target, {"skipped": True}, amx=True) == targets.verdict_of(target, None, amx=True)
+
+
+def test_a_target_that_make_bench_does_not_measure_names_the_command_that_does() -> None:
+    cells = {name for series in scale.SERIES for name, _ in series.cells()}
+    for target in targets.TARGETS:
+        named = {"make bench-scale": target.key in cells, "pytest benchmarks/bench_train.py": "training-" in target.key}
+        assert target.by == next((command for command, measures in named.items() if measures), ""), target.key
 
 
 def test_every_benchmark_with_a_target_is_found_by_its_key() -> None:
@@ -131,6 +142,69 @@ def test_a_finished_cell_is_kept_and_a_failed_one_is_not(
     assert ran == ["100", "1000", "1000"]  # the finished one is not run again
     assert [path.name for path in (tmp_path / "cells").iterdir()] == ["images-100.json"]
     assert "| 100 | " in (tmp_path / "page.md").read_text("utf-8")
+
+
+def test_a_cell_that_is_asked_for_again_must_be_one_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["scale", "images", "--again", "ray-2000"])
+    with pytest.raises(SystemExit, match="no cell ray-2000"):
+        scale.main()
+
+
+def test_the_time_of_a_stored_cell_is_that_of_the_whole_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What an interrupted call has written is not written by the next one, and would count as quick."""
+
+    def make(address: str, _items: int, _boxes: int) -> None:
+        assert not list(tmp_path.glob("stored-10.db*"))
+        Path(address).write_bytes(b"a store")
+
+    monkeypatch.setenv("BENCH_SCALE_FOLDER", str(tmp_path))
+    monkeypatch.setattr("benchmarks.bench_export.make", make)
+    monkeypatch.setattr(scale_cells, "command_figures", lambda *_: {"wall_s": 1.0})
+    for name in ("stored-10.db", "stored-10.db-wal", "stored-100.db"):
+        (tmp_path / name).write_bytes(b"half a store")
+    assert scale_cells.stored(10)["store_mb"] == 7e-6
+    assert [path.name for path in tmp_path.iterdir()] == ["stored-100.db"]
+
+
+def test_a_made_file_is_whole_or_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    names = iter(["1.jpg", "2.jpg"])
+    monkeypatch.setattr(formats_worker, "_name", lambda _number: next(names, None) or sys.exit("interrupted"))
+    with pytest.raises(SystemExit):
+        formats_worker.make(tmp_path / "megadetector.json", 10)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suite", ["bench_decode", "bench_stages"])
+def test_the_limit_of_a_benchmark_of_photographs_is_that_of_its_own_size(suite: str) -> None:
+    tests = [one for name, one in vars(import_module(f"benchmarks.{suite}")).items() if name.startswith("test_")]
+    for one in tests:
+        marks = {mark.name: mark for mark in one.pytestmark if mark.name == "benchmark"}
+        if marks["benchmark"].kwargs["group"] in ("decode", "crop", "read"):
+            assert any(mark.name == "parametrize" and mark.args[0] == "size" for mark in one.pytestmark), one.__name__
+    with pytest.raises(KeyError):
+        limits.limit_of("decode", {})
+
+
+@pytest.mark.parametrize("broken", ["pytest", "benchmarks.profile_stages", "benchmarks.table"])
+def test_a_part_of_make_bench_that_fails_is_not_hidden_by_the_others_nor_by_an_earlier_run(
+    broken: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[str] = []
+
+    def run(module: str, *_arguments: str) -> int:
+        ran.append(module)
+        if module == "pytest":
+            assert list(tmp_path.glob("*.json")) == []
+            (tmp_path / "bench.json").write_text('{"machine_info": {}}', encoding="utf-8")
+        return int(module == broken)
+
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    monkeypatch.setattr(bench, "run_module", run)
+    monkeypatch.setattr(fixtures, "QUICK", False)
+    for name in ("bench", "profile", "parity"):
+        (tmp_path / f"{name}.json").write_text("{}", encoding="utf-8")
+    assert bench.main() == 1
+    assert ran == ["pytest", "benchmarks.profile_stages", "benchmarks.table"]
 
 
 def _described() -> dict[str, Any]:
