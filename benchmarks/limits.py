@@ -26,7 +26,7 @@ LABEL_SAMPLES = 2 if fixtures.QUICK else 3  # a product with 400,000 labels take
 
 @dataclass(slots=True)
 class Limit:
-    """A rate that no program can exceed at this stage, with its samples."""
+    """A rate that leaves out all work of a stage but the least, with its samples. Products are torch's; other kernels may exceed them."""
 
     name: str
     sample: Callable[[], Sequence[float]]

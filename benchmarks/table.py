@@ -69,7 +69,8 @@ def _table(entries: list[dict[str, Any]]) -> str:
         "## Measured beside the peer",
         "",
         "Medians of rounds taken in turn (A B A B); in brackets the first and third quartile. A ratio is that of two adjacent rounds. "
-        "The limit is the rate of the least possible work of a stage in the same run (90th percentile).",
+        "The limit is the rate of the least possible work of a stage in the same run (90th percentile); products are those of torch, "
+        "which kernels of OpenVINO can exceed.",
         "",
         "| | ours | peer | ratio | limit | ours of it | target |",
         "|---|--:|--:|--:|--:|--:|---|",
