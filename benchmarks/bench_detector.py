@@ -44,7 +44,6 @@ PRODUCT = 1024
 PRODUCTS = 8
 """Matrix products per photograph of a small detector on a processor: 17·10⁹ operations, as a YOLO of 640 pixels."""
 TARGET = 1.3
-_THRESHOLD = 0.2
 _NUMBERS = {"animal": "1", "person": "2"}
 
 

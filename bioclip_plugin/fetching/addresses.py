@@ -95,11 +95,6 @@ class DocumentAddress(Address):
         return True
 
 
-def is_address(text: str) -> bool:
-    """True for a text that begins like an address of the web."""
-    return text.lstrip()[:8].lower().startswith(("http://", "https://"))
-
-
 def shown(text: str) -> str:
     """Return an address as it may be printed and stored: without user name and password, and not too long."""
     return shortened(_PASSWORD.sub("", text.strip()))

@@ -57,7 +57,6 @@ def test_a_doubt_keeps_what_it_suggests_and_an_unread_text_its_reason(
 ) -> None:
     name = parse_name(written)
     assert (name.doubted, name.doubt_below, name.unread) == (doubted, below, reason)
-    assert name.read_as_asserted().epithet == (doubted or name.epithet)
 
 
 # -- properties --------------------------------------------------------------------------------------------------------

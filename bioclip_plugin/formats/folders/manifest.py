@@ -17,7 +17,6 @@ from bioclip_plugin.contracts.problem import Problem
 from bioclip_plugin.formats.shared.exported import guarded, unguarded
 
 MANIFEST = "manifest.csv"
-LINKS = ("symlink", "hardlink", "copy")
 
 
 class Entry(NamedTuple):

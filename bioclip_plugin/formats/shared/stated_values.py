@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from itertools import product, takewhile
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from bioclip_core.cells import (
     Dated,
@@ -32,7 +32,6 @@ from bioclip_plugin.items.strange_times import FIRST_YEAR, Clock, StrangeTimes
 
 Fields = Mapping[str, tuple[str, ...]]
 """The columns of a file that may fill each field of an item."""
-Unread = Literal["captured_at", "position", "country"]
 
 FIELD_COLUMNS: Fields = {
     "captured_at": ("captured_at", "timestamp", "eventDate", "datetime", "DateTimeOriginal"),

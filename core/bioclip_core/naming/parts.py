@@ -62,7 +62,3 @@ class WrittenName:
     def read_as_binomial(self) -> WrittenName:
         """Return the name with the capitalised second word as its epithet."""
         return replace(self, epithet=self.reading, reading="", authorship="")
-
-    def read_as_asserted(self) -> WrittenName:
-        """Return the name with the epithet that it suggests, as if nothing were in doubt."""
-        return replace(self, epithet=self.doubted, doubted="", doubt="", doubt_below="") if self.doubted else self

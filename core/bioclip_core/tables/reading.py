@@ -87,19 +87,6 @@ def is_table_by_content(path: Path) -> bool:
     return start.startswith(PARQUET) or spreadsheet_kind(path, start) is not None
 
 
-def rows_of_table(
-    path: Path,
-    options: TableOptions | None = None,
-    findings: Findings | None = None,
-    *,
-    name: str = "",
-    fields: Sequence[str] = (),
-    needed: Sequence[str] = (),
-) -> Iterator[TableRow]:
-    """Yield the rows of a table; arguments and errors as of :func:`open_table`. Empty rows are counted and not yielded."""
-    yield from open_table(path, options, findings, name=name, fields=fields, needed=needed)
-
-
 _HARMLESS = frozenset((SHORT, BLANK, NO_HEADING, STRAY, MERGED, ABOVE, OTHER_SHEETS))
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bioclip_core.classify import Candidate
-from bioclip_core.tables.reading import rows_of_table
+from bioclip_core.tables.reading import open_table
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
@@ -73,7 +73,7 @@ def come_back(exporter: Any, rows: Sequence[dict[str, str]], folder: Path) -> li
     export = Rows(rows)
     exporter.write(path, export)
     assert list(exporter.check(path, export.options)) == []
-    found = [row.cells for row in rows_of_table(path)]
+    found = [row.cells for row in open_table(path)]
     assert len(found) == len(rows)
     return [{name: cells[name] for name in ("catalogNumber", "remark") if name in cells} for cells in found]
 
@@ -160,7 +160,7 @@ def test_what_a_workbook_cannot_hold_is_reported(tmp_path: Path) -> None:
 def test_values_of_several_types_are_text_in_one_column(tmp_path: Path) -> None:
     export = Rows([{"wet": True}, {"wet": 1}, {"wet": 0.5}, {"wet": "no"}, {"wet": None}, {"wet": [1]}], "wet")
     ParquetExporter().write(tmp_path / "out.parquet", export)
-    assert [row.cells.get("wet") for row in rows_of_table(tmp_path / "out.parquet")] == [
+    assert [row.cells.get("wet") for row in open_table(tmp_path / "out.parquet")] == [
         "true",
         "1",
         "0.5",
