@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,28 +101,20 @@ def build(
     given["prefer"] = _names(given["prefer"], tables, [source.name for source in sources])
     options = filled(BuildOptions, given, holdout_share=share, holdout_names=names)
     decisions = NameDecisions(named)
-    try:
-        with (
-            interruptible(console, "Nothing was kept."),
-            folder_beside(output) as work,
-            TaxonomyIndex.open(taxonomy) if taxonomy else nullcontext() as index,
-            ProgressLine("Reading", unit="rows") as line,
-            naming_moved_images(work, tables),
-        ):
-            built = build_catalog(
-                sources, folder, work, options, resolver=index, names=decisions, started=line.expect, progress=line.advance
-            )  # fmt: skip
-            if index is not None:
-                decisions.suggest_from(index)
-            lists = _keep(built, output, force)
-    except SourceError as error:
-        if not (file := _write_map(decisions, output)):
-            raise
-        raise SourceError(f"{error}; {_to_decide(decisions, file)}") from error
-    except OSError as error:
-        raise SourceError(
-            f"the catalog {output} cannot be written: {error.strerror or error}; nothing was kept"
-        ) from error
+    with (
+        _explained(decisions, output),
+        interruptible(console, "Nothing was kept."),
+        folder_beside(output) as work,
+        TaxonomyIndex.open(taxonomy) if taxonomy else nullcontext() as index,
+        ProgressLine("Reading", unit="rows") as line,
+        naming_moved_images(work, tables),
+    ):
+        built = build_catalog(
+            sources, folder, work, options, resolver=index, names=decisions, started=line.expect, progress=line.advance
+        )
+        if index is not None:
+            decisions.suggest_from(index)
+        lists = _keep(built, output, force)
     decisions.report(listing.findings)
     file = _write_map(decisions, output)
     print_lines(
@@ -134,6 +126,20 @@ def build(
     )
     failed = any(built.facts["left_out"].get(kind) for kind in _REPAIRABLE)
     return EXIT_WITH_FAILURES if failed else EXIT_DONE
+
+
+@contextmanager
+def _explained(decisions: NameDecisions, output: Path) -> Iterator[None]:
+    """Add the names to decide to an error of the sources, and say what an error of the disk means for the catalog."""
+    try:
+        yield
+    except SourceError as error:
+        if not (file := _write_map(decisions, output)):
+            raise
+        raise SourceError(f"{error}; {_to_decide(decisions, file)}") from error
+    except OSError as error:
+        why = error.strerror or error
+        raise SourceError(f"the catalog {output} cannot be written: {why}; nothing was kept") from error
 
 
 def _check_together(named: NameOptions, taxonomy: Path | None, *, only_resolved: bool) -> None:
