@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -28,17 +29,28 @@ class PeerFailed(RuntimeError):
 def peer_python() -> Path:
     """Return the interpreter with pybioclip: ``BIOCLIP_PEER_PYTHON``, else that of ``benchmarks/.venv-peer``, made if missing."""
     named = os.environ.get("BIOCLIP_PEER_PYTHON")
-    if named:
-        return Path(named)
-    python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    ready = VENV / "ready"
+    return Path(named) if named else environment_with([PYBIOCLIP], VENV, pinned=_SHARED, shares=True)
+
+
+def environment_with(packages: Sequence[str], folder: Path, *, pinned: Sequence[str], shares: bool) -> Path:
+    """Return the interpreter of an environment with packages, which is made if it is missing or half-made.
+
+    Args:
+        packages: with their versions, as pip takes them.
+        folder: of the environment.
+        pinned: packages that it has in the versions of ours.
+        shares: True to find the packages of ours too.
+    """
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    ready = folder / "ready"
     if not ready.exists():
-        print(f"making {VENV} with {PYBIOCLIP} (once, takes a few minutes)", file=sys.stderr)
-        venv.create(VENV, with_pip=True, clear=True)
-        _share_packages(python)
-        pins = [f"{name}=={version(name).partition('+')[0]}" for name in _SHARED]
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-warn-conflicts", PYBIOCLIP, *pins], check=True)
-        ready.write_text(PYBIOCLIP + "\n")
+        print(f"making {folder} with {' and '.join(packages)} (once, takes a few minutes)", file=sys.stderr)
+        venv.create(folder, with_pip=True, clear=True)
+        if shares:
+            _share_packages(python)
+        pins = [f"{name}=={version(name).partition('+')[0]}" for name in pinned]
+        subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-warn-conflicts", *packages, *pins], check=True)
+        ready.write_text(" ".join(packages) + "\n")
     return python
 
 

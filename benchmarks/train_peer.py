@@ -9,14 +9,14 @@ import random
 import subprocess
 import sys
 import tarfile
-import venv
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import fixtures
+from benchmarks.__main__ import environment
+from benchmarks.peer import environment_with
 from bioclip_core.files.whole import write_whole
 
 OPEN_CLIP, WEBDATASET = "open_clip_torch[training]==3.3.0", "webdataset==0.2.86"
@@ -32,16 +32,8 @@ class WorkerFailed(RuntimeError):
 def peer_python() -> Path:
     """Return the interpreter with open_clip's trainer: ``BIOCLIP_TRAIN_PEER_PYTHON``, else an environment that is made if missing."""
     named = os.environ.get("BIOCLIP_TRAIN_PEER_PYTHON")
-    if named:
-        return Path(named)
-    python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if not (VENV / "ready").exists():
-        print(f"making {VENV} with {OPEN_CLIP} and {WEBDATASET} (once, takes a few minutes)", file=sys.stderr)
-        venv.create(VENV, with_pip=True, clear=True)
-        pins = [f"{name}=={version(name).partition('+')[0]}" for name in ("torch", "torchvision", "pillow", "numpy")]
-        subprocess.run([python, "-m", "pip", "install", "--quiet", OPEN_CLIP, WEBDATASET, *pins], check=True)
-        (VENV / "ready").write_text(f"{OPEN_CLIP} {WEBDATASET}\n")
-    return python
+    pinned = ("torch", "torchvision", "pillow", "numpy")
+    return Path(named) if named else environment_with([OPEN_CLIP, WEBDATASET], VENV, pinned=pinned, shares=False)
 
 
 def ask_peer(**request: Any) -> dict[str, float]:
@@ -52,9 +44,7 @@ def ask_peer(**request: Any) -> dict[str, float]:
 
 def ask_ours(**request: Any) -> dict[str, float]:
     """Return one answer of ``train_worker.py``, run in its own process with the settings of our command line."""
-    paths = os.pathsep.join(str(ROOT / part) for part in (".", "core", "training"))
-    environment = {"GOMP_SPINCOUNT": "1000", **os.environ, "PYTHONPATH": paths}
-    return _answer([sys.executable, "-m", "benchmarks.train_worker", json.dumps(request)], environment)
+    return _answer([sys.executable, "-m", "benchmarks.train_worker", json.dumps(request)], environment())
 
 
 def _answer(command: list[str], environment: dict[str, str]) -> dict[str, float]:
