@@ -47,13 +47,13 @@ def ask_ours(**request: Any) -> dict[str, float]:
     return _answer([sys.executable, "-m", "benchmarks.train_worker", json.dumps(request)], environment())
 
 
-def _answer(command: list[str], environment: dict[str, str]) -> dict[str, float]:
+def _answer(command: list[str], variables: dict[str, str]) -> dict[str, float]:
     ours = {"GOMP_SPINCOUNT", "PYTHONPATH"}
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     run = subprocess.run(
         command,
         cwd=ROOT,
-        env={**inherited, "HF_HUB_OFFLINE": "1", **environment},
+        env={**inherited, "HF_HUB_OFFLINE": "1", **variables},
         capture_output=True,
         text=True,
         check=False,
