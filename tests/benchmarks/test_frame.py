@@ -146,6 +146,7 @@ def test_a_finished_cell_is_kept_and_a_failed_one_is_not(
 
 def test_a_cell_that_is_asked_for_again_must_be_one_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["scale", "images", "--again", "ray-2000"])
+    monkeypatch.setattr(scale, "measure", lambda *_: pytest.fail("nothing is to be measured"))
     with pytest.raises(SystemExit, match="no cell ray-2000"):
         scale.main()
 
