@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -16,8 +16,10 @@ from bioclip_core.errors import StoreError
 from bioclip_plugin.items.media import WHOLE_BOX
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import (
+    Part,
     execute,
     find_or_insert,
+    insert_fresh,
     insert_new,
     keys_parameter,
     sent_together,
@@ -37,6 +39,8 @@ DECISION = ("decision_set", "region", "taxon", "rank", "probability", "verdict",
 """The columns of a decision. Rules add the last three."""
 _FILE = ("content", "size", "mtime_ns")
 """The columns of an image that are about its file."""
+_UNKNOWN = (None,) * len((*_FILE, *CAPTURE))
+"""The values of these columns, and of those of the capture, of an image that was only listed."""
 _ANSWER = ("answer_set", "region", "flags")
 _LISTED_REGION = ("run", "media", "position", "region", "classified", "confidence")
 _CANDIDATE = ("answer_set", "region", "rank", "position", "taxon", "probability")
@@ -49,7 +53,7 @@ def commit(connection: Connection, run: Run, records: Sequence[ItemRecord], cach
     Raises:
         StoreError: for a probability or feature that is not a number.
     """
-    check(connection, run)
+    check(connection, run, writes=True)
     unique = list({record.listed.media_id: record for record in records}.values())
     wanted: dict[RegionPlace, tuple[ItemRecord, RegionRecord]] = {
         (record.listed.media_id, region_key(region.region)): (record, region)
@@ -66,18 +70,31 @@ def commit(connection: Connection, run: Run, records: Sequence[ItemRecord], cach
     regions = {ids[place]: wanted[place] for place in sorted(wanted, key=ids.__getitem__)}
     new_regions = {ids[place] for place in new_places}
     write_boxes(connection, run, unique, contents)
-    rows = _rows_of(connection, run, regions, cache)
-    _forget_answers(connection, run, [number for _, number, _ in rows.answers if number not in new_regions])
+    rows = _Rows(connection, run, regions, contents, cache)
+    _forget_answers(connection, run, [number for number in rows.answered if number not in new_regions])
+    known: list[Part] = []
+    left = insert_fresh(connection, _fresh(rows.parts(), new_regions, new_contents, known))
     with sent_together(connection):
-        _insert_in_two(connection, schema.candidates, _CANDIDATE, rows.candidates, new_regions)
+        for table, names, of_table in left + known:
+            (upsert if table is schema.decisions else insert_new)(connection, table, names, of_table)
         update_media(connection, _FILE, facts.of_files)
         update_media(connection, (*_FILE, *CAPTURE), facts.whole)
-        _insert_in_two(connection, schema.answers, _ANSWER, rows.answers, new_regions)
-        _write_decisions(connection, rows.decisions, new_regions)
-        _features(connection, run, regions, contents, new_contents)
         _listed_regions(connection, run, unique, ids)
         _statuses(connection, run, unique)
     return rows.taxa
+
+
+def _fresh(
+    parts: Iterable[Part], new_regions: Collection[int], new_contents: Collection[int], known: list[Part]
+) -> Iterator[Part]:
+    """Yield the rows with a new number, whose keys cannot exist; the others are added to ``known``."""
+    for table, names, rows in parts:
+        new = new_contents if table is schema.features else new_regions
+        fresh = [row for row in rows if row[1] in new]
+        if len(fresh) < len(rows):
+            known.append((table, names, [row for row in rows if row[1] not in new]))
+        if fresh:
+            yield table, names, fresh
 
 
 def _candidates_of(region: RegionRecord) -> list[Candidate]:
@@ -178,17 +195,21 @@ def _changed_facts(
     Args:
         replaced: numbers of the media that had another content earlier in the batch, under the same name.
     """
-    columns = ", ".join(f'"{name}"' for name in (*_FILE, *CAPTURE))
-    query = f"SELECT id, {columns} FROM {schema.media.name} WHERE id {{keys}}"
+    columns = [f'"{name}"' for name in (*_FILE, *CAPTURE)]
+    # Nothing is known yet of most images.
+    is_known = " OR ".join(f"{column} IS NOT NULL" for column in columns)
+    query = f"SELECT id, {', '.join(columns)} FROM {schema.media.name} WHERE id {{keys}} AND ({is_known})"
     numbers = keys_parameter(connection, [record.listed.media_id for record in records])
-    stored = {row[0]: row[1:] for row in execute(connection, query, numbers)}
-    changed = {n for n, content in contents.items() if n in replaced or stored[n][0] not in (None, content)}
+    stored = {row[0]: tuple(row[1:]) for row in execute(connection, query, numbers)}
+    changed = {
+        n for n, content in contents.items() if n in replaced or stored.get(n, _UNKNOWN)[0] not in (None, content)
+    }
     forget(connection, sorted(changed))
     found, last = _Facts([], []), len(_FILE)
     for record in records:
         number = record.listed.media_id
         file, capture = (contents.get(number), *(record.stat or (None, None))), capture_of(record.item)
-        here = stored[number]
+        here = stored.get(number, _UNKNOWN)
         if number in changed or _adds(capture, here[last:]):
             found.whole.append((*file, *capture, number))
         elif _adds(file, here[:last]):
@@ -201,75 +222,66 @@ def _adds(given: tuple[Any, ...], stored: tuple[Any, ...]) -> bool:
     return given != stored and any(new is not None and new != old for new, old in zip(given, stored, strict=True))
 
 
-def _features(
-    connection: Connection, run: Run, regions: Regions, contents: Mapping[int, int], new_contents: Collection[int]
-) -> None:
-    vectors: dict[tuple[int, Box], NDArray[np.float16]] = {}
-    for record, region in regions.values():
-        content = contents.get(record.listed.media_id)
-        if region.features is not None and content is not None:
-            vectors[content, region.region.box if region.region is not None else WHOLE_BOX] = region.features
-    rows = [
-        (run.feature_set, content, *box, features_D.astype("<f2", copy=False).tobytes())
-        for (content, box), features_D in vectors.items()
-    ]
-    _insert_in_two(connection, schema.features, _FEATURE, rows, new_contents)
+class _Rows:
+    """The rows of a batch's answers, decisions and features, made table by table; new taxa are inserted at once."""
 
+    def __init__(
+        self, connection: Connection, run: Run, regions: Regions, contents: Mapping[int, int], cache: TaxonCache
+    ) -> None:
+        self._run, self._regions, self._contents = run, regions, contents
+        self.answered = {number: region for number, (_, region) in regions.items() if region.by_rank is not None}
+        """Regions with an answer, by number."""
+        self._levels = [
+            (number, code, by_rank[rank])
+            for number, region in self.answered.items()
+            if (by_rank := region.by_rank)
+            for code, rank in _in_order(tuple(by_rank))
+        ]
+        self._decided = {
+            number: region.consensus
+            for number, (_, region) in regions.items()
+            if region.region is None or region.region.classified
+        }
+        candidates = [candidate for _, _, listed in self._levels for candidate in listed]
+        best = [candidate for candidate in self._decided.values() if candidate is not None]
+        numbers, self.taxa = cache.numbers(connection, candidates + best)
+        self._taxa, self._decided_taxa = numbers[: len(candidates)], iter(numbers[len(candidates) :])
 
-def _insert_in_two(
-    connection: Connection, table: Any, names: Sequence[str], rows: Sequence[tuple[Any, ...]], new: Collection[int]
-) -> None:
-    """Insert rows whose second value is a new number, which cannot exist, and then the others."""
-    fresh = [row for row in rows if row[1] in new]
-    insert_new(connection, table, names, fresh, fresh=True)
-    if len(fresh) < len(rows):
-        insert_new(connection, table, names, [row for row in rows if row[1] not in new])
+    def parts(self) -> Iterator[Part]:
+        """Yield the rows of each table; their second value is the number of the region, or of the content."""
+        yield schema.candidates, _CANDIDATE, self._candidates()
+        yield schema.features, _FEATURE, self._features()
+        answer_set = self._run.answer_set
+        answers = [(answer_set, number, " ".join(region.flags)) for number, region in self.answered.items()]
+        yield schema.answers, _ANSWER, answers
+        yield schema.decisions, DECISION, self._decisions()
 
-
-class _Rows(NamedTuple):
-    """The rows of answers and decisions, with the numbers of their taxa."""
-
-    answers: list[tuple[Any, ...]]
-    candidates: list[tuple[Any, ...]]
-    decisions: list[tuple[Any, ...]]
-    taxa: Numbers
-
-
-def _rows_of(connection: Connection, run: Run, regions: Regions, cache: TaxonCache) -> _Rows:
-    """Return the rows of the answers, and of the decisions on regions that the model names; new taxa are inserted."""
-    answered = {number: region for number, (_, region) in regions.items() if region.by_rank is not None}
-    levels = [
-        (number, code, by_rank[rank])
-        for number, region in answered.items()
-        if (by_rank := region.by_rank)
-        for code, rank in _in_order(tuple(by_rank))
-    ]
-    candidates = [candidate for _, _, listed in levels for candidate in listed]
-    decided = {
-        number: region.consensus
-        for number, (_, region) in regions.items()
-        if region.region is None or region.region.classified
-    }
-    best = [candidate for candidate in decided.values() if candidate is not None]
-    numbers, taxa = cache.numbers(connection, candidates + best)
-    taxon_of = dict(zip((n for n, candidate in decided.items() if candidate), numbers[len(candidates) :], strict=True))
-    taxon, answer_set = iter(numbers), run.answer_set
-    return _Rows(
-        [(answer_set, number, " ".join(region.flags)) for number, region in answered.items()],
-        [
+    def _candidates(self) -> list[tuple[Any, ...]]:
+        taxon, answer_set = iter(self._taxa), self._run.answer_set
+        return [
             (answer_set, number, code, position, next(taxon), float(candidate.probability))
-            for number, code, listed in levels
+            for number, code, listed in self._levels
             for position, candidate in enumerate(listed)
-        ],
+        ]
+
+    def _decisions(self) -> list[tuple[Any, ...]]:
         # Verdict, event and trail become null, since rules decided on an earlier answer.
-        [(*decision_row(run, n, best, taxon_of.get(n)), None, None, None) for n, best in decided.items()],
-        taxa,
-    )
+        taxa = self._decided_taxa
+        return [
+            (*decision_row(self._run, number, best, None if best is None else next(taxa)), None, None, None)
+            for number, best in self._decided.items()
+        ]
 
-
-def _write_decisions(connection: Connection, rows: Sequence[tuple[Any, ...]], new: Collection[int]) -> None:
-    insert_new(connection, schema.decisions, DECISION, [row for row in rows if row[1] in new], fresh=True)
-    upsert(connection, schema.decisions, DECISION, [row for row in rows if row[1] not in new])
+    def _features(self) -> list[tuple[Any, ...]]:
+        vectors: dict[tuple[int, Box], NDArray[np.float16]] = {}
+        for record, region in self._regions.values():
+            content = self._contents.get(record.listed.media_id)
+            if region.features is not None and content is not None:
+                vectors[content, region.region.box if region.region is not None else WHOLE_BOX] = region.features
+        return [
+            (self._run.feature_set, content, *box, features_D.astype("<f2", copy=False).tobytes())
+            for (content, box), features_D in vectors.items()
+        ]
 
 
 @lru_cache(maxsize=64)

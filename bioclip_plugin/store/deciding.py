@@ -156,7 +156,7 @@ class Deciding:
             self._taxa.remember(self._database.write(self._write, decisions))
 
     def _write(self, connection: Connection, decisions: Mapping[int, StoredDecision]) -> Numbers:
-        check(connection, self._run)
+        check(connection, self._run, writes=True)
         named = {region: decision.candidate for region, decision in decisions.items() if decision.candidate is not None}
         numbers, taxa = self._taxa.numbers(connection, list(named.values()))
         taxon_of = dict(zip(named, numbers, strict=True))

@@ -14,6 +14,7 @@ from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import (
     chunked,
     execute,
+    insert_fresh,
     insert_new,
     insert_numbered,
     keys_parameter,
@@ -244,7 +245,9 @@ def _enter(
             medium = known[key]
             medium.position, medium.status, medium.stated = position, TODO, stated[key]
         rows = [(run.id, known[key].id, known[key].position, TODO, stated[key]) for key in new]
-        insert_new(connection, schema.listing, _LISTING, rows, fresh=True)  # nobody else lists into the run meanwhile
+        # Nobody else lists into the run meanwhile.
+        for part in insert_fresh(connection, [(schema.listing, _LISTING, rows)]):
+            insert_new(connection, *part)
     for key, text in stated.items():
         medium = known[key]
         if not is_stated(medium.stated, text):

@@ -116,16 +116,20 @@ def note_encoder(connection: Connection, run: Run, encoded_with: Mapping[str, An
     connection.execute(update(schema.runs).where(columns.id == run.id).values(**change))
 
 
-def check(connection: Connection, run: Run, *, alone: bool = False) -> None:
+def check(connection: Connection, run: Run, *, alone: bool = False, writes: bool = False) -> None:
     """Check that a run is still there: its key changes when its deletion begins.
 
     Args:
         alone: True to be the only one that changes the run's listing until the end of the transaction.
+        writes: True to keep the run, and so the layers that it refers to, from being removed until then: most rows that refer
+            to them have no foreign keys on PostgreSQL.
 
     Raises:
         StoreError: if it was deleted, or a later run has its number.
     """
-    locked = " FOR NO KEY UPDATE" if alone and connection.dialect.name == "postgresql" else ""
+    locked = ""
+    if connection.dialect.name == "postgresql":
+        locked = " FOR NO KEY UPDATE" if alone else " FOR KEY SHARE" if writes else ""
     query = f"SELECT created_at FROM {schema.runs.name} WHERE id = ? AND key = ?{locked}"
     created = execute(connection, query, run.id, run.key).scalar()
     if created is None or moment_of(created) != run.created_at:

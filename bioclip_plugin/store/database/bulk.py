@@ -22,6 +22,8 @@ from bioclip_plugin.store.database.values import clean_text
 
 Row = Sequence[Any]
 """The values of one row, in the order of the columns that are named beside it."""
+Part = tuple[Table, Sequence[str], Sequence[Row]]
+"""A table, the names of columns, and rows for them."""
 Element = TypeVar("Element")
 Key = TypeVar("Key")
 Found = TypeVar("Found")
@@ -32,6 +34,8 @@ KEYS_PER_QUERY = 500
 """Values in one IN list; SQLite allows 32,766, and compiling longer lists takes longer than a second query."""
 _KEYS_AT_ONCE = 2_000
 """Values in one query that takes them as one parameter."""
+_ROWS_PACKED_AT_ONCE = 1_500
+"""Rows that are packed while the server writes those before: about what a socket holds."""
 _ROWS_AT_ONCE = 10_000
 """Rows in one statement of PostgreSQL, so that its parameters stay some megabytes."""
 
@@ -96,12 +100,6 @@ def send_one_by_one(message: str) -> None:
         _refusals.append(message)
 
 
-def _is_sending(connection: Connection) -> bool:
-    """True within :func:`sent_together`, where PostgreSQL takes no ``COPY``."""
-    driver: Any = connection.connection.driver_connection
-    return bool(driver.pgconn.pipeline_status)
-
-
 def keys_parameter(connection: Connection, values: Sequence[Any]) -> Any:
     """Return whole numbers or texts as one parameter of a statement."""
     if connection.dialect.name == "sqlite":
@@ -118,25 +116,39 @@ def _in_dialect(statement: str, dialect: str) -> str:
     return statement.replace("{keys}", "= ANY(?)").replace("?", "%s")
 
 
-def insert_new(
-    connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Row], *, fresh: bool = False
-) -> None:
-    """Insert rows; rows whose key exists are left as they are.
-
-    Args:
-        names: the columns of the values.
-        fresh: True for rows whose keys cannot exist, since they contain a number that this transaction has given.
-    """
+def insert_new(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Row]) -> None:
+    """Insert rows with these columns; rows whose key exists are left as they are."""
     if not rows:
         return
     rows = _cleaned(table, names, rows)
     names = tuple(names)
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(_insert_into_sqlite(table, names, "ON CONFLICT DO NOTHING"), rows)
-    elif fresh and len(rows) >= COPY_FROM_ROWS and not _is_sending(connection):
-        _copy(connection, table, names, rows)
     else:
         _insert_into_postgres(connection, table, names, rows, "ON CONFLICT DO NOTHING")
+
+
+def insert_fresh(connection: Connection, parts: Iterable[Part]) -> list[Part]:
+    """Insert rows whose keys cannot exist, since they contain a number that this transaction has given.
+
+    The next part is made while PostgreSQL writes the one before.
+
+    Returns:
+        The parts that are not worth a statement of their own here: they are for ``insert_new``.
+    """
+    left: list[Part] = []
+    following = iter(parts)
+    part = next(following, None)
+    while part is not None:
+        table, names, rows = part
+        if connection.dialect.name == "sqlite" or len(rows) < COPY_FROM_ROWS:
+            left.append(part)
+            part = next(following, None)
+        else:
+            with _copying(connection, table, names) as write:
+                write(_cleaned(table, names, rows))
+                part = next(following, None)
+    return left
 
 
 def find_or_insert(
@@ -182,12 +194,14 @@ def insert_numbered(
         return dict(zip(given, numbers, strict=True))
     # In a query of its own, so that the sequence is looked up once and not for each number.
     sequence = f"(SELECT pg_get_serial_sequence('{table.name}', 'id')::regclass)"
-    following = f"SELECT nextval({sequence}) FROM generate_series(1, ?)"
-    numbers = sorted(execute(connection, following, len(rows)).scalars())
+    following = f"SELECT array_agg(nextval({sequence})) FROM generate_series(1, ?)"
+    numbers = sorted(execute(connection, following, len(rows)).scalar_one())
     numbered = [(number, *row) for number, row in zip(numbers, rows, strict=True)]
-    inserted = _insert_into_postgres(connection, table, names, numbered, "ON CONFLICT DO NOTHING RETURNING id")
-    there = set(numbers) if len(inserted) == len(rows) else {row[0] for row in inserted}
-    return {key: number for key, number in zip(given, numbers, strict=True) if number in there}
+    there: Collection[int] = numbers
+    if _insert_into_postgres(connection, table, names, numbered, "ON CONFLICT DO NOTHING") < len(rows):
+        query = f"SELECT id FROM {table.name} WHERE id {{keys}}"
+        there = set(execute(connection, query, keys_parameter(connection, numbers)).scalars())
+    return {key: number for key, number in zip(given, numbers, strict=True) if there is numbers or number in there}
 
 
 def upsert(
@@ -237,7 +251,7 @@ def update_present(connection: Connection, table: Table, names: Sequence[str], r
     source = f"unnest({', '.join(['%s'] * len(names))}) AS given({', '.join(_quoted(names))})"
     statement = f"UPDATE {table.name} SET {set_to} FROM {source} WHERE {table.name}.id = given.id"
     for part in chunked(sorted(rows, key=lambda row: row[-1]), _ROWS_AT_ONCE):
-        connection.exec_driver_sql(statement, _arrays(table, names, part))
+        connection.exec_driver_sql(statement, _arrays(table, dict(zip(names, zip(*part, strict=True), strict=True))))
 
 
 def _update_in_sqlite(table: str, new: Mapping[str, str], changing: Collection[str]) -> str:
@@ -286,35 +300,52 @@ def _insert_into_sqlite(table: Table, names: tuple[str, ...], conflict: str) -> 
 
 def _insert_into_postgres(
     connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Row], conflict: str
-) -> list[Any]:
-    """Insert by one statement with an array per column; return the rows that it returns."""
-    quoted, places = ", ".join(_quoted(names)), ", ".join(["%s"] * len(names))
-    statement = f"INSERT INTO {table.name} ({quoted}) SELECT * FROM unnest({places}) {conflict}"
-    returned: list[Any] = []
+) -> int:
+    """Insert by one statement with an array per column; return how many rows are new, which is unknown in a pipeline."""
+    inserted = 0
     for part in chunked(rows, _ROWS_AT_ONCE):
-        result = connection.exec_driver_sql(statement, _arrays(table, names, part))
-        if result.returns_rows:
-            returned += result.all()
-    return returned
+        # A column without any value is left out: of most images, nine columns of the media are unknown.
+        given = {
+            name: values
+            for name, values in zip(names, zip(*part, strict=True), strict=True)
+            if values[0] is not None or any(value is not None for value in values)
+        }
+        source = ", ".join(["%s"] * len(given))
+        statement = f"INSERT INTO {table.name} ({', '.join(_quoted(given))}) SELECT * FROM unnest({source}) {conflict}"
+        inserted += connection.exec_driver_sql(statement, _arrays(table, given)).rowcount
+    return inserted
 
 
-def _arrays(table: Table, names: Sequence[str], rows: Collection[Row]) -> tuple[Any, ...]:
+def _arrays(table: Table, columns: Mapping[str, Sequence[Any]]) -> tuple[Any, ...]:
     from bioclip_plugin.store.database import arrays
 
     kinds: dict[str, Callable[[Sequence[Any]], Any]]
     kinds = {"int8": arrays.integers, "float8": arrays.floats, "bytea": arrays.blobs, "text": arrays.texts}
-    columns = zip(*rows, strict=True)
-    return tuple(kinds[_type_of(table, name)](column) for name, column in zip(names, columns, strict=True))
+    return tuple(kinds[_type_of(table, name)](values) for name, values in columns.items())
 
 
-def _copy(connection: Connection, table: Table, names: Sequence[str], rows: Sequence[Row]) -> None:
-    """Send rows by binary ``COPY``, straight into the table."""
-    cursor = connection.connection.cursor()
+@contextmanager
+def _copying(connection: Connection, table: Table, names: Sequence[str]) -> Iterator[Callable[[Sequence[Row]], None]]:
+    """Give a function that sends rows by binary ``COPY``, straight into the table; the end waits until they are written."""
+    from psycopg.copy import LibpqWriter
+
+    from bioclip_plugin.store.database import copying
+
+    kinds = [_type_of(table, name) for name in names]
+    cursor: Any = connection.connection.cursor()
+    # Flushed at once, so that the server writes some rows while the next are packed.
+    writer = LibpqWriter(cursor, flush_threshold=0)
+    statement = f"COPY {table.name} ({', '.join(_quoted(names))}) FROM STDIN (FORMAT BINARY)"
+
+    def write(rows: Sequence[Row]) -> None:
+        for part in chunked(rows, _ROWS_PACKED_AT_ONCE):
+            copy.write(copying.packed(kinds, part))
+
     try:
-        with cursor.copy(f"COPY {table.name} ({', '.join(_quoted(names))}) FROM STDIN (FORMAT BINARY)") as copy:
-            copy.set_types([_type_of(table, name) for name in names])
-            for row in rows:
-                copy.write_row(row)
+        with cursor.copy(statement, writer=writer) as copy:
+            copy.write(copying.SIGNATURE)
+            yield write
+            copy.write(copying.TRAILER)
     finally:
         cursor.close()
 

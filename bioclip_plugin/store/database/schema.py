@@ -44,9 +44,19 @@ metadata = sa.MetaData(
 )
 
 
-def _table(name: str, *parts: Any, rowid: bool = True) -> Table:
+_ROOM_FOR_UPDATES: Any = {"postgresql_with": {"fillfactor": 50}}
+"""Options of tables whose rows are inserted when an image is listed, and updated once when it was read: on the same page."""
+_SQLITE_ALONE = {"checked by": "SQLite"}
+"""Mark of the foreign keys that PostgreSQL does not have."""
+
+
+def _table(name: str, *parts: Any, rowid: bool = True, **options: Any) -> Table:
     # A narrow table with a key of several integers is half as large on SQLite without a rowid.
-    return Table(PREFIX + name, metadata, *parts, sqlite_strict=True, sqlite_with_rowid=rowid)
+    table = Table(PREFIX + name, metadata, *parts, sqlite_strict=True, sqlite_with_rowid=rowid, **options)
+    for constraint in table.foreign_key_constraints:
+        if constraint.elements[0].info == _SQLITE_ALONE:
+            constraint.ddl_if(dialect="sqlite")
+    return table
 
 
 def _id() -> Column[int]:
@@ -55,6 +65,15 @@ def _id() -> Column[int]:
 
 def _ref(name: str, table: str, *, null: bool = False) -> Column[int]:
     return Column(name, Integer, sa.ForeignKey(f"{PREFIX}{table}.id"), nullable=null)
+
+
+def _shared_ref(name: str, table: str) -> Column[int]:
+    """Return a reference that only SQLite checks row by row, which costs it little and would cost PostgreSQL a look-up each.
+
+    It is to the run of a batch or a layer of the run, which ``runs.check`` locks once per batch, or follows from another key
+    of the row.
+    """
+    return Column(name, Integer, sa.ForeignKey(f"{PREFIX}{table}.id", info=_SQLITE_ALONE), nullable=False)
 
 
 def _int(name: str, *, null: bool = False) -> Column[int]:
@@ -132,6 +151,7 @@ media = _table(
     _text("sequence", null=True),
     _text("metadata", null=True),  # JSON
     UniqueConstraint("uri", "frame"),
+    **_ROOM_FOR_UPDATES,
 )
 
 # Boxes in 1/10,000 of the upright image; the whole image is 0, 0, 10000, 10000 with an empty detector.
@@ -155,7 +175,7 @@ regions = _table(
 # The vector is little-endian float16. Null is reserved for features that are kept in files of their own.
 features = _table(
     "features",
-    _ref("feature_set", "feature_sets"),
+    _shared_ref("feature_set", "feature_sets"),
     _ref("content", "contents"),
     _int("x"),
     _int("y"),
@@ -198,7 +218,7 @@ taxa = _table(
 
 answers = _table(
     "answers",
-    _ref("answer_set", "answer_sets"),
+    _shared_ref("answer_set", "answer_sets"),
     _ref("region", "regions"),
     _text("flags"),  # separated by spaces
     PrimaryKeyConstraint("answer_set", "region"),
@@ -223,7 +243,7 @@ candidates = _table(
 
 decisions = _table(
     "decisions",
-    _ref("decision_set", "decision_sets"),
+    _shared_ref("decision_set", "decision_sets"),
     _ref("region", "regions"),
     _ref("taxon", "taxa", null=True),  # null: no taxon was decided
     _int("rank", null=True),
@@ -240,23 +260,25 @@ decisions = _table(
 # image that a detector has processed.
 listing = _table(
     "listing",
-    _ref("run", "runs"),
+    _shared_ref("run", "runs"),
     _ref("media", "media"),
     _int("position"),
     _int("status"),
     _text("stated", null=True),
     PrimaryKeyConstraint("run", "media"),
     UniqueConstraint("run", "position"),
-    Index(None, "run", "status"),
+    # PostgreSQL reads the run's part of the table instead, so that a change of status changes no index (a heap-only update).
+    Index(None, "run", "status").ddl_if(dialect="sqlite"),
     Index(None, "media"),
     rowid=False,
+    **_ROOM_FOR_UPDATES,
 )
 
 # The regions of an item in this run: the same image may have other boxes in another run of the same answer set.
 listed_regions = _table(
     "listed_regions",
-    _ref("run", "runs"),
-    _ref("media", "media"),
+    _shared_ref("run", "runs"),
+    _shared_ref("media", "media"),
     _int("position"),
     _ref("region", "regions"),
     _int("classified", null=True),  # 0: stored, but not answered by the model

@@ -21,10 +21,10 @@ from bioclip_plugin.store.database.schema import PREFIX, VERSION_TABLE
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; a test compares it with the folder, so that opening a store need not read the folder."""
 
-READABLE = frozenset({"0002"})
+READABLE = frozenset({"0002", "0003"})
 """Earlier versions that lack only what no run of theirs has: a store that cannot be written is read as it is."""
 
 _current: WeakSet[Engine] = WeakSet()
