@@ -57,7 +57,8 @@ class Numbers:
         """By the ``id`` of a taxon: the taxon, which keeps its ``id`` from being used again, its rank, and its number."""
 
 
-_NOTHING: tuple[Taxon | None, str, int] = (None, "", 0)
+_NO_NUMBER = 0  # numbers begin with 1
+_NOTHING: tuple[Taxon | None, str, int] = (None, "", _NO_NUMBER)
 
 
 class TaxonCache:
@@ -105,46 +106,35 @@ class TaxonCache:
             if entry[1] != candidate.rank
         ]
         if unknown:
-            first = {(id(candidates[place].taxon), candidates[place].rank): candidates[place] for place in unknown}
-            keys = {name: key_of(candidate) for name, candidate in first.items()}
-            ids, new.by_key = self._ids(connection, set(keys.values()))
-            for name, candidate in first.items():
-                new.by_object[name[0]] = (candidate.taxon, candidate.rank, ids[keys[name]])
-            for place in unknown:
-                numbers[place] = ids[keys[id(candidates[place].taxon), candidates[place].rank]]
+            objects = [(id(candidates[place].taxon), candidates[place].rank) for place in unknown]
+            first = {name: candidates[place] for name, place in zip(objects, unknown, strict=True)}
+            found, new.by_key = self._numbers_of(connection, [key_of(candidate) for candidate in first.values()])
+            of_object = dict(zip(first, found, strict=True))
+            for (name, rank), number in of_object.items():
+                new.by_object[name] = (first[name, rank].taxon, rank, number)
+            for name_and_rank, place in zip(objects, unknown, strict=True):
+                numbers[place] = of_object[name_and_rank]
         return numbers, new
 
     def ids(self, connection: Connection, keys: Collection[Key]) -> dict[Key, int]:
         """Return the numbers of these taxa, new ones inserted."""
-        return self._ids(connection, keys)[0]
+        return dict(zip(keys, self._numbers_of(connection, keys)[0], strict=True))
 
-    def _ids(self, connection: Connection, keys: Collection[Key]) -> tuple[dict[Key, int], dict[Key, int]]:
-        """Return the numbers of taxa, and those that are not cached yet."""
+    def _numbers_of(self, connection: Connection, keys: Collection[Key]) -> tuple[list[int], dict[Key, int]]:
+        """Return the numbers of taxa in their order, new ones inserted, and the numbers that are not cached yet."""
+        # The hash of a key goes over all names of the taxon, so that it is asked for as rarely as possible.
+        order: dict[Key, int] = {}
+        places = [order.setdefault(key, len(order)) for key in keys]
+        distinct = list(order)
         with self._lock:
-            by_key = self._numbers.by_key
-            known = {key: by_key[key] for key in keys if key in by_key}
-        if len(known) == len(keys):
-            return known, {}
-        hashed = {key: _hash(key) for key in keys if key not in known}
-        hashes = {name: key for key, name in hashed.items()}
-
-        def stored() -> dict[str, int]:
-            query = f"SELECT key, id FROM {schema.taxa.name} WHERE key {{keys}}"
-            return dict(execute(connection, query, keys_parameter(connection, list(hashes))).all())
-
-        found, _ = find_or_insert(
-            connection,
-            schema.taxa,
-            ("key", "rank", *NAMES),
-            # Sorted, so that two writers who insert the same taxa never wait for each other in a circle.
-            sorted(hashes),
-            stored,
-            lambda name: (name, hashes[name][1], *_texts(hashes[name][0])),
-            lambda _, number: number,
-        )
-        # Keys that differ only in characters that cannot be stored (a NUL) share a hash and a number.
-        new = {key: found[name] for key, name in hashed.items()}
-        return known | new, new
+            numbers = [self._numbers.by_key.get(key, _NO_NUMBER) for key in distinct]
+        new: dict[Key, int] = {}
+        missing = [place for place, number in enumerate(numbers) if number == _NO_NUMBER]
+        if missing:
+            new = dict(_stored(connection, [distinct[place] for place in missing]))
+            for place, number in zip(missing, new.values(), strict=True):
+                numbers[place] = number
+        return [numbers[place] for place in places], new
 
     def taxa(self, connection: Connection, numbers: Iterable[int]) -> dict[int, Key]:
         """Return the taxa of these numbers."""
@@ -160,6 +150,29 @@ class TaxonCache:
         new.by_key = {key: number for number, key in found.items()}
         self.remember(new)
         return known | found
+
+
+def _stored(connection: Connection, keys: Sequence[Key]) -> list[tuple[Key, int]]:
+    """Return different taxa that are not cached with their numbers, new ones inserted."""
+    hashed = [_hash(key) for key in keys]
+    # Keys that differ only in characters that cannot be stored (a NUL) share a hash and a number.
+    hashes = dict(zip(hashed, keys, strict=True))
+
+    def stored() -> dict[str, int]:
+        query = f"SELECT key, id FROM {schema.taxa.name} WHERE key {{keys}}"
+        return dict(execute(connection, query, keys_parameter(connection, list(hashes))).all())
+
+    found, _ = find_or_insert(
+        connection,
+        schema.taxa,
+        ("key", "rank", *NAMES),
+        # Sorted, so that two writers who insert the same taxa never wait for each other in a circle.
+        sorted(hashes),
+        stored,
+        lambda name: (name, hashes[name][1], *_texts(hashes[name][0])),
+        lambda _, number: number,
+    )
+    return [(key, found[name]) for key, name in zip(keys, hashed, strict=True)]
 
 
 def _texts(taxon: Taxon) -> tuple[str, ...]:

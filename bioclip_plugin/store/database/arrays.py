@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from psycopg.pq import Format
 _INT8, _FLOAT8, _TEXT, _BYTEA = (20, 1016), (701, 1022), (25, 1009), (17, 1001)
 _HEADER = struct.Struct(">iiIii")  # dimensions, is there a null, type of elements, length, number of the first element
 _NULL = struct.pack(">i", -1)
+_LENGTH = struct.Struct(">i").pack
+_SHORT = 128
+_LENGTHS = [_LENGTH(length) for length in range(_SHORT)]
 
 
 class Array:
@@ -79,13 +82,9 @@ def _fixed(kind: tuple[int, int], values: Sequence[Any], number: str, pack: Call
     return Array(kind, len(values), elements.tobytes())
 
 
-def _varying(kind: tuple[int, int], values: Iterable[bytes | None]) -> Array:
-    parts: list[bytes] = []
-    count = 0
-    for value in values:
-        count += 1
-        if value is None:
-            parts.append(_NULL)
-        else:
-            parts += (len(value).to_bytes(4, "big"), value)
-    return Array(kind, count, b"".join(parts))
+def _varying(kind: tuple[int, int], values: Sequence[bytes | None]) -> Array:
+    parts = [
+        _NULL if value is None else _LENGTHS[len(value)] + value if len(value) < _SHORT else _LENGTH(len(value)) + value
+        for value in values
+    ]
+    return Array(kind, len(parts), b"".join(parts))

@@ -308,7 +308,7 @@ def _insert_into_postgres(
         given = {
             name: values
             for name, values in zip(names, zip(*part, strict=True), strict=True)
-            if values[0] is not None or any(value is not None for value in values)
+            if values[0] is not None or values.count(None) < len(values)
         }
         source = ", ".join(["%s"] * len(given))
         statement = f"INSERT INTO {table.name} ({', '.join(_quoted(given))}) SELECT * FROM unnest({source}) {conflict}"
