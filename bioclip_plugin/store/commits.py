@@ -28,6 +28,7 @@ from bioclip_plugin.store.database.bulk import (
 from bioclip_plugin.store.detections import BY_DETECTOR, NOTHING_BY_DETECTOR, write_boxes, write_found
 from bioclip_plugin.store.listing import delete_answers, forget, update_media
 from bioclip_plugin.store.media_rows import CAPTURE, RegionPlace, capture_of, region_ids, region_key
+from bioclip_plugin.store.reading import uncollected
 from bioclip_plugin.store.records import DONE, Box, Content, FoundBox, ItemRecord, RegionRecord, Run
 from bioclip_plugin.store.runs import check, fail
 from bioclip_plugin.store.taxa import Numbers, TaxonCache, rank_code
@@ -70,10 +71,11 @@ def commit(connection: Connection, run: Run, records: Sequence[ItemRecord], cach
     regions = {ids[place]: wanted[place] for place in sorted(wanted, key=ids.__getitem__)}
     new_regions = {ids[place] for place in new_places}
     write_boxes(connection, run, unique, contents)
-    rows = _Rows(connection, run, regions, contents, cache)
-    _forget_answers(connection, run, [number for number in rows.answered if number not in new_regions])
-    known: list[Part] = []
-    left = insert_fresh(connection, _fresh(rows.parts(), new_regions, new_contents, known))
+    with uncollected():
+        rows = _Rows(connection, run, regions, contents, cache)
+        _forget_answers(connection, run, [number for number in rows.answered if number not in new_regions])
+        known: list[Part] = []
+        left = insert_fresh(connection, _fresh(rows.parts(), new_regions, new_contents, known))
     with sent_together(connection):
         for table, names, of_table in left + known:
             (upsert if table is schema.decisions else insert_new)(connection, table, names, of_table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import threading
 import uuid
 from dataclasses import replace
@@ -22,7 +23,8 @@ from bioclip_core.errors import StoreError
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.store import Run, Store
-from bioclip_plugin.store.database import bulk, schema
+from bioclip_plugin.store.database import bulk, copying, schema
+from bioclip_plugin.store.runs import check
 
 BOX = Region(0.1, 0.2, 0.3, 0.4, "finder", "2.0", "animal", 0.875)
 KINDS = st.sampled_from(["whole", "box", "both", "empty", "failed", "same content"])
@@ -76,7 +78,9 @@ def test_every_kind_of_value_comes_back_from_one_statement_and_from_copy(store: 
     query = select(*(schema.media.c[name] for name in names)).order_by(schema.media.c.id)
 
     def write(connection: Connection, fresh: bool) -> None:
-        bulk.insert_new(connection, schema.media, names, rows, fresh=fresh)
+        parts = [(schema.media, names, rows)]
+        for part in bulk.insert_fresh(connection, parts) if fresh else parts:
+            bulk.insert_new(connection, *part)
 
     found = []
     for fresh in (False, True):
@@ -89,6 +93,36 @@ def test_every_kind_of_value_comes_back_from_one_statement_and_from_copy(store: 
         (f"{n} {cleaned[n % len(odd)]}", n / 7 if n % 3 else None, cleaned[n % len(odd)] if n % 2 else None)
         for n in range(1, 301)
     ]
+
+
+COLUMNS = st.one_of(
+    st.tuples(st.just("int8"), st.integers(-(2**63), 2**63 - 1)),
+    st.tuples(st.just("float8"), st.floats(allow_nan=False)),
+    st.tuples(st.just("text"), st.text(st.characters(exclude_characters="\x00", codec="utf-8"), max_size=3)),
+    st.tuples(st.just("bytea"), st.binary(max_size=2)),
+)
+
+
+def _field(kind: str, value: Any) -> bytes:
+    """Return a value as PostgreSQL's manual describes it: its length, -1 for null, and its bytes, the first one first."""
+    if value is None:
+        return struct.pack(">i", -1)
+    if kind in ("int8", "float8"):
+        value = struct.pack(">q" if kind == "int8" else ">d", value)
+    return struct.pack(">i", len(value := value.encode() if kind == "text" else value)) + value
+
+
+@given(st.lists(COLUMNS, min_size=1, max_size=4), st.integers(1, 3), st.data())
+@settings(max_examples=50)
+def test_packed_rows_are_those_of_the_manual(columns: list[tuple[str, Any]], count: int, data: st.DataObject) -> None:
+    """Columns of one length, of different lengths, with some and with only nulls."""
+    kinds = [kind for kind, _ in columns]
+    others = st.tuples(*(st.sampled_from([value, value * 2 if kind in ("text", "bytea") else value, None])
+                         for kind, value in columns))  # fmt: skip
+    rows = [tuple(value for _, value in columns), *data.draw(st.lists(others, min_size=count, max_size=count))]
+    for given_rows in (rows, rows[1:], rows[:1] * 2):
+        expected = b"".join(struct.pack(">h", len(kinds)) + b"".join(map(_field, kinds, row)) for row in given_rows)
+        assert copying.packed(kinds, list(zip(*given_rows, strict=True))) == expected
 
 
 def test_keys_that_hold_quotation_marks_and_brackets_are_found(store: Store, run: Run) -> None:
@@ -183,6 +217,31 @@ def test_the_first_error_of_statements_that_are_sent_together_is_named_and_undoe
     assert store.run(run.id).counts == {}
     answer_all(store, run, list_uris(store, run, "a.jpg"))
     assert store.verify(run).complete
+
+
+def test_a_run_and_its_layers_cannot_be_removed_while_a_batch_is_written(postgres_server: Any) -> None:
+    """Rows of a batch refer to them without a foreign key, which would be checked row by row."""
+    address = postgres_server.address(postgres_server.new_database())
+    with Store.open(address, retry=QUICK) as store, Store.open(address, retry=QUICK) as other:
+        run = store.begin_run(PLAN)
+
+        def remove(connection: Connection, table: str, number: int) -> None:
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '50ms'")
+            connection.exec_driver_sql(f"DELETE FROM bioclip_{table} WHERE id = %s", (number,))
+
+        def write(connection: Connection) -> None:
+            check(connection, run, writes=True)
+            for table, number in (
+                ("runs", run.id),
+                ("decision_sets", run.decision_set),
+                ("answer_sets", run.answer_set),
+                ("feature_sets", run.feature_set),
+            ):
+                with pytest.raises(StoreError, match=r"lock timeout|violates foreign key constraint"):
+                    other._database.write(remove, table, number)
+
+        store._database.write(write)
+        store._database.write(remove, "runs", run.id)
 
 
 def test_a_pooler_that_does_not_take_statements_ahead_gets_them_one_by_one(

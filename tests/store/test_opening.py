@@ -178,7 +178,11 @@ def _described(address: str) -> dict[str, object]:
         keys = sorted((k["constrained_columns"][0], k["referred_table"]) for k in inspector.get_foreign_keys(table))
         unique = sorted(tuple(u["column_names"]) for u in inspector.get_unique_constraints(table))
         primary = inspector.get_pk_constraint(table)["constrained_columns"]
-        options = inspector.get_table_options(table) if engine.dialect.name == "sqlite" else {}
+        options: Any = inspector.get_table_options(table)
+        if engine.dialect.name == "postgresql":
+            with engine.connect() as connection:
+                query = text("SELECT reloptions FROM pg_class WHERE oid = CAST(:name AS regclass)")
+                options = connection.execute(query, {"name": table}).scalar()
         found[table] = (columns, indexes, keys, unique, primary, options)
     engine.dispose()
     return found
@@ -216,6 +220,7 @@ ROWS = {
         "INSERT INTO bioclip_detector_sets (id, detector_id, settings) VALUES (2, 'd', '{}')",
         "INSERT INTO bioclip_detections (detector_set, content, boxes) VALUES (2, 9, '[]')",
     ],
+    "0004": ["UPDATE bioclip_media SET content = 9 WHERE id = 7"],
 }
 
 
@@ -244,12 +249,12 @@ def test_an_older_version_is_upgraded_on_sqlite_and_named_on_postgresql(
         patch.setattr(versions, "_migrate", lambda connection: None)
         if store_address.startswith("sqlite"):
             with Store.open(store_address) as store:
-                assert store.upgraded_from == "0003"
+                assert store.upgraded_from == versions.known_versions()[-1]
         else:
             with pytest.raises(StoreError, match="`bioclip-plugin store upgrade --store 'postgresql"):
                 Store.open(store_address)
             with Store.open(store_address, upgrade=True) as store:
-                assert store.upgraded_from == "0003"
+                assert store.upgraded_from == versions.known_versions()[-1]
 
 
 def test_two_programs_may_make_the_same_store_at_once(store_address: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import islice
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, any_, bindparam, func, select
@@ -251,7 +252,7 @@ def update_present(connection: Connection, table: Table, names: Sequence[str], r
     source = f"unnest({', '.join(['%s'] * len(names))}) AS given({', '.join(_quoted(names))})"
     statement = f"UPDATE {table.name} SET {set_to} FROM {source} WHERE {table.name}.id = given.id"
     for part in chunked(sorted(rows, key=lambda row: row[-1]), _ROWS_AT_ONCE):
-        connection.exec_driver_sql(statement, _arrays(table, dict(zip(names, zip(*part, strict=True), strict=True))))
+        connection.exec_driver_sql(statement, _arrays(table, dict(zip(names, _columns(part), strict=True))))
 
 
 def _update_in_sqlite(table: str, new: Mapping[str, str], changing: Collection[str]) -> str:
@@ -307,13 +308,18 @@ def _insert_into_postgres(
         # A column without any value is left out: of most images, nine columns of the media are unknown.
         given = {
             name: values
-            for name, values in zip(names, zip(*part, strict=True), strict=True)
+            for name, values in zip(names, _columns(part), strict=True)
             if values[0] is not None or values.count(None) < len(values)
         }
         source = ", ".join(["%s"] * len(given))
         statement = f"INSERT INTO {table.name} ({', '.join(_quoted(given))}) SELECT * FROM unnest({source}) {conflict}"
         inserted += connection.exec_driver_sql(statement, _arrays(table, given)).rowcount
     return inserted
+
+
+def _columns(rows: Sequence[Row]) -> list[list[Any]]:
+    """Return the columns of rows. ``zip`` would make an object per row, which the garbage collector counts and looks through."""
+    return [list(map(itemgetter(place), rows)) for place in range(len(rows[0]))]
 
 
 def _arrays(table: Table, columns: Mapping[str, Sequence[Any]]) -> tuple[Any, ...]:
@@ -339,7 +345,7 @@ def _copying(connection: Connection, table: Table, names: Sequence[str]) -> Iter
 
     def write(rows: Sequence[Row]) -> None:
         for part in chunked(rows, _ROWS_PACKED_AT_ONCE):
-            copy.write(copying.packed(kinds, part))
+            copy.write(copying.packed(kinds, _columns(part)))
 
     try:
         with cursor.copy(statement, writer=writer) as copy:

@@ -19,16 +19,16 @@ _VARYING = None
 """The length of values that do not have one length."""
 
 
-def packed(kinds: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
-    """Return rows as they are written between ``SIGNATURE`` and ``TRAILER``.
+def packed(kinds: Sequence[str], columns: Sequence[Sequence[Any]]) -> bytes:
+    """Return rows, given by their columns, as they are written between ``SIGNATURE`` and ``TRAILER``.
 
     Args:
         kinds: ``int8``, ``float8``, ``text`` or ``bytea``, by column.
-        rows: at least one, each with a value or None per column.
+        columns: values or None, at least one per column.
     """
     columns = [
         [None if value is None else value.encode("utf-8") for value in column] if kind == "text" else column
-        for kind, column in zip(kinds, zip(*rows, strict=True), strict=True)
+        for kind, column in zip(kinds, columns, strict=True)
     ]
     lengths = [_length(kind, column) for kind, column in zip(kinds, columns, strict=True)]
     fields: list[tuple[str, str]] = [("columns", ">i2")]
@@ -38,7 +38,7 @@ def packed(kinds: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
         fields.append((f"length{number}", ">i4"))
         if length > 0:
             fields.append((f"value{number}", _NUMBERS[kind][0] if kind in _NUMBERS else f"V{length}"))
-    table = np.empty(len(rows), dtype=fields)
+    table = np.empty(len(columns[0]), dtype=fields)
     table["columns"] = len(kinds)
     for number, (kind, length, column) in enumerate(zip(kinds, lengths, columns, strict=True)):
         table[f"length{number}"] = length

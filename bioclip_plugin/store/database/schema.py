@@ -67,11 +67,11 @@ def _ref(name: str, table: str, *, null: bool = False) -> Column[int]:
     return Column(name, Integer, sa.ForeignKey(f"{PREFIX}{table}.id"), nullable=null)
 
 
-def _shared_ref(name: str, table: str) -> Column[int]:
-    """Return a reference that only SQLite checks row by row, which costs it little and would cost PostgreSQL a look-up each.
+def _unchecked_ref(name: str, table: str) -> Column[int]:
+    """Return a reference that SQLite alone checks, which costs it little; PostgreSQL would look it up and lock it row by row.
 
-    It is to the run of a batch or a layer of the run, which ``runs.check`` locks once per batch, or follows from another key
-    of the row.
+    It is to the run of a batch or a layer of the run, which ``runs.check`` locks once per batch, or to an image, a region or
+    a content that a foreign key of the listing keeps: without it, nobody needs the row.
     """
     return Column(name, Integer, sa.ForeignKey(f"{PREFIX}{table}.id", info=_SQLITE_ALONE), nullable=False)
 
@@ -175,8 +175,8 @@ regions = _table(
 # The vector is little-endian float16. Null is reserved for features that are kept in files of their own.
 features = _table(
     "features",
-    _shared_ref("feature_set", "feature_sets"),
-    _ref("content", "contents"),
+    _unchecked_ref("feature_set", "feature_sets"),
+    _unchecked_ref("content", "contents"),
     _int("x"),
     _int("y"),
     _int("w"),
@@ -218,8 +218,8 @@ taxa = _table(
 
 answers = _table(
     "answers",
-    _shared_ref("answer_set", "answer_sets"),
-    _ref("region", "regions"),
+    _unchecked_ref("answer_set", "answer_sets"),
+    _unchecked_ref("region", "regions"),
     _text("flags"),  # separated by spaces
     PrimaryKeyConstraint("answer_set", "region"),
     Index(None, "region"),
@@ -243,8 +243,8 @@ candidates = _table(
 
 decisions = _table(
     "decisions",
-    _shared_ref("decision_set", "decision_sets"),
-    _ref("region", "regions"),
+    _unchecked_ref("decision_set", "decision_sets"),
+    _unchecked_ref("region", "regions"),
     _ref("taxon", "taxa", null=True),  # null: no taxon was decided
     _int("rank", null=True),
     _real("probability", null=True),
@@ -260,7 +260,7 @@ decisions = _table(
 # image that a detector has processed.
 listing = _table(
     "listing",
-    _shared_ref("run", "runs"),
+    _unchecked_ref("run", "runs"),
     _ref("media", "media"),
     _int("position"),
     _int("status"),
@@ -277,8 +277,8 @@ listing = _table(
 # The regions of an item in this run: the same image may have other boxes in another run of the same answer set.
 listed_regions = _table(
     "listed_regions",
-    _shared_ref("run", "runs"),
-    _shared_ref("media", "media"),
+    _unchecked_ref("run", "runs"),
+    _unchecked_ref("media", "media"),
     _int("position"),
     _ref("region", "regions"),
     _int("classified", null=True),  # 0: stored, but not answered by the model

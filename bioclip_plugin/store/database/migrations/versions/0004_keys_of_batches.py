@@ -8,9 +8,9 @@ revision = "0004"
 down_revision = "0003"
 
 _KEYS = {
-    "answers": ["answer_set"],
-    "decisions": ["decision_set"],
-    "features": ["feature_set"],
+    "answers": ["answer_set", "region"],
+    "decisions": ["decision_set", "region"],
+    "features": ["content", "feature_set"],
     "listed_regions": ["media", "run"],
     "listing": ["run"],
 }
