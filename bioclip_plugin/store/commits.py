@@ -72,18 +72,21 @@ def commit(connection: Connection, run: Run, records: Sequence[ItemRecord], cach
     new_regions = {ids[place] for place in new_places}
     write_boxes(connection, run, unique, contents)
     with uncollected():
-        rows = _Rows(connection, run, regions, contents, cache)
+        with sent_together(connection):
+            update_media(connection, _FILE, facts.of_files)
+            update_media(connection, (*_FILE, *CAPTURE), facts.whole)
+            _listed_regions(connection, run, unique, ids)
+            _statuses(connection, run, unique)
+            rows = _Rows(run, regions, contents, cache)  # while the server works
+        new_taxa = rows.number_taxa(connection)
         _forget_answers(connection, run, [number for number in rows.answered if number not in new_regions])
         known: list[Part] = []
         left = insert_fresh(connection, _fresh(rows.parts(), new_regions, new_contents, known))
-    with sent_together(connection):
-        for table, names, of_table in left + known:
-            (upsert if table is schema.decisions else insert_new)(connection, table, names, of_table)
-        update_media(connection, _FILE, facts.of_files)
-        update_media(connection, (*_FILE, *CAPTURE), facts.whole)
-        _listed_regions(connection, run, unique, ids)
-        _statuses(connection, run, unique)
-    return rows.taxa
+    if left or known:
+        with sent_together(connection):
+            for table, names, of_table in left + known:
+                (upsert if table is schema.decisions else insert_new)(connection, table, names, of_table)
+    return new_taxa
 
 
 def _fresh(
@@ -225,11 +228,9 @@ def _adds(given: tuple[Any, ...], stored: tuple[Any, ...]) -> bool:
 
 
 class _Rows:
-    """The rows of a batch's answers, decisions and features, made table by table; new taxa are inserted at once."""
+    """The rows of a batch's answers, decisions and features, made table by table."""
 
-    def __init__(
-        self, connection: Connection, run: Run, regions: Regions, contents: Mapping[int, int], cache: TaxonCache
-    ) -> None:
+    def __init__(self, run: Run, regions: Regions, contents: Mapping[int, int], cache: TaxonCache) -> None:
         self._run, self._regions, self._contents = run, regions, contents
         self.answered = {number: region for number, (_, region) in regions.items() if region.by_rank is not None}
         """Regions with an answer, by number."""
@@ -244,33 +245,37 @@ class _Rows:
             for number, (_, region) in regions.items()
             if region.region is None or region.region.classified
         }
-        candidates = [candidate for _, _, listed in self._levels for candidate in listed]
         best = [candidate for candidate in self._decided.values() if candidate is not None]
-        numbers, self.taxa = cache.numbers(connection, candidates + best)
-        self._taxa, self._decided_taxa = numbers[: len(candidates)], iter(numbers[len(candidates) :])
+        self._search = cache.search([candidate for _, _, listed in self._levels for candidate in listed] + best)
+        self._taxa: list[int] = []
+
+    def number_taxa(self, connection: Connection) -> Numbers:
+        """Insert new taxa; return what is to be remembered after the commit."""
+        self._taxa, new = self._search.finish(connection)
+        return new
 
     def parts(self) -> Iterator[Part]:
-        """Yield the rows of each table; their second value is the number of the region, or of the content."""
-        yield schema.candidates, _CANDIDATE, self._candidates()
+        """Yield the rows of each table, once taxa have numbers; the second value is the number of the region, or the content."""
+        taxon = iter(self._taxa)
+        yield schema.candidates, _CANDIDATE, self._candidates(taxon)
         yield schema.features, _FEATURE, self._features()
         answer_set = self._run.answer_set
         answers = [(answer_set, number, " ".join(region.flags)) for number, region in self.answered.items()]
         yield schema.answers, _ANSWER, answers
-        yield schema.decisions, DECISION, self._decisions()
+        yield schema.decisions, DECISION, self._decisions(taxon)
 
-    def _candidates(self) -> list[tuple[Any, ...]]:
-        taxon, answer_set = iter(self._taxa), self._run.answer_set
+    def _candidates(self, taxon: Iterator[int]) -> list[tuple[Any, ...]]:
+        answer_set = self._run.answer_set
         return [
             (answer_set, number, code, position, next(taxon), float(candidate.probability))
             for number, code, listed in self._levels
             for position, candidate in enumerate(listed)
         ]
 
-    def _decisions(self) -> list[tuple[Any, ...]]:
+    def _decisions(self, taxon: Iterator[int]) -> list[tuple[Any, ...]]:
         # Verdict, event and trail become null, since rules decided on an earlier answer.
-        taxa = self._decided_taxa
         return [
-            (*decision_row(self._run, number, best, None if best is None else next(taxa)), None, None, None)
+            (*decision_row(self._run, number, best, None if best is None else next(taxon)), None, None, None)
             for number, best in self._decided.items()
         ]
 

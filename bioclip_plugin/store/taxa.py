@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
@@ -61,6 +62,51 @@ _NO_NUMBER = 0  # numbers begin with 1
 _NOTHING: tuple[Taxon | None, str, int] = (None, "", _NO_NUMBER)
 
 
+class _Keys(NamedTuple):
+    """Keys of taxa, with the numbers of those that are cached."""
+
+    places: list[int]
+    """Of each key that was given: its place among the different ones."""
+    distinct: list[Key]
+    numbers: list[int]
+    """Of the different keys; ``_NO_NUMBER`` for those that are not cached."""
+
+    def finish(self, connection: Connection) -> tuple[list[int], dict[Key, int]]:
+        """Return the numbers in the order in which the keys were given, new taxa inserted, and those that were not cached."""
+        numbers, new = list(self.numbers), dict[Key, int]()
+        missing = [place for place, number in enumerate(numbers) if number == _NO_NUMBER]
+        if missing:
+            new = _stored(connection, [self.distinct[place] for place in missing])
+            for place, number in zip(missing, new.values(), strict=True):
+                numbers[place] = number
+        return [numbers[place] for place in self.places], new
+
+
+class Search(NamedTuple):
+    """The numbers of candidates' taxa as far as they are cached."""
+
+    numbers: list[int]
+    unknown: list[int]
+    """Places of the candidates whose object is not known."""
+    objects: list[tuple[int, str]]
+    """The ``id`` of their taxon and their rank."""
+    first: dict[tuple[int, str], Candidate]
+    """One candidate for each of these."""
+    keys: _Keys
+    """The keys of ``first``."""
+
+    def finish(self, connection: Connection) -> tuple[list[int], Numbers]:
+        """Return the numbers of all candidates, new taxa inserted, and what to remember after the commit."""
+        numbers, new = list(self.numbers), Numbers()
+        found, new.by_key = self.keys.finish(connection)
+        of_object = dict(zip(self.first, found, strict=True))
+        for (name, rank), number in of_object.items():
+            new.by_object[name] = (self.first[name, rank].taxon, rank, number)
+        for name_and_rank, place in zip(self.objects, self.unknown, strict=True):
+            numbers[place] = of_object[name_and_rank]
+        return numbers, new
+
+
 class TaxonCache:
     """Numbers of taxa and taxa of numbers, safe to use from several threads."""
 
@@ -96,45 +142,35 @@ class TaxonCache:
 
     def numbers(self, connection: Connection, candidates: Sequence[Candidate]) -> tuple[list[int], Numbers]:
         """Return the numbers of the candidates' taxa, new ones inserted, and what to :meth:`remember` after the commit."""
-        known, new = self._numbers.by_object, Numbers()
+        return self.search(candidates).finish(connection)
+
+    def search(self, candidates: Sequence[Candidate]) -> Search:
+        """Look up what is cached of the candidates' taxa, without the database."""
+        known = self._numbers.by_object
         # An entry keeps its taxon alive, so that no other object has its id.
         entries = [known.get(id(candidate.taxon), _NOTHING) for candidate in candidates]
-        numbers = [number for _, _, number in entries]
         unknown = [
             place
             for place, (entry, candidate) in enumerate(zip(entries, candidates, strict=True))
             if entry[1] != candidate.rank
         ]
-        if unknown:
-            objects = [(id(candidates[place].taxon), candidates[place].rank) for place in unknown]
-            first = {name: candidates[place] for name, place in zip(objects, unknown, strict=True)}
-            found, new.by_key = self._numbers_of(connection, [key_of(candidate) for candidate in first.values()])
-            of_object = dict(zip(first, found, strict=True))
-            for (name, rank), number in of_object.items():
-                new.by_object[name] = (first[name, rank].taxon, rank, number)
-            for name_and_rank, place in zip(objects, unknown, strict=True):
-                numbers[place] = of_object[name_and_rank]
-        return numbers, new
+        objects = [(id(candidates[place].taxon), candidates[place].rank) for place in unknown]
+        first = {name: candidates[place] for name, place in zip(objects, unknown, strict=True)}
+        keys = self._look_up([key_of(candidate) for candidate in first.values()])
+        return Search([number for _, _, number in entries], unknown, objects, first, keys)
 
     def ids(self, connection: Connection, keys: Collection[Key]) -> dict[Key, int]:
         """Return the numbers of these taxa, new ones inserted."""
-        return dict(zip(keys, self._numbers_of(connection, keys)[0], strict=True))
+        return dict(zip(keys, self._look_up(keys).finish(connection)[0], strict=True))
 
-    def _numbers_of(self, connection: Connection, keys: Collection[Key]) -> tuple[list[int], dict[Key, int]]:
-        """Return the numbers of taxa in their order, new ones inserted, and the numbers that are not cached yet."""
+    def _look_up(self, keys: Collection[Key]) -> _Keys:
         # The hash of a key goes over all names of the taxon, so that it is asked for as rarely as possible.
         order: dict[Key, int] = {}
         places = [order.setdefault(key, len(order)) for key in keys]
         distinct = list(order)
         with self._lock:
             numbers = [self._numbers.by_key.get(key, _NO_NUMBER) for key in distinct]
-        new: dict[Key, int] = {}
-        missing = [place for place, number in enumerate(numbers) if number == _NO_NUMBER]
-        if missing:
-            new = dict(_stored(connection, [distinct[place] for place in missing]))
-            for place, number in zip(missing, new.values(), strict=True):
-                numbers[place] = number
-        return [numbers[place] for place in places], new
+        return _Keys(places, distinct, numbers)
 
     def taxa(self, connection: Connection, numbers: Iterable[int]) -> dict[int, Key]:
         """Return the taxa of these numbers."""
@@ -152,8 +188,8 @@ class TaxonCache:
         return known | found
 
 
-def _stored(connection: Connection, keys: Sequence[Key]) -> list[tuple[Key, int]]:
-    """Return different taxa that are not cached with their numbers, new ones inserted."""
+def _stored(connection: Connection, keys: Sequence[Key]) -> dict[Key, int]:
+    """Return the numbers of different taxa that are not cached, in their order, new ones inserted."""
     hashed = [_hash(key) for key in keys]
     # Keys that differ only in characters that cannot be stored (a NUL) share a hash and a number.
     hashes = dict(zip(hashed, keys, strict=True))
@@ -172,7 +208,7 @@ def _stored(connection: Connection, keys: Sequence[Key]) -> list[tuple[Key, int]
         lambda name: (name, hashes[name][1], *_texts(hashes[name][0])),
         lambda _, number: number,
     )
-    return [(key, found[name]) for key, name in zip(keys, hashed, strict=True)]
+    return {key: found[name] for key, name in zip(keys, hashed, strict=True)}
 
 
 def _texts(taxon: Taxon) -> tuple[str, ...]:
