@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sqlalchemy import func, select, text
+from sqlalchemy import Connection, func, select
 from store_samples import BY_RANK, CONSENSUS, LYNX, PLAN, STAT
 
 from bioclip_core.classify import Candidate
@@ -124,13 +124,19 @@ def counts(store: Store) -> dict[str, int]:
     )
 
 
-def broken_references(store: Store) -> list[Any]:
-    """Return the foreign keys that refer to nothing; PostgreSQL never has one."""
-    if not store._database.is_sqlite:
-        return []
-    return store._database.read(
-        lambda connection: [tuple(row) for row in connection.execute(text("PRAGMA foreign_key_check"))]
-    )
+def broken_references(store: Store) -> list[str]:
+    """Return the references that lead to nothing, also those that PostgreSQL does not check."""
+
+    def find(connection: Connection) -> list[str]:
+        broken = []
+        for table in schema.metadata.sorted_tables:
+            for key in table.foreign_keys:
+                lost = ~select(key.column).where(key.column == key.parent).exists()
+                if connection.execute(select(key.parent).where(key.parent.is_not(None), lost)).first():
+                    broken.append(f"{table.name}.{key.parent.name}")
+        return broken
+
+    return store._database.read(find)
 
 
 def review(store: Store, uri: str | None = None, event: str | None = None, region: Region | None = None) -> None:

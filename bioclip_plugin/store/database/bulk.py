@@ -333,14 +333,10 @@ def _arrays(table: Table, columns: Mapping[str, Sequence[Any]]) -> tuple[Any, ..
 @contextmanager
 def _copying(connection: Connection, table: Table, names: Sequence[str]) -> Iterator[Callable[[Sequence[Row]], None]]:
     """Give a function that sends rows by binary ``COPY``, straight into the table; the end waits until they are written."""
-    from psycopg.copy import LibpqWriter
-
     from bioclip_plugin.store.database import copying
 
     kinds = [_type_of(table, name) for name in names]
     cursor: Any = connection.connection.cursor()
-    # Flushed at once, so that the server writes some rows while the next are packed.
-    writer = LibpqWriter(cursor, flush_threshold=0)
     statement = f"COPY {table.name} ({', '.join(_quoted(names))}) FROM STDIN (FORMAT BINARY)"
 
     def write(rows: Sequence[Row]) -> None:
@@ -348,7 +344,7 @@ def _copying(connection: Connection, table: Table, names: Sequence[str]) -> Iter
             copy.write(copying.packed(kinds, _columns(part)))
 
     try:
-        with cursor.copy(statement, writer=writer) as copy:
+        with cursor.copy(statement) as copy:
             copy.write(copying.SIGNATURE)
             yield write
             copy.write(copying.TRAILER)
