@@ -23,7 +23,7 @@ from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import chunked, rows_with
 from bioclip_plugin.store.database.schema import RANK_CODES
 from bioclip_plugin.store.database.values import clean_text, from_json, moment_of, vector_of
-from bioclip_plugin.store.database.versions import is_older
+from bioclip_plugin.store.database.versions import lacks_confidences
 from bioclip_plugin.store.media_rows import MEDIA, item_of_row, item_of_values
 from bioclip_plugin.store.records import (
     DONE,
@@ -231,7 +231,7 @@ def confidence_in(connection: Connection) -> ColumnElement[float | None]:
     Runs of earlier versions have only that of the region.
     """
     of_region = schema.regions.c.confidence
-    return of_region if is_older(connection) else func.coalesce(schema.listed_regions.c.confidence, of_region)
+    return of_region if lacks_confidences(connection) else func.coalesce(schema.listed_regions.c.confidence, of_region)
 
 
 def _with_decisions(run: Run, classified: Any, confidence: ColumnElement[float | None]) -> Select[Any]:

@@ -103,3 +103,20 @@ def test_a_store_of_an_earlier_version_that_cannot_be_written_is_read_as_it_is(
         assert "detections" not in {table.name for table in store.info().tables}
     with closing(sqlite3.connect(tmp_path / "r.db")) as connection:
         assert connection.execute("SELECT version_num FROM bioclip_alembic_version").fetchone() == ("0002",)
+
+
+def test_a_box_keeps_the_confidence_of_each_run_in_a_store_of_version_0003_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    with Store.open(tmp_path / "r.db", retry=QUICK) as store:
+        for rule, confidence in (("r1", 0.9), ("r2", 0.4)):
+            found_by(store, store.begin_run(planned(rule)), "a.jpg", (*ANIMAL[:5], confidence))
+    with closing(sqlite3.connect(tmp_path / "r.db")) as connection, connection:
+        connection.execute("UPDATE bioclip_alembic_version SET version_num = '0003'")  # with the same tables on SQLite
+    monkeypatch.setattr(
+        "bioclip_plugin.store.database.connection.why_read_only", lambda *_, **__: "its disk is read-only"
+    )
+    with Store.open(tmp_path / "r.db", retry=QUICK) as store:
+        assert store.version() == "0003"
+        found = [item.regions[0].region for run in store.runs() for item in store.items_of(run)]
+        assert [region and region.confidence for region in found] == [0.9, 0.4]

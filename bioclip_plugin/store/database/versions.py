@@ -27,8 +27,8 @@ HEAD = "0004"
 READABLE = frozenset({"0002", "0003"})
 """Earlier versions that lack only what no run of theirs has: a store that cannot be written is read as it is."""
 
-_current: WeakSet[Engine] = WeakSet()
-"""Engines of databases that have the newest tables."""
+_with_confidences: WeakSet[Engine] = WeakSet()
+"""Engines of databases whose listed regions have a confidence of their own."""
 _LOCK = 0x62696F636C6970  # "bioclip": one program at a time makes or upgrades the tables of a PostgreSQL database
 
 
@@ -63,13 +63,13 @@ def is_newer(version: str) -> bool:
     return len(version) == len(HEAD) and version.isascii() and version.isdigit() and version > HEAD
 
 
-def is_older(connection: Connection) -> bool:
-    """True for a database with the tables of an earlier version, which can only be read."""
-    if connection.engine in _current:
+def lacks_confidences(connection: Connection) -> bool:
+    """True for tables of before version 0003, whose listed regions have no confidence of their own; they can only be read."""
+    if connection.engine in _with_confidences:
         return False
-    if version_of(connection) != HEAD:
+    if (version_of(connection) or "") < "0003":
         return True
-    _current.add(connection.engine)
+    _with_confidences.add(connection.engine)
     return False
 
 
