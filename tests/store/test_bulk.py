@@ -208,7 +208,8 @@ def test_the_first_error_of_statements_that_are_sent_together_is_named_and_undoe
     def wrong(connection: Connection) -> None:
         with bulk.sent_together(connection):
             bulk.execute(connection, f"UPDATE {schema.runs.name} SET counts = ? WHERE id = ?", "changed", run.id)
-            bulk.insert_new(connection, schema.answers, ("answer_set", "region", "flags"), [(run.answer_set, 99, "")])
+            names = ("run", "media", "position", "region")
+            bulk.insert_new(connection, schema.listed_regions, names, [(run.id, 1, 0, 99)])
             for _ in range(20):
                 bulk.execute(connection, f"DELETE FROM {schema.failures.name} WHERE run = ?", run.id)
 
