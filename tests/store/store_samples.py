@@ -54,18 +54,18 @@ def before_writing(table: str, act: Callable[[], None]) -> Iterator[list[str]]:
             if len(seen) == 1:
                 act()
 
-    copy = bulk._copy  # which bypasses SQLAlchemy
+    copying = bulk._copying  # which bypasses SQLAlchemy
 
-    def checked_copy(connection: Any, into: Any, names: Any, rows: Any) -> None:
+    def checked_copying(connection: Any, into: Any, names: Any) -> Any:
         check(connection, None, f"INSERT INTO {into.name}")
-        copy(connection, into, names, rows)
+        return copying(connection, into, names)
 
     event.listen(Engine, "before_cursor_execute", check)
-    bulk._copy = checked_copy
+    bulk._copying = checked_copying
     try:
         yield seen
     finally:
-        bulk._copy = copy
+        bulk._copying = copying
         event.remove(Engine, "before_cursor_execute", check)
 
 
