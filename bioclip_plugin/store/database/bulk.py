@@ -1,8 +1,8 @@
 """Many rows at once: inserts that skip existing rows, updates that can be repeated, queries with many keys.
 
-Statements are written with ``?``, take one parameter per column or row, and have the same text at every call, so that they are
-compiled once: SQLite gets tuples (``executemany``), PostgreSQL one array per column (``unnest``), and ``COPY`` for the largest
-tables. Building them with SQLAlchemy took longer than executing them.
+Statements are written with ``?``, take one parameter per column or row, and have one of few texts at every call, so that they
+are compiled once: SQLite gets tuples (``executemany``), PostgreSQL one array per column (``unnest``), or ``COPY`` for many rows
+that cannot exist yet. Building them with SQLAlchemy took longer than executing them.
 """
 
 from __future__ import annotations

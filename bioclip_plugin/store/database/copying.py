@@ -15,8 +15,8 @@ TRAILER = b"\xff\xff"
 """Ends them."""
 _NULL = struct.pack(">i", -1)
 _NUMBERS = {"int8": (">i8", struct.Struct(">iq").pack), "float8": (">f8", struct.Struct(">id").pack)}
-_VARYING = None
-"""The length of values that do not have one length."""
+_ALL_NULL, _VARYING = -1, -2
+"""Lengths of columns without values, and of values that do not have one length. The first one is PostgreSQL's."""
 
 
 def packed(kinds: Sequence[str], columns: Sequence[Sequence[Any]]) -> bytes:
@@ -33,7 +33,7 @@ def packed(kinds: Sequence[str], columns: Sequence[Sequence[Any]]) -> bytes:
     lengths = [_length(kind, column) for kind, column in zip(kinds, columns, strict=True)]
     fields: list[tuple[str, str]] = [("columns", ">i2")]
     for number, (kind, length) in enumerate(zip(kinds, lengths, strict=True)):
-        if length is _VARYING:
+        if length == _VARYING:
             return _joined(kinds, columns)
         fields.append((f"length{number}", ">i4"))
         if length > 0:
@@ -42,17 +42,17 @@ def packed(kinds: Sequence[str], columns: Sequence[Sequence[Any]]) -> bytes:
     table["columns"] = len(kinds)
     for number, (kind, length, column) in enumerate(zip(kinds, lengths, columns, strict=True)):
         table[f"length{number}"] = length
-        if length > 0:  # type: ignore[operator]
-            same: Any = column if kind in _NUMBERS else np.frombuffer(b"".join(column), dtype=f"V{length}")  # type: ignore[arg-type]
-            table[f"value{number}"] = same
+        if length > 0:
+            values: Any = column if kind in _NUMBERS else np.frombuffer(b"".join(column), dtype=f"V{length}")
+            table[f"value{number}"] = values
     return table.tobytes()
 
 
-def _length(kind: str, column: Sequence[Any]) -> int | None:
-    """Return the bytes of every value of a column, -1 if all are null, ``_VARYING`` if they differ."""
+def _length(kind: str, column: Sequence[Any]) -> int:
+    """Return the bytes of every value of a column, ``_ALL_NULL`` or ``_VARYING``."""
     if kind in _NUMBERS and None not in column:
         return 8
-    lengths = {-1 if value is None else 8 if kind in _NUMBERS else len(value) for value in column}
+    lengths = {_ALL_NULL if value is None else 8 if kind in _NUMBERS else len(value) for value in column}
     return lengths.pop() if len(lengths) == 1 else _VARYING
 
 
