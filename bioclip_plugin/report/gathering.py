@@ -60,7 +60,8 @@ def gather(store: Store, run: Run, options: ReportOptions) -> Gathered:
     deployments = deployments_of(store, run, options.deployments, gathered.findings)
     deployments.survey(gathered.findings)
     of_events = reviews_of_events(store)
-    items = store.items_of(run)
+    # Candidates of the other levels stay in the store, unless a selection may depend on them.
+    items = store.items_of(run, ranks=None if options.selection else (gathered.level,))
     while page := list(islice(items, _PAGE)):
         of_media = store.reviews_of([(stored.item.uri, stored.item.frame) for stored in page])
         for listed in page:

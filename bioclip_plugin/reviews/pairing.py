@@ -100,7 +100,7 @@ def pairs_of(store: Store, run: Run, left_out: LeftOut, *, events: bool = False)
     of_events = reviews_of_events(store)
     if of_events and not events:
         left_out.counts[LeftOut.EVENTS] += sum(len(newest_statements(reviews)) for reviews in of_events.values())
-    items = store.items_of(run, ranks=(asked_level(run),))
+    items = store.reviewed_items(run, of_events if events else (), ranks=(asked_level(run),))
     while together := list(islice(items, _TOGETHER)):
         of_media = store.reviews_of([(stored.item.uri, stored.item.frame) for stored in together])
         for stored in together:

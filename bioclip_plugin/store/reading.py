@@ -20,7 +20,7 @@ from bioclip_plugin.items.answers import Failure
 from bioclip_plugin.items.media import BOX_UNIT, WHOLE_BOX, MediaItem, Region
 from bioclip_plugin.items.verdicts import Verdict
 from bioclip_plugin.store.database import schema
-from bioclip_plugin.store.database.bulk import chunked, rows_with
+from bioclip_plugin.store.database.bulk import chunked, one_of, rows_with
 from bioclip_plugin.store.database.schema import RANK_CODES
 from bioclip_plugin.store.database.values import clean_text, from_json, moment_of, vector_of
 from bioclip_plugin.store.database.versions import lacks_confidences
@@ -89,16 +89,35 @@ def page_of_items(
     Args:
         ranks: the levels whose candidates are wanted; None: all.
     """
+    position = schema.listing.c.position
+    rows = connection.execute(_listed_media(run).where(position > after).limit(limit)).all()
+    return _items_of_rows(connection, run, rows, cache, ranks), rows[-1].position if rows else after
+
+
+def items_at(
+    connection: Connection, run: Run, positions: Sequence[int], cache: TaxonCache, ranks: Ranks = None
+) -> list[StoredItem]:
+    """Return the items at these positions of the listing, in its order."""
+    query = _listed_media(run).where(one_of(connection, schema.listing.c.position, positions))
+    return _items_of_rows(connection, run, connection.execute(query).all(), cache, ranks)
+
+
+def _listed_media(run: Run) -> Select[Any]:
+    """Return a query of a run's media in listing order."""
     listed, media = schema.listing, schema.media
-    query = (
+    return (
         select(media.c.id, listed.c.position, listed.c.status, listed.c.stated, *(media.c[name] for name in MEDIA))
         .join(listed, listed.c.media == media.c.id)
-        .where(listed.c.run == run.id, listed.c.position > after)
+        .where(listed.c.run == run.id)
         .order_by(listed.c.position)
-        .limit(limit)
     )
+
+
+def _items_of_rows(
+    connection: Connection, run: Run, rows: Sequence[Any], cache: TaxonCache, ranks: Ranks
+) -> list[StoredItem]:
+    """Return the items of the rows of a query of :func:`_listed_media`, with their results."""
     with uncollected():
-        rows = connection.execute(query).all()
         done = (number for number, _, status, *_ in rows if status == DONE)
         regions = regions_of_run(connection, run, done, cache, ranks)
         failed = _failures(connection, run, [number for number, _, status, *_ in rows if status != DONE])
@@ -108,7 +127,7 @@ def page_of_items(
             boxes = tuple([region.region for region in stored if region.region is not None])
             item = item_of_values(values, boxes, detected=stated is not None)
             items.append(StoredItem(item, ITEM_STATUSES[status], failed.get(number), stored))
-        return items, rows[-1].position if rows else after
+        return items
 
 
 def page_of_listed(connection: Connection, run: Run, after: int, *, only_answered: bool) -> tuple[list[MediaItem], int]:

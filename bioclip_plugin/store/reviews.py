@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, Select, func, or_, select, text
 
 from bioclip_core.errors import StoreError
@@ -18,7 +20,7 @@ from bioclip_plugin.store.database.values import clean_text, from_json, moment_o
 from bioclip_plugin.store.listing import EMPTY
 from bioclip_plugin.store.media_rows import RegionPlace, item_of_row, region_ids, region_key, region_of_row
 from bioclip_plugin.store.reading import PAGE
-from bioclip_plugin.store.records import TARGET_KINDS, MediaName, Review, ReviewTarget, StatedReview
+from bioclip_plugin.store.records import TARGET_KINDS, MediaName, Review, ReviewTarget, Run, StatedReview
 from bioclip_plugin.store.taxa import NAMES, TaxonCache, key_of_taxon
 
 
@@ -116,6 +118,23 @@ def of_media(connection: Connection, media: Sequence[MediaName], cache: TaxonCac
     for row, review in zip(rows, _reviews(connection, rows, cache), strict=True):
         found.setdefault(wanted[row.uri, row.frame], []).append(review)
     return found
+
+
+def reviewed_positions(connection: Connection, run: Run, events: Collection[str]) -> NDArray[np.int64]:
+    """Return the positions in a run's listing of the images with a review of their own or of these events, in order.
+
+    The queries begin at the reviews and not at the listing, as SQLite would if they were joined: reviews are few beside the
+    images of a large run.
+    """
+    listed, reviews, media, decisions = schema.listing.c, schema.reviews.c, schema.media.c, schema.decisions.c
+    found = set(connection.execute(select(reviews.media).where(reviews.media.is_not(None))).scalars())
+    names = {clean_text(event) for event in events}
+    found.update(row.id for row in rows_with(connection, select(media.id), media.sequence, names))
+    made = select(schema.regions.c.media).join(schema.decisions, decisions.region == schema.regions.c.id)
+    made = made.where(decisions.decision_set == run.decision_set)
+    found.update(row.media for row in rows_with(connection, made, decisions.event, names))
+    query = select(listed.position).where(listed.run == run.id)
+    return np.sort(np.fromiter((row.position for row in rows_with(connection, query, listed.media, found)), np.int64))
 
 
 def _joined(*, of_media: bool = False) -> Select[Any]:

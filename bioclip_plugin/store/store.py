@@ -341,6 +341,26 @@ class Store(Upkeep):
             limit,
         )
 
+    def reviewed_items(
+        self, run: Run, events: Collection[str] = (), ranks: Collection[str] | None = None
+    ) -> Iterator[StoredItem]:
+        """Yield the items of a run whose image or one of whose regions is reviewed, in listing order; no others are read.
+
+        Args:
+            events: names of events whose images are yielded too.
+            ranks: the levels whose candidates are read, for speed; None: all.
+        """
+        if events:
+            self._index_events()
+        positions = self._database.read(reviews.reviewed_positions, run, events)
+        for first in range(0, len(positions), reading.PAGE):
+            page = positions[first : first + reading.PAGE].tolist()
+            yield from self._database.read(
+                _still_there,
+                run,
+                lambda connection, _, at=page: reading.items_at(connection, run, at, self._taxa, ranks),
+            )
+
     def listed_items(self, run: Run, *, only_answered: bool = False) -> Iterator[MediaItem]:
         """Yield a run's items in listing order, without regions and results."""
         return self._pages_of(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.reviews.agreement import agreement_of, is_above, is_within, verdict_rows
 from bioclip_plugin.reviews.pairing import LeftOut, Pair, pairs_of
-from bioclip_plugin.store import ItemRecord, RegionRecord, ReviewTarget, Run, RunPlan, Store
+from bioclip_plugin.store import ItemRecord, RegionRecord, ReviewTarget, Run, RunPlan, Store, reading
 
 CAT = ("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae")
 LYNX = Taxon.of((*CAT, "Lynx", "fictus"))
@@ -212,6 +213,25 @@ def test_a_review_of_an_event_counts_for_its_images_on_request(store: Store) -> 
     store.add_review(ReviewTarget("media", "b.jpg"), "taxon", DEER, reviewer="A")
     pairs, _ = paired(store, run, events=True)
     assert [(one.taxon, one.group) for one in pairs] == [(LYNX, "night"), (DEER, "night")]
+
+
+def test_only_the_images_with_a_review_are_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of a million images with a hundred reviews is compared in a moment."""
+    run = answered(store, *((MediaItem(f"{n}.jpg", sequence=f"night {n // 2}"), {None: LYNX}) for n in range(6)))
+    store.add_review(ReviewTarget("media", "3.jpg"), "taxon", LYNX, reviewer="A")
+    store.add_review(ReviewTarget("event", event="night 2"), "taxon", DEER, reviewer="A")
+    read: list[int] = []
+
+    def noted(connection: Any, run: Run, media: Iterable[int], *given: Any) -> reading.Found:
+        read.extend(numbers := list(media))
+        return regions_of_run(connection, run, numbers, *given)
+
+    regions_of_run = reading.regions_of_run
+    monkeypatch.setattr(reading, "regions_of_run", noted)
+    assert [one.taxon for one in paired(store, run)[0]] == [LYNX]
+    assert len(read) == 1
+    assert [one.taxon for one in paired(store, run, events=True)[0]] == [LYNX, DEER, DEER]
+    assert len(read) == 1 + 3
 
 
 PLAIN, WORDS = Taxon.plain("arctic fox"), Taxon(common_name="arctic fox")

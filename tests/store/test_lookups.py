@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
-from store_samples import FELIDAE, LYNX, STAT, record, region_record
+from store_samples import FELIDAE, LYNX, PLAN, STAT, answer_all, list_uris, record, region_record
 
+from benchmarks.store_plans import plan, queries
 from bioclip_core.errors import StoreError
 from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.store import ReviewTarget, Run, Store, reviews
@@ -101,3 +104,32 @@ def test_events_are_looked_up_by_indexes_in_a_large_store(
         assert again.known_events(["sequence 1", "other"]) == {"sequence 1"}
         assert set(again.items_of_events(["sequence 2"])) == {"sequence 2"}
         assert not again._database.read(reviews.lacks_event_indexes)
+
+
+def test_the_reviewed_images_of_a_run_come_in_its_order_and_those_of_events_on_request(
+    store: Store, answered: Run
+) -> None:
+    assert list(store.reviewed_items(answered)) == []
+    night = [item for item in store.items_of(answered) if item.item.sequence == "night"]
+    store.add_reviews([stated("b.jpg", "1")])
+    assert list(store.reviewed_items(answered)) == night[1:]
+    assert list(store.reviewed_items(answered, ["night"])) == night
+    of_family = list(store.items_of(answered, limit=2, ranks=("family",)))
+    assert list(store.reviewed_items(answered, ["night"], ranks=("family",))) == of_family
+    store.add_reviews([stated("a.jpg", "2", BOX), stated("a.jpg", "3")])
+    assert list(store.reviewed_items(answered)) == night
+
+
+def test_a_search_for_reviewed_images_begins_at_the_reviews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Joined with its reviews, SQLite reads the whole listing of a run: a million rows for one review."""
+    monkeypatch.setattr(reviews, "SEARCHED_WITHOUT_INDEXES", 0)
+    with Store.open(tmp_path / "results.db") as store:
+        run = store.begin_run(PLAN)
+        answer_all(store, run, list_uris(store, run, "a.jpg", "b.jpg"))
+        store.add_reviews([stated("a.jpg", "1")])
+        with queries() as seen:
+            assert [item.item.uri for item in store.reviewed_items(run, ["night"])] == ["a.jpg"]
+        plans = [line for query in seen for line in store._database.read(plan, query)]
+    of_tables = [line for line in plans if re.search(r"bioclip_(listing|media|regions|decisions|candidates)", line)]
+    assert len(of_tables) >= 8
+    assert [line for line in of_tables if line.startswith("SCAN") or line.endswith("(run=?)")] == []
