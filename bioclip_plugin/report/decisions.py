@@ -77,7 +77,7 @@ def agreement(answer: Decided, reviews: Sequence[Review]) -> str:
 
     The newest review counts. An image or event may hold several reviewed taxa at once; the answer may be any of them.
     """
-    for kind in ("region", "media", "event"):
+    for kind in ("region", "media", "event") if reviews else ():
         newest = newest_statements([review for review in reviews if review.target.kind == kind])
         if newest:
             return min((_with_one(answer, review) for review in newest), key=_BEST_FIRST.index)

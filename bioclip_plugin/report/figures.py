@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 
 from bioclip_core.classify import Candidate
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.report.decisions import Entry
+from bioclip_plugin.store.reasons import ReasonCounts
 from bioclip_plugin.store.records import StoredItem
 
 HOURS = 24
@@ -64,8 +66,8 @@ class Figures:
     reviewed: int = 0
     verdicts: Counter[str] = field(default_factory=Counter)
     agreements: Counter[str] = field(default_factory=Counter)
-    failures: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Counts by stage and reason."""
+    failures: ReasonCounts = field(default_factory=ReasonCounts)
+    """Counts by stage and kind of reason."""
     taxa: dict[str, TaxonCount] = field(default_factory=dict)
     """Counts by rank (``label`` and ``group`` for custom labels), then by the lineage down to it."""
     hours: list[int] = field(default_factory=lambda: [0] * HOURS)
@@ -88,7 +90,7 @@ class Figures:
             self.todo += 1
         else:
             self.failed += 1
-            self.failures[stored.failure.stage, stored.failure.reason] += 1
+            self.failures.add(stored.failure.stage, stored.failure.reason)
 
     def add(self, item: MediaItem, entries: Sequence[Entry]) -> int:
         """Count one answered image with its selected entries; return the number of its station."""
@@ -115,7 +117,7 @@ class Figures:
     def _add_taxa(self, named: Sequence[Candidate]) -> None:
         seen: set[tuple[str, tuple[str, ...]]] = set()
         for candidate in named:
-            for rank, key, taxon, name in _levels(candidate):
+            for rank, key, taxon, name in _levels(candidate.taxon, candidate.rank, candidate.name):
                 tally = self.taxa.setdefault(rank, {}).setdefault(key, Tally(taxon, name))
                 tally.regions += 1
                 tally.images += (rank, key) not in seen
@@ -142,13 +144,13 @@ class Figures:
         return number
 
 
-def _levels(candidate: Candidate) -> list[tuple[str, tuple[str, ...], Taxon, str]]:
+@lru_cache(maxsize=50_000)  # a run names the same few thousand taxa over and over
+def _levels(taxon: Taxon, rank: str, name: str) -> list[tuple[str, tuple[str, ...], Taxon, str]]:
     """Return each rank at which a candidate has a name, with the lineage down to it; a custom label has one level."""
-    taxon = candidate.taxon
     if taxon.rank is None:
-        return [(candidate.rank, (candidate.name,), taxon, candidate.name)]
+        return [(rank, (name,), taxon, name)]
     return [
-        (rank.value, taxon.lineage[: rank.depth + 1], taxon.truncated(rank), taxon.name_at(rank))
-        for rank in RANKS
-        if taxon.lineage[rank.depth]
+        (level.value, taxon.lineage[: level.depth + 1], taxon.truncated(level), taxon.name_at(level))
+        for level in RANKS
+        if taxon.lineage[level.depth]
     ]

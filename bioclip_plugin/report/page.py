@@ -247,7 +247,9 @@ def _failures(gathered: Gathered) -> str:
         return ""
     rows = "".join(
         f'<tr><th scope="row">{escape(legible(reason))}</th><td>{escape(stage)}</td><td class="n">{count:,}</td></tr>'
-        for (stage, reason), count in sorted(figures.failures.items(), key=lambda one: (-one[1], one[0]))[:_MOST_TAXA]
+        for (stage, reason), count in sorted(figures.failures.by_reason().items(), key=lambda one: (-one[1], one[0]))[
+            :_MOST_TAXA
+        ]
     )
     header = '<thead><tr><th scope="col">reason</th><th scope="col">stage</th><th scope="col" class="n">images</th></tr></thead>'
     listed = f"{len(gathered.failed):,} of {figures.failed:,}" if len(gathered.failed) < figures.failed else "All"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import re
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -25,6 +23,7 @@ from bioclip_plugin.store.database.schema import RANK_CODES
 from bioclip_plugin.store.database.values import clean_text, from_json, moment_of, vector_of
 from bioclip_plugin.store.database.versions import lacks_confidences
 from bioclip_plugin.store.media_rows import MEDIA, item_of_row, item_of_values
+from bioclip_plugin.store.reasons import ReasonCounts
 from bioclip_plugin.store.records import (
     DONE,
     ITEM_STATUSES,
@@ -174,30 +173,15 @@ def page_of_failures(connection: Connection, run: Run, after: int) -> tuple[list
     return found, rows[-1].position if rows else after
 
 
-# Parts of a reason that differ from one failure to the next: quoted values, paths and addresses, numbers.
-_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|(?<!\S)[^\s/\\]*+[/\\]\S*|\d[\d.,:]*")
-
-
 def failure_counts(connection: Connection, run: Run) -> dict[tuple[str, str], int]:
-    """Return the number of failed items by stage and reason, most frequent first.
-
-    Reasons that differ only in names, numbers and quoted values are counted under the first of them, with "(and the like)" behind it.
-    """
+    """Return the number of failed items by stage and reason, most frequent first; see :class:`ReasonCounts`."""
     table = schema.failures.c
     count = func.count()
     query = select(table.stage, table.reason, count).where(table.run == run.id).group_by(table.stage, table.reason)
-    first: dict[tuple[str, str], str] = {}
-    counts = Counter[tuple[str, str]]()
-    several: set[tuple[str, str]] = set()
+    counts = ReasonCounts()
     for stage, reason, number in connection.execute(query.order_by(count.desc(), table.stage, table.reason)):
-        kind = stage, _PARTICULARS.sub("…", reason)
-        if first.setdefault(kind, reason) != reason:
-            several.add(kind)
-        counts[kind] += number
-    return {
-        (kind[0], first[kind] + (" (and the like)" if kind in several else "")): number
-        for kind, number in counts.most_common()
-    }
+        counts.add(stage, reason, number)
+    return counts.by_reason()
 
 
 def page_of_media(connection: Connection, address: str | None, after: int) -> tuple[list[MediaItem], int]:

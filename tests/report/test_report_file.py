@@ -64,7 +64,25 @@ def test_figures_are_of_everything_and_the_gallery_of_the_first(house: House) ->
     assert figures.taxa["family"]["Fictia", "", "", "", "Coldidae"].images == 8
     assert (len(data_of(path)["entries"]), len(blocks_of(path))) == (7, 7)
     assert "The gallery holds 7 of 20" in path.read_text("utf-8")
-    assert figures.failures == {("read", "the file does not exist (any more)"): 1, ("list", "no image in this row"): 1}
+    assert figures.failures.by_reason() == {
+        ("read", "the file does not exist (any more)"): 1,
+        ("list", "no image in this row"): 1,
+    }
+
+
+def test_the_candidates_of_other_ranks_stay_in_the_store_unless_a_selection_may_need_them(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.classify(trapped(house, 3))
+    asked: list[object] = []
+    items_of = Store.items_of
+    monkeypatch.setattr(
+        Store, "items_of", lambda self, run, **given: asked.append(given.get("ranks")) or items_of(self, run, **given)
+    )
+    whole, part = house.write()[1], house.write(selection=Selection(taxa=("Coldidae",)))[1]
+    assert asked == [("species",), None]
+    assert (whole.gathered.figures.regions, part.gathered.figures.regions) == (3, 0)
+    assert [candidate.rank for candidate in whole.gathered.sheets[0].entries[0].candidates] == ["species"] * 3
 
 
 def test_an_entry_has_its_candidates_decision_and_review_beside_each_other(house: House) -> None:

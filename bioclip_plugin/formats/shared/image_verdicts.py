@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bioclip_core.classify import Candidate
-from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.categories import kind_of_category
+from bioclip_plugin.items.request import DETECTION_THRESHOLD
 from bioclip_plugin.store.records import Run, StoredItem, StoredRegion
 
 PRECEDENCE = ("taxon", "person", "vehicle", "unknown", "", "blank")
@@ -34,7 +34,7 @@ class Seen:
 
 def threshold_of(run: Run) -> float:
     """Return the confidence below which the boxes of a run show nothing."""
-    return float(run.settings.get("detection_threshold", ListingOptions().detection_threshold))
+    return float(run.settings.get("detection_threshold", DETECTION_THRESHOLD))
 
 
 def is_below(region: StoredRegion, threshold: float) -> bool:
