@@ -74,8 +74,7 @@ def review_items(address: str, source: str, options: ListingOptions) -> Iterator
             if target.kind != "event":
                 by_box = of_images.setdefault((str(target.uri), target.frame), {})
                 by_box.setdefault(target.region and target.region.box, []).append(review)
-        wanted = {uri for uri, _ in of_images}
-        media = {(item.uri, item.frame): item for item in store.media_under() if item.uri in wanted} if wanted else {}
+        media = store.items_named(of_images.keys())
         place.contents.update(store.contents_of(of_images.keys()))
         for image in sorted(of_images):
             newest = [said for reviews in of_images[image].values() for said in _last_of_each(reviews)]

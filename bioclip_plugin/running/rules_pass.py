@@ -67,7 +67,7 @@ def apply_rules(
     """
     unclassified = any(rule.decides_unclassified for rule in rules)
     deciding = store.deciding(run, unclassified=unclassified)
-    if not rules or not deciding.count_images():
+    if not rules or not deciding.has_open():
         return Applied()
     opened = cache(engine)  # the rules share one label set
     need_labels = any(rule.weighs or rule.groups for rule in rules)

@@ -77,6 +77,10 @@ class Deciding:
         """Return the number of images with a region that is still to be decided."""
         return self._database.read(_scalar, self._open_regions(func.count(schema.listed_regions.c.media.distinct())))
 
+    def has_open(self) -> bool:
+        """True if a region is still to be decided, without counting them."""
+        return bool(self._database.read(_rows, self._open_regions(1).limit(1)))
+
     def stamps(self) -> Iterator[Stamp]:
         """Yield every answered image of the run in listing order, with one page in memory."""
         listed, media = schema.listing.c, schema.media

@@ -217,6 +217,14 @@ def contents_of(connection: Connection, media: Iterable[MediaName]) -> dict[Medi
     return {wanted[row.uri, row.frame]: row.sha256 for row in rows if (row.uri, row.frame) in wanted}
 
 
+def items_named(connection: Connection, media: Iterable[MediaName]) -> dict[MediaName, MediaItem]:
+    """Return the stored images of these names; images that are not stored are absent."""
+    wanted = {(stored_uri(uri), frame): (uri, frame) for uri, frame in media}
+    table = schema.media
+    rows = rows_with(connection, select(table), table.c.uri, {uri for uri, _ in wanted})
+    return {wanted[row.uri, row.frame]: item_of_row(row) for row in rows if (row.uri, row.frame) in wanted}
+
+
 def items_of_events(connection: Connection, events: Collection[str]) -> dict[str, list[tuple[MediaItem, bool]]]:
     """Return the images of these events, by number, and whether a detector found nothing in each.
 

@@ -413,6 +413,10 @@ class Store(Upkeep):
         """Return the sha256 of the files of these images (uri and frame) when they were last read; others are absent."""
         return self._database.read(reviews.contents_of, media) if media else {}
 
+    def items_named(self, media: Collection[MediaName]) -> dict[MediaName, MediaItem]:
+        """Return the stored images of these names (uri and frame); others are absent."""
+        return self._database.read(reviews.items_named, media) if media else {}
+
     def items_of_events(self, events: Collection[str]) -> dict[str, list[tuple[MediaItem, bool]]]:
         """Return the images of these events (sequences), and whether a detector found nothing in each."""
         self._index_events()

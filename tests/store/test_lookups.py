@@ -41,6 +41,14 @@ def test_the_regions_of_known_images_come_back_and_unknown_images_do_not(store: 
     }  # fmt: skip
 
 
+def test_images_are_found_by_name_and_frame(store: Store, answered: Run) -> None:
+    found = store.items_named([("c.jpg", 3), ("c.jpg", 0), ("a.jpg", 0), ("d.jpg", 0)])
+    assert {name: (item.uri, item.frame, item.sequence) for name, item in found.items()} == {
+        ("c.jpg", 3): ("c.jpg", 3, None), ("a.jpg", 0): ("a.jpg", 0, "night"),
+    }  # fmt: skip
+    assert store.items_named([]) == {}
+
+
 def test_the_images_of_an_event_say_whether_a_detector_found_nothing(store: Store, answered: Run) -> None:
     found = store.items_of_events(["night", "day"])
     assert {event: [(item.uri, blank) for item, blank in items] for event, items in found.items()} == {

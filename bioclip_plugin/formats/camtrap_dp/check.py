@@ -85,24 +85,23 @@ def _other_problems(package: CamtrapPackage, links: Links) -> Iterator[Problem]:
         name = str(resource.get("name"))
         if name in TABLES or "path" not in resource:
             continue
-        skipped = []
+        skipped, first = 0, None
         try:
             for row in package.rows(resource):
                 if name == "left-out" and row.values.get("stage") == "export":
-                    skipped.append(row)
+                    skipped, first = skipped + 1, first or row
                 observation = row.values.get("observationID")
                 if observation and not links.has_observation(observation):
                     where = f"line {row.line} ({observation}) observationID"
                     yield Problem(row.file, where, "no observation has this observationID", observation)
         except SourceError as error:
             yield Problem(DESCRIPTOR, f"resources {name}", str(error))
-        if skipped:
-            file, values = skipped[0].file, skipped[0].values
+        if first is not None:
             yield Problem(
-                file,
+                first.file,
                 "",
-                f"{len(skipped):,} answered images are not in the package; the first one: {values.get('reason', '')}",
-                values.get("uri", ""),
+                f"{skipped:,} answered images are not in the package; the first one: {first.values.get('reason', '')}",
+                first.values.get("uri", ""),
                 "warning",
             )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time
@@ -39,6 +38,18 @@ class _Seen:
     cells: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Counted:
+    """Number of images with a fault, and the first of them."""
+
+    number: int = 0
+    first: str = ""
+
+    def add(self, example: str, number: int = 1) -> None:
+        self.first = self.first or example
+        self.number += number
+
+
 class Survey:
     """The information about all media of an export that is needed before anything is written."""
 
@@ -55,8 +66,7 @@ class Survey:
         self.people_events: set[str] = set()
         """Events with people according to a review."""
         self._seen: dict[str, _Seen] = {}
-        self._nameless: Counter[str] = Counter()
-        self._naive: Counter[str] = Counter()
+        self._nameless, self._naive = _Counted(), _Counted()
         self._folders: set[str] = set()
         self._folder: str | None = None  # the deepest one that holds all files so far
         self._findings = export.findings
@@ -87,9 +97,9 @@ class Survey:
                 self._findings.add(_IMPLAUSIBLE, f"{medium.uri}: {captured.isoformat()}")
             return  # it is skipped or gets its deployment's time when it is written
         if moment.tzinfo is None:
-            self._naive[f"{medium.uri}, {moment.isoformat()}"] += 1
+            self._naive.add(f"{medium.uri}, {moment.isoformat()}")
         elif not name:
-            self._nameless[medium.uri] += 1
+            self._nameless.add(medium.uri)
         else:
             self._add_to_deployment(name, medium, moment)
 
@@ -131,19 +141,19 @@ class Survey:
 
     def _refuse_if_incomplete(self) -> None:
         """Raise an error that names the options to give before a package can be written."""
-        if self._naive:
+        if self._naive.number:
             raise DataError(
-                f"{self._naive.total():,} images have a time without an offset from UTC (the first: {next(iter(self._naive))}): "
+                f"{self._naive.number:,} images have a time without an offset from UTC (the first: {self._naive.first}): "
                 "give the time zone of their cameras' clocks with --time-zone, such as Europe/Brussels or +02:00, or with "
                 "a column timeZone in the table of --deployments"
             )
         missing = [name for name in self._seen if self._lacks_place(name)]
         for name in missing:
             if not self._seen[name].is_named:
-                self._nameless[self._seen[name].example] += self._seen[name].media
-        if self._nameless:
+                self._nameless.add(self._seen[name].example, self._seen[name].media)
+        if self._nameless.number:
             raise DataError(
-                f"{self._nameless.total():,} images belong to no deployment (the first: {next(iter(self._nameless))}): keep each "
+                f"{self._nameless.number:,} images belong to no deployment (the first: {self._nameless.first}): keep each "
                 "camera's images in a folder named after its deployment, say with --deployment-from where the name is, or classify "
                 "them from a table with a column deploymentID; given in --deployments are: "
                 f"{', '.join(list(self._rows)[:_SHOWN]) or 'none'}"

@@ -273,7 +273,7 @@ class _Writer:
 def _names(export: Export) -> RelativeNames:
     if export.options.base_folder is not None:
         return NamesUnder(export.options.base_folder)
-    return CommonFolder(stored.item.uri for stored in export.store.items_of(export.run, ranks=())).names()
+    return CommonFolder(item.uri for item in export.store.listed_items(export.run)).names()
 
 
 def _deployment_of(item: MediaItem) -> str:
