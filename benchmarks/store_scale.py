@@ -1,8 +1,7 @@
-"""Large stores: the rate of writing as a store grows, and each command's time and memory on it.
+"""Large stores, and the rate of writing as a store grows; ``benchmarks.store_commands`` measures the commands on them.
 
 python -m benchmarks.store_scale make --regions 1000000 [--store ADDRESS]      make the store, or go on making it
 python -m benchmarks.store_scale multiply --regions 10000000 --store NEW.db --of SMALL.db   make a larger store of copies of a small one
-python -m benchmarks.store_scale measure --regions 1000000 [--store ADDRESS]   run every command on it, print a table
 python -m benchmarks.store_scale explain --regions 1000000 [--store ADDRESS]   print the plan of each command's queries
 
 The store is invented: camera-trap images with four boxes each (``--per-image``), five species and six higher ranks per box, short
@@ -16,16 +15,13 @@ import hashlib
 import json
 import shutil
 import sqlite3
-import tempfile
 import time
 from datetime import datetime, timedelta
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import taxa
-from benchmarks.__main__ import command_figures
 from bioclip_core.classify import Candidate
 from bioclip_core.identity import user_cache
 from bioclip_plugin.items.media import MediaItem, Place, Region
@@ -38,22 +34,6 @@ BATCH = 512
 STEP = 25_000
 """Images between two notes of the rate."""
 BEGUN = datetime(2031, 5, 1, 4, 30)
-LIMIT_S = 3_600
-
-COMMANDS = {
-    "runs list": "runs list",
-    "runs show": "runs show",
-    "runs verify": "runs verify",
-    "store info": "store info",
-    "review list": "review list",
-    "rules apply --rule sequences": "rules apply --rule sequences",
-    "export csv": "export --format csv --output {out}/all.csv --force",
-    "export parquet": "export --format parquet --output {out}/all.parquet --force",
-    "export megadetector": "export --format megadetector --output {out}/all.json --force",
-    "export csv, one species": "export --format csv --taxon {species} --output {out}/one.csv --force",
-    "runs delete --dry-run": "runs delete 1 --dry-run",
-    "store backup": "store backup --output {out}/copy.db",
-}
 
 
 def plan(regions: int) -> RunPlan:
@@ -182,37 +162,13 @@ def _original(table: str, columns: list[str], step: dict[str, int]) -> str:
     return f"{column} <= {step[column]}"
 
 
-def measure(address: str, limit_s: float) -> list[dict[str, object]]:
-    """Run every command in a process of its own; return its seconds and its highest memory."""
-    rows = []
-    species = taxa.invented_taxa(SPECIES)[7].name
-    with tempfile.TemporaryDirectory(prefix="bioclip-scale-") as out:
-        for name, words in COMMANDS.items():
-            given = [word.format(out=out, species=species) for word in words.split()]
-            rows.append({"command": name, **_measured([*given, "--store", address], limit_s)})
-            print(rows[-1], flush=True)
-            for file in islice(Path(out).iterdir(), 10):
-                if file.is_file():
-                    file.unlink()
-    return rows
-
-
-def _measured(arguments: list[str], limit_s: float) -> dict[str, object]:
-    try:
-        figures = command_figures(*arguments, limit_s=limit_s)
-    except RuntimeError as error:
-        return {"said": str(error)[-300:]}
-    return {"wall_s": figures["wall_s"], "process_s": figures["process_s"], "memory_mb": figures["peak_mb"]}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", choices=["make", "multiply", "measure", "explain"])
+    parser.add_argument("work", choices=["make", "multiply", "explain"])
     parser.add_argument("--regions", type=int, default=1_000_000, help="Number of regions.")
     parser.add_argument("--per-image", type=int, default=4, help="Regions per image.")
     parser.add_argument("--store", help="Address of the store (default: a file in the cache folder).")
     parser.add_argument("--of", type=Path, help="Small store to multiply, an SQLite file.")
-    parser.add_argument("--limit-s", type=float, default=LIMIT_S, help="Longest time of one command.")
     given = parser.parse_args()
     folder = user_cache() / "bench"
     folder.mkdir(parents=True, exist_ok=True)
@@ -222,10 +178,6 @@ def main() -> None:
         make(address, given.regions, given.per_image, notes)
     elif given.work == "multiply":
         multiply(given.of, Path(address), given.regions)
-    elif given.work == "measure":
-        (folder / f"scale-{given.regions}-commands.json").write_text(
-            json.dumps(measure(address, given.limit_s), indent=1)
-        )
     else:
         from benchmarks.store_plans import explain
 
