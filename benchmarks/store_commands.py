@@ -122,9 +122,13 @@ def _write_reviews(folder: Path) -> None:
         for place, name in zip(places, names, strict=True)
     ]
     events = [(f"sequence_{place // 3 + 1}", name) for place, name in zip(places, names, strict=True)]
-    for file, column, rows in (("images.csv", "image", images), ("events.csv", "event", events)):
+    tables = {
+        "images.csv": [("image", "scientificName"), *images],
+        "events.csv": [("image", "event", "scientificName"), *(("", *row) for row in events)],
+    }
+    for file, rows in tables.items():
         with (folder / file).open("w", encoding="utf-8", newline="") as opened:
-            csv.writer(opened).writerows([(column, "scientificName"), *rows])
+            csv.writer(opened).writerows(rows)
 
 
 def _size(folder: Path) -> int:
