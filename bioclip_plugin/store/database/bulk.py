@@ -53,7 +53,9 @@ def rows_with(
 ) -> Iterator[Any]:
     """Yield the rows of a query whose column has one of these values, in ascending chunks of the values."""
     for chunk in chunked(sorted(set(values)), _KEYS_AT_ONCE):
-        yield from connection.execute(query.where(one_of(connection, column, chunk)))
+        # Many rows per call of the driver: one by one, they take three times as long.
+        for rows in connection.execute(query.where(one_of(connection, column, chunk))).partitions(_ROWS_AT_ONCE):
+            yield from rows
 
 
 def one_of(connection: Connection, column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
