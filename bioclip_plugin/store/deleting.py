@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from heapq import merge
+from itertools import groupby
 
 from sqlalchemy import Connection, delete, func, select, update
 
@@ -20,6 +22,7 @@ from bioclip_plugin.store.cleaning import (
     remaining_runs,
 )
 from bioclip_plugin.store.database import schema
+from bioclip_plugin.store.database.bulk import chunked
 from bioclip_plugin.store.database.connection import Database
 from bioclip_plugin.store.database.values import digest
 from bioclip_plugin.store.records import Keep, Removal, Run
@@ -46,10 +49,9 @@ def delete_runs(database: Database, numbers: Collection[int], progress: Progress
     rows: Counter[str] = Counter()
     done = 0
     for run in wanted:
-        after = 0
-        while batch := database.read(_listed_after, [run], after):
+        for batch in chunked(_media_of(database, run), MEDIA_AT_ONCE):
             rows += database.remove(_clean, batch)
-            after, done = batch[-1], done + len(batch)
+            done += len(batch)
             progress(done, max(done, total))
         while not (last := database.remove(_end, run))[1]:
             rows += last[0]
@@ -66,11 +68,12 @@ def count_runs(database: Database, numbers: Collection[int], progress: Progress 
     wanted = sorted(set(numbers))
     total = database.read(_check_all, database, wanted)
     rows: Counter[str] = Counter(runs=len(wanted))
-    after = done = 0
+    done = 0
     make_indexes_to_count(database, total)
-    while batch := database.read(_listed_after, wanted, after):
+    media = (number for number, _ in groupby(merge(*(_media_of(database, run) for run in wanted))))
+    for batch in chunked(media, MEDIA_AT_ONCE):
         rows += database.read(_count_clean, wanted, batch)
-        after, done = batch[-1], done + len(batch)
+        done += len(batch)
         progress(done, max(done, total))
     return Removal(tuple(wanted), dict(rows), estimated_bytes(rows))
 
@@ -118,10 +121,21 @@ def _mark(connection: Connection, database: Database, numbers: Sequence[int]) ->
     return total
 
 
-def _listed_after(connection: Connection, runs: Sequence[int], after: int) -> list[int]:
+def _media_of(database: Database, run: int) -> Iterator[int]:
+    """Yield the media that a run lists, in the order of their numbers, with one page in memory.
+
+    Runs are read one by one: for several at once the database would sort all their media for each page.
+    """
+    after = 0
+    while page := database.read(_listed_after, run, after):
+        yield from page
+        after = page[-1]
+
+
+def _listed_after(connection: Connection, run: int, after: int) -> Sequence[int]:
     listed = schema.listing.c
-    query = select(listed.media).where(listed.run.in_(runs), listed.media > after).order_by(listed.media)
-    return list(connection.execute(query.distinct().limit(MEDIA_AT_ONCE)).scalars())
+    query = select(listed.media).where(listed.run == run, listed.media > after).order_by(listed.media)
+    return connection.execute(query.limit(MEDIA_AT_ONCE)).scalars().all()
 
 
 def _clean(connection: Connection, media: Sequence[int]) -> Counter[str]:

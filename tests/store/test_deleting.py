@@ -25,6 +25,7 @@ from upkeep_samples import (
     without,
 )
 
+from benchmarks.store_plans import plan, queries
 from bioclip_core.errors import StoreError
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.store import Keep, Store, cleaning
@@ -289,3 +290,15 @@ def test_a_large_dry_run_makes_the_indexes_that_it_needs_and_counts_the_same(
         monkeypatch.setattr(cleaning, "COUNTED_WITHOUT_INDEXES", 1)
         assert store.delete_runs([2], dry_run=True) == before
         assert store._database.read(cleaning.has_indexes)
+
+
+def test_no_page_of_a_dry_run_over_several_runs_sorts_all_that_they_list(tmp_path: Path) -> None:
+    """With a million images in each of two runs, every 500 images had all the others sorted again."""
+    with Store.open(tmp_path / "results.db") as store:
+        made = random_runs(0, runs=3)
+        runs = [make(store, one).id for one in made]
+        with queries() as seen_queries:
+            store.delete_runs(runs[:2], dry_run=True)
+        of_listing = [query for query in seen_queries if " FROM bioclip_listing WHERE" in query[0]]
+        assert len(of_listing) >= 3
+        assert not [line for query in of_listing for line in store._database.read(plan, query) if "TEMP B-TREE" in line]
