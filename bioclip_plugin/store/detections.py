@@ -11,6 +11,7 @@ from bioclip_plugin.items.request import DETECTION
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import insert_new, rows_with
 from bioclip_plugin.store.database.values import from_json, to_json
+from bioclip_plugin.store.reading import names_of_contents
 from bioclip_plugin.store.records import Content, FoundBox, ItemRecord, Run
 
 BY_DETECTOR = "by the run's detector"
@@ -36,20 +37,14 @@ def found_boxes(connection: Connection, run: Run, keys: Sequence[Content]) -> di
     wanted = set(keys)
     if detection is None or not wanted:
         return {}
-    table, contents, sets = schema.detections, schema.contents.c, schema.detector_sets.c
-    query = (
-        select(contents.sha256, contents.frame, table.c.boxes)
-        .select_from(
-            table.join(schema.contents, table.c.content == contents.id).join(
-                schema.detector_sets, table.c.detector_set == sets.id
-            )
-        )
-        .where(sets.detector_id == detection["detector_id"])
-    )
+    number = detector_numbers(connection).get(detection["detector_id"])
+    names = names_of_contents(connection, (sha256 for sha256, _ in wanted))
+    table = schema.detections.c
+    query = select(table.content, table.boxes).where(table.detector_set == number)
     return {
-        (row.sha256, row.frame): tuple([(*box[:4], str(box[4]), box[5]) for box in from_json(row.boxes)])
-        for row in rows_with(connection, query, contents.sha256, (sha256 for sha256, _ in wanted))
-        if (row.sha256, row.frame) in wanted
+        names[row.content]: tuple([(*box[:4], str(box[4]), box[5]) for box in from_json(row.boxes)])
+        for row in rows_with(connection, query, table.content, names)
+        if names[row.content] in wanted
     }
 
 

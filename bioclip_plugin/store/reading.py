@@ -27,6 +27,7 @@ from bioclip_plugin.store.reasons import ReasonCounts
 from bioclip_plugin.store.records import (
     DONE,
     ITEM_STATUSES,
+    Content,
     FeatureKey,
     Run,
     StoredDecision,
@@ -49,22 +50,30 @@ Found = dict[int, list[StoredRegion]]
 """By media number, in the order of the query."""
 
 
+def names_of_contents(connection: Connection, hashes: Iterable[str]) -> dict[int, Content]:
+    """Return sha256 and frame of the stored contents with one of these hashes, by number.
+
+    Rows of a layer are looked up by these numbers in a second query: of one query with a join SQLite, which does not know
+    how many rows there are, reads all rows of the layer.
+    """
+    contents = schema.contents.c
+    query = select(contents.id, contents.sha256, contents.frame)
+    return {row.id: (row.sha256, row.frame) for row in rows_with(connection, query, contents.sha256, hashes)}
+
+
 def features(
     connection: Connection, feature_set: int, keys: Sequence[FeatureKey]
 ) -> dict[FeatureKey, NDArray[np.float16]]:
     """Return the stored vectors of these keys."""
-    wanted = set(keys)
-    table, contents = schema.features, schema.contents
-    query = (
-        select(contents.c.sha256, contents.c.frame, table)
-        .select_from(table.join(contents, table.c.content == contents.c.id))
-        .where(table.c.feature_set == feature_set, table.c.vector.is_not(None))
-    )
+    wanted, table = set(keys), schema.features.c
+    names = names_of_contents(connection, (sha256 for sha256, *_ in wanted))
+    query = select(table.content, table.x, table.y, table.w, table.h, table.vector)
+    query = query.where(table.feature_set == feature_set, table.vector.is_not(None))
     found: dict[FeatureKey, NDArray[np.float16]] = {}
-    for row in rows_with(connection, query, contents.c.sha256, (sha256 for sha256, *_ in wanted)):
-        key = (row.sha256, row.frame, (row.x, row.y, row.w, row.h))
+    for content, x, y, w, h, vector in rows_with(connection, query, table.content, names):
+        key = (*names[content], (x, y, w, h))
         if key in wanted:
-            found[key] = vector_of(row.vector)
+            found[key] = vector_of(vector)
     return found
 
 
@@ -224,7 +233,9 @@ def regions_of_run(
 def answers(connection: Connection, run: Run, media: Iterable[int], cache: TaxonCache) -> Found:
     """Return the regions of these media that have an answer in the run's answer set, whichever run wrote it."""
     regions, answers = schema.regions.c, schema.answers.c
-    query = _with_decisions(run, literal(1), schema.regions.c.confidence).where(answers.region.is_not(None))
+    # As IS NOT NULL, the condition would make an inner join of the outer one, of which SQLite reads all answers of the set.
+    is_answered = func.coalesce(answers.region, 0) != 0
+    query = _with_decisions(run, literal(1), schema.regions.c.confidence).where(is_answered)
     return _found(connection, run, query.order_by(regions.id), regions.media, media, cache, None)
 
 
