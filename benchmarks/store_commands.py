@@ -12,14 +12,11 @@ import argparse
 import csv
 import json
 import os
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 from benchmarks import taxa
+from benchmarks.__main__ import command_figures
 from benchmarks.machine import commit
 
 LIMIT_S = 3_600
@@ -75,7 +72,7 @@ def measure(address: str, notes: Path, only: list[str], limit_s: float, *, again
             _write_reviews(Path(out))
             given = [word.format(out=out, species="\0", store=address).replace("\0", species) for word in words.split()]
             store = [] if name in _WITHOUT_STORE else ["--store", address]
-            figures = measured([sys.executable, "-m", "bioclip_plugin", *given, *store], limit_s)
+            figures = measured([*given, *store], limit_s)
             done[name] = {
                 **figures,
                 "output_mb": round(_size(Path(out)) / 1e6, 1),
@@ -86,31 +83,17 @@ def measure(address: str, notes: Path, only: list[str], limit_s: float, *, again
         print({"command": name, **done[name]}, flush=True)
 
 
-def measured(command: list[str], limit_s: float) -> dict[str, object]:
-    """Return the seconds and the highest memory of a command, which is given up after ``limit_s``."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    child = [sys.executable, "-c", _CHILD, str(limit_s), *command]
-    done = subprocess.run(child, capture_output=True, text=True, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+def measured(arguments: list[str], limit_s: float) -> dict[str, object]:
+    """Return the seconds and the highest memory of a command, or the end of its errors."""
+    try:
+        figures = command_figures(*arguments, limit_s=limit_s)
+    except RuntimeError as error:
+        return {"said": str(error)[-300:]}
     return {
-        "wall_s": round(time.perf_counter() - began, 1),
-        "process_s": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
-        "memory_mb": round(int(done.stdout.split()[-1]) / 1024) if done.stdout.split() else 0,
-        "exit": done.returncode,
-        **({"said": done.stderr[-300:]} if done.returncode else {}),
+        "wall_s": round(figures["wall_s"], 1),
+        "process_s": round(figures["process_s"], 1),
+        "memory_mb": round(figures["peak_mb"]),
     }
-
-
-_CHILD = """
-import resource, subprocess, sys
-try:
-    code = subprocess.run(sys.argv[2:], stdout=subprocess.DEVNULL, timeout=float(sys.argv[1])).returncode
-except subprocess.TimeoutExpired:
-    code = 124
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-sys.exit(code)
-"""
-"""The highest memory of children is that of all of them together, so each command has a parent of its own."""
 
 
 def _write_reviews(folder: Path) -> None:
