@@ -105,7 +105,7 @@ def _write_reviews(folder: Path) -> None:
         for place, name in zip(places, names, strict=True)
     ]
     events = [(f"sequence_{place // 3 + 1}", name) for place, name in zip(places, names, strict=True)]
-    tables = {
+    tables: dict[str, list[tuple[str, ...]]] = {
         "images.csv": [("image", "scientificName"), *images],
         "events.csv": [("image", "event", "scientificName"), *(("", *row) for row in events)],
     }
