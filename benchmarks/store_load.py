@@ -18,7 +18,7 @@ from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.store import ItemRecord, Listed, RegionRecord, RunPlan, Store
 
 BATCH = 512
-"""Images in one commit: of a GPU's batches, or of several small ones whose answers waited for the writer."""
+"""Images in one commit: of two batches of a GPU, or of small ones whose answers waited for the writer."""
 LISTED_AT_ONCE = 512
 _run = itertools.count()
 
