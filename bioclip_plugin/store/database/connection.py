@@ -53,6 +53,9 @@ written less often than with SQLite's 1,000."""
 _LOG_BYTES = 64 * 1024 * 1024
 """Size that the log goes back to once it is folded into the file. Without a limit it would keep the size that a long reader (an
 export, a backup) made it grow to, until the last program closes the store."""
+_CACHE_KIB = 8_192
+"""Pages that SQLite keeps for a connection, until it is closed: by so much the memory of a long run grows with its store. The
+system's own cache keeps the others."""
 _STEPS_BETWEEN_LOOKS = 100_000  # instructions of SQLite's virtual machine, some milliseconds
 _WRITES = "bioclip_writes"
 _MIGRATES = "bioclip_migrates"
@@ -347,7 +350,7 @@ def _engine(url: URL, reading: Reading | None = None) -> Engine:
 def _set_up_sqlite(connection: Any, _entry: ConnectionPoolEntry, journal: str = "WAL") -> None:
     connection.isolation_level = None  # transactions begin in _begin_sqlite, not in the driver
     log = (f"wal_autocheckpoint={_LOG_PAGES}", f"journal_size_limit={_LOG_BYTES}")
-    for pragma in (f"journal_mode={journal}", "synchronous=FULL", "foreign_keys=ON", "cache_size=-65536", *log):
+    for pragma in (f"journal_mode={journal}", "synchronous=FULL", "foreign_keys=ON", f"cache_size=-{_CACHE_KIB}", *log):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -361,7 +364,7 @@ def connect_to_read(reading: Reading) -> sqlite3.Connection:
     """Return a connection that reads an SQLite file in a given way."""
     connection = sqlite3.connect(reading.uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000, check_same_thread=False)
     connection.isolation_level = None
-    for pragma in (*(("locking_mode=EXCLUSIVE",) if reading.exclusive else ()), "query_only=ON", "cache_size=-65536"):
+    for pragma in (*(("locking_mode=EXCLUSIVE",) if reading.exclusive else ()), "query_only=ON", f"cache_size=-{_CACHE_KIB}"):
         connection.execute(f"PRAGMA {pragma}")
     return connection
 
