@@ -105,7 +105,7 @@ def test_beside_plain_open_clip(benchmark: BenchmarkFixture, peer: Peer, tmp_pat
         }
 
         def measure() -> dict[str, list[float]]:
-            return in_turn(sides, prepare=lambda: ours.fresh_copies(photos, tmp_path), pairs=min(3, SIZES.pairs))
+            return in_turn(sides, prepare=lambda: ours.fresh_copies(photos, tmp_path), pairs=2)
 
         seconds = benchmark.pedantic(measure, rounds=1)  # type: ignore[no-untyped-call]
     benchmark.extra_info.update(

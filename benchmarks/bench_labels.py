@@ -29,7 +29,7 @@ NEAR = 2.7
 """Length of the noise on a label of length 1 in peaked rows: a cosine of 0.35 with it, as trained models have, and 0.2 with the next."""
 MARKS = {("peaked", 50_000): 1.2, ("peaked", 400_000): 2.0, ("flat", 50_000): 1.0, ("flat", 400_000): 1.0}
 BUILT = 32 if fixtures.QUICK else 96
-STORED = 64 if fixtures.QUICK else 2_000
+STORED = 64 if fixtures.QUICK else 1_000
 RELABELLED = 1_000 if fixtures.QUICK else 100_000
 ASKED_PER_S = 1_000.0
 

@@ -15,7 +15,7 @@ from benchmarks.pairs import Spread
 
 COUNT = 100_000 if fixtures.QUICK else 1_000_000
 LIMIT_GB = 1.0  # 10⁹ bytes
-PROCESSES = 3
+PROCESSES = 2
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="private memory is read from /proc")
 Figures = list[dict[str, Any]]
