@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.classify import Classification, Classifier
 from bioclip_core.classifying import closer, crew, floors, look, looking, matrix, whole
+from bioclip_core.classifying.columns import Columns
 from bioclip_core.classifying.largest import largest
 from bioclip_core.labels.label_set import LabelSet, in_memory
 from bioclip_core.labels.manifest import Block, RowScales
@@ -458,3 +459,15 @@ def test_labels_stay_converted_only_where_memory_is_plentiful(monkeypatch: pytes
     for available, is_kept in ((None, True), (8 * size, True), (8 * size - 1, False)):
         monkeypatch.setattr(matrix, "available_bytes", lambda given=available: given)
         assert Classifier(labels)._matrix.is_kept is is_kept
+
+
+def test_the_rounding_of_kept_labels_is_known_and_that_of_others_is_bounded() -> None:
+    labels = in_memory(random_taxa(300, 1), random_rows(300, 64, 1), ENCODER, [Block(0, 300, "text", 40.0)])
+    rows = torch.from_numpy(labels.embeddings_ND).double()
+    expected = float((rows - rows.bfloat16().double()).norm(dim=1).max())
+    columns = Columns.of(labels, 64)
+    kept = matrix.LabelMatrix(labels, columns, 64, "cpu")
+    bound = kept.off(torch.bfloat16)
+    kept.keep(torch.bfloat16)
+    assert kept.is_kept
+    assert expected <= kept.off(torch.bfloat16) <= 1.001 * expected < bound <= 1.03 * 2**-8

@@ -98,7 +98,7 @@ def first_look(
     kept = [query_BD.to(torch.float64).cpu().numpy()[: len(queries[0])] for query_BD in rounded]
     name = str(dtype).removeprefix("torch.")
     error_B, size_B = (torch.zeros(width, dtype=torch.float32, device=matrix.device) for _ in range(2))
-    error_B[: len(queries[0])] = matrix.tensor(error_of(queries, kept, matrix.longest, name))
+    error_B[: len(queries[0])] = matrix.tensor(error_of(queries, kept, matrix.longest, matrix.off(dtype), name))
     size_B[: len(queries[0])] = matrix.tensor(size_of(kept, matrix.longest))
     bias = 0.0
     if bias_K is not None:

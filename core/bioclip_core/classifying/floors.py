@@ -83,7 +83,7 @@ def _deep_floor(first: First, matrix: LabelMatrix, bias_K: torch.Tensor | None, 
         return None
     steps_K = np.clip(below_K * _STEPS, 0, _STEPS * _DEEPEST).astype(np.int64)
     left = np.bincount(steps_K, weights=np.exp(-below_K), minlength=_STEPS * _DEEPEST + 1)[::-1].cumsum()[::-1]
-    fitting = np.flatnonzero(left * wrong <= UNCERTAIN / 2)
+    fitting = np.flatnonzero(left * wrong <= 0.9 * UNCERTAIN)
     if not len(fitting) or np.count_nonzero(steps_K < fitting[0]) > matrix.columns.count // _SHARE_OF_FEW:
         return None
     return float(first.largest_B[row]) - int(fitting[0]) / _STEPS

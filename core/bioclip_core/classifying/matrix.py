@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.classifying.columns import Columns
 from bioclip_core.classifying.crew import on_each
+from bioclip_core.classifying.queries import ROUNDING
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.process.machine import available_bytes
 
@@ -63,6 +64,7 @@ class LabelMatrix:
             self._rows_K = None
         self._stored_ND = stored_ND
         self._resident: torch.Tensor | None = None
+        self._resident_off = 0.0
         self._own = threading.local()
         self.longest = _LONGEST_ROW if labels.folder is not None else _longest(labels.embeddings_ND)
         """Largest norm of a row."""
@@ -123,12 +125,19 @@ class LabelMatrix:
         if self.device == "cpu" and size <= _RESIDENT_BYTES and is_plenty:
             whole_KD = torch.empty((self.columns.count, self.dimension), dtype=dtype, device=self.device)
 
-            def convert(number: int) -> None:
-                start, chunk_RD = self.read(number, dtype)
-                whole_KD[start : start + len(chunk_RD)] = chunk_RD
+            def convert(number: int) -> float:
+                start, chunk_RD = self.read(number, torch.float32)
+                kept_RD = whole_KD[start : start + len(chunk_RD)].copy_(chunk_RD)
+                return float(torch.linalg.vector_norm(chunk_RD.sub_(kept_RD), dim=1).nan_to_num_(torch.inf).max())
 
-            on_each(convert, self.chunks, self.device)
+            self._resident_off = 1.0001 * max(on_each(convert, self.chunks, self.device), default=0.0)
             self._resident = whole_KD
+
+    def off(self, dtype: torch.dtype) -> float:
+        """Return the largest norm of the difference of a row and itself after rounding: of kept rows as it is, of others a bound."""
+        if self._resident is not None and self._resident.dtype == dtype:
+            return self._resident_off
+        return ROUNDING[str(dtype).removeprefix("torch.")] * self.longest
 
     def read(self, number: int, dtype: torch.dtype) -> tuple[int, torch.Tensor]:
         """Return the first column and the rows of a chunk; use them before this thread reads the next, which overwrites them."""

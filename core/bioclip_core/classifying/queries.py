@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.labels.label_set import Kind
 
-ROUNDING = {"bfloat16": 2.0**-9, "float32": 2.0**-24}
+ROUNDING = {"bfloat16": 2.0**-8, "float32": 2.0**-24}
 """Largest relative error of a number that is rounded to a type."""
 _SMALLEST_NORM = 1e-12
 
@@ -41,7 +41,11 @@ def queries_of(
 
 
 def error_of(
-    queries: Sequence[NDArray[np.float64]], rounded: Sequence[NDArray[np.float64]], longest: float, dtype: str
+    queries: Sequence[NDArray[np.float64]],
+    rounded: Sequence[NDArray[np.float64]],
+    longest: float,
+    off: float,
+    dtype: str,
 ) -> NDArray[np.float64]:
     """Return for each of B rows a bound of the error of its products with label rows, before the results are rounded.
 
@@ -51,6 +55,7 @@ def error_of(
         queries: B×D of each kind, in fp64.
         rounded: the same after rounding to ``dtype``.
         longest: largest norm of a label row.
+        off: largest norm of the difference of a label row and itself after rounding.
         dtype: type in which queries and label rows are multiplied.
     """
     dimension = queries[0].shape[1]
@@ -58,7 +63,7 @@ def error_of(
     additions = 2 * ROUNDING["float32"] * (dimension + 8)
     bounds = [
         np.linalg.norm(query_BD - rounded_BD, axis=1) * longest
-        + np.linalg.norm(rounded_BD, axis=1) * longest * (ROUNDING[dtype] + additions * (1 + ROUNDING[dtype]))
+        + np.linalg.norm(rounded_BD, axis=1) * (off + longest * additions * (1 + ROUNDING[dtype]))
         for query_BD, rounded_BD in zip(queries, rounded, strict=True)
     ]
     return np.asarray(np.max(bounds, axis=0))
