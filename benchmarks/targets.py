@@ -93,7 +93,10 @@ TARGETS = (
         _field("times"), at_most=True, by=_SCALE,
     ),
     Target("the same, memory", "–", "megadetector-1000000", 100.0, "MB", _field("peak_mb"), at_most=True, by=_SCALE),
-    Target("trainer, ViT-B/32, batch 64, bf16", "open_clip_train", "training-bf16", 3.0, needs_amx=True, by="pytest benchmarks/bench_train.py"),
+    Target(
+        "trainer, ViT-B/32, batch 64, bf16", "open_clip_train", "training-bf16", 3.0, needs_amx=True,
+        by="pytest benchmarks/bench_train.py",
+    ),
 )  # fmt: skip
 
 

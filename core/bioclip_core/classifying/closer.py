@@ -103,10 +103,17 @@ class Closer:
         least_TR = _sums_between(shares_LR, -(-level.starts_T // block), stops_T // block)
         if needs_name:
             most_TR[~level.named_T], least_TR[~level.named_T] = 0.0, 0.0
-        floor_R = least_TR.max(axis=0) * np.exp(-2 * self.first.error_B[own].double().cpu().numpy() - 1e-4)
-        is_likely_TR = (most_TR >= floor_R) & (floor_R > 0)
-        decided_R = ((stops_T - level.starts_T)[:, None] * is_likely_TR).sum(axis=0) <= most
-        decided_R &= floor_R > 0
+        # One taxon of each row is computed exactly, so that the error of the others alone counts.
+        sizes_T, best_R, places_R = stops_T - level.starts_T, least_TR.argmax(axis=0), np.arange(len(rows_R))
+        fits_R = (least_TR[best_R, places_R] > 0) & (sizes_T[best_R] <= most)
+        pairs = self._labels_of(level, best_R[fits_R], rows_R[fits_R])
+        largest_B = self.first.largest_B.double().cpu().numpy()
+        powers_P = np.exp(pairs.logits_P - largest_B[pairs.rows_P])
+        exact_R = np.bincount(pairs.rows_P, weights=powers_P, minlength=len(largest_B))[rows_R]
+        floor_R = exact_R * np.exp(-self.first.error_B[own].double().cpu().numpy() - 1e-4)
+        is_likely_TR = most_TR >= floor_R
+        is_likely_TR[best_R, places_R] = True
+        decided_R = ((sizes_T[:, None] * is_likely_TR).sum(axis=0) <= most) & (floor_R > 0)
         places_H, taxa_H = np.nonzero((is_likely_TR & decided_R).T)
         return taxa_H, places_H, decided_R
 
