@@ -364,7 +364,11 @@ def connect_to_read(reading: Reading) -> sqlite3.Connection:
     """Return a connection that reads an SQLite file in a given way."""
     connection = sqlite3.connect(reading.uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000, check_same_thread=False)
     connection.isolation_level = None
-    for pragma in (*(("locking_mode=EXCLUSIVE",) if reading.exclusive else ()), "query_only=ON", f"cache_size=-{_CACHE_KIB}"):
+    for pragma in (
+        *(("locking_mode=EXCLUSIVE",) if reading.exclusive else ()),
+        "query_only=ON",
+        f"cache_size=-{_CACHE_KIB}",
+    ):
         connection.execute(f"PRAGMA {pragma}")
     return connection
 
