@@ -131,6 +131,27 @@ class Server:
         return self.url.set(database=database).render_as_string(hide_password=False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_waits_for_the_disk() -> Iterator[None]:
+    """Test data need not survive a power cut, and each wait for a disk takes milliseconds."""
+    from bioclip_plugin.store.database import connection
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "_SYNCED", "OFF")
+        patch.setattr(connection, "_SYNCED_LATER", "OFF")
+        patch.setattr(os, "fsync", lambda _file: None)
+        yield
+
+
+@pytest.fixture
+def waits_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let SQLite wait for the disk as in the program."""
+    from bioclip_plugin.store.database import connection
+
+    monkeypatch.setattr(connection, "_SYNCED", "FULL")
+    monkeypatch.setattr(connection, "_SYNCED_LATER", "NORMAL")
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
     with warnings.catch_warnings():

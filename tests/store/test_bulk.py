@@ -149,7 +149,7 @@ def test_sqlite_of_older_systems_takes_every_statement(tmp_path: Path) -> None:
     assert any(statement.startswith(f"UPDATE {schema.media.name} ") for statement in seen)
 
 
-def test_a_listing_waits_for_the_disk_with_the_next_commit(store: Store) -> None:
+def test_a_listing_waits_for_the_disk_with_the_next_commit(waits_for_the_disk: None, store: Store) -> None:
     def setting(connection: Connection) -> object:
         name = "PRAGMA synchronous" if connection.dialect.name == "sqlite" else "SHOW synchronous_commit"
         return connection.exec_driver_sql(name).scalar_one()

@@ -75,6 +75,7 @@ def test_a_store_changes_its_journal_with_the_disk_and_keeps_its_rows(tmp_path: 
             assert (_journal(store), store.summary(run).done) == (journal, number)
 
 
+@pytest.mark.usefixtures("waits_for_the_disk")
 def test_without_the_log_a_listing_waits_for_the_disk(tmp_path: Path) -> None:
     with Store.open(f"sqlite:///{tmp_path / 'results.db'}?network=allow") as store:
         setting = store._database.write_unsynced(lambda c: c.exec_driver_sql("PRAGMA synchronous").scalar_one())

@@ -306,6 +306,7 @@ def test_the_package_can_be_imported_without_a_database() -> None:
     assert answer.stdout.strip() == "False"
 
 
+@pytest.mark.usefixtures("waits_for_the_disk")
 def test_an_sqlite_store_is_safe_against_power_cuts_and_wrong_types(tmp_path: Path) -> None:
     file = tmp_path / "results.db"
     with Store.open(file) as store:

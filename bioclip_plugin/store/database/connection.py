@@ -47,6 +47,8 @@ _UNKNOWN_REASON = (
 _FULL_DISK = "its disk is full: make room"
 _ROOM_BYTES = 64 * 1024
 """SQLite makes files of 32 kB beside a store to read it."""
+_SYNCED, _SYNCED_LATER = "FULL", "NORMAL"
+"""SQLite's ``synchronous``: a commit waits for the disk; or the next one that waits covers it."""
 _LOG_PAGES = 8_000
 """Pages of SQLite's write-ahead log (32 MB) that are folded into the file at once; pages of indexes that change often are then
 written less often than with SQLite's 1,000."""
@@ -350,7 +352,13 @@ def _engine(url: URL, reading: Reading | None = None) -> Engine:
 def _set_up_sqlite(connection: Any, _entry: ConnectionPoolEntry, journal: str = "WAL") -> None:
     connection.isolation_level = None  # transactions begin in _begin_sqlite, not in the driver
     log = (f"wal_autocheckpoint={_LOG_PAGES}", f"journal_size_limit={_LOG_BYTES}")
-    for pragma in (f"journal_mode={journal}", "synchronous=FULL", "foreign_keys=ON", f"cache_size=-{_CACHE_KIB}", *log):
+    for pragma in (
+        f"journal_mode={journal}",
+        f"synchronous={_SYNCED}",
+        "foreign_keys=ON",
+        f"cache_size=-{_CACHE_KIB}",
+        *log,
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -378,7 +386,7 @@ def _begin_sqlite(connection: Connection) -> None:
     # Without a write-ahead log, a commit that does not wait for the disk may damage the file.
     is_lazy = options.get(_NOT_SYNCED) and not connection.info.get(_IS_REMOTE)
     # These pragmas do nothing inside a transaction; a connection that migrated may be used again for other work.
-    wanted = ("OFF" if options.get(_MIGRATES) else "ON", "NORMAL" if is_lazy else "FULL")
+    wanted = ("OFF" if options.get(_MIGRATES) else "ON", _SYNCED_LATER if is_lazy else _SYNCED)
     if connection.info.get(_PRAGMAS) != wanted:
         for name, value in zip(("foreign_keys", "synchronous"), wanted, strict=True):
             connection.exec_driver_sql(f"PRAGMA {name}={value}")
