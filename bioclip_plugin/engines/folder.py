@@ -10,11 +10,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from bioclip_core.files.documents import read_document
 from bioclip_core.files.locks import lock
 from bioclip_core.files.replacing import reason_of
 from bioclip_core.files.whole import write_whole
+from bioclip_plugin.store.database.values import to_json
 
 FORMAT = 1
 _PLAN, _SHARDS = "plan.json", "shards.tsv"
@@ -50,8 +50,6 @@ class Plan:
     answer_id: str
     rule_id: str
     dimension: int
-    directory: str
-    """The working directory in which relative paths begin."""
     images: int
     """Images in the shards."""
     already_done: int
@@ -150,7 +148,7 @@ class WorkFolder:
         with self.writing():
             if shards is not None:
                 write_whole(self.folder / _SHARDS, "".join(f"{shard.id}\t{shard.images}\n" for shard in shards))
-            write_whole(self.folder / _PLAN, json.dumps(asdict(plan), default=dict, indent=1))
+            write_whole(self.folder / _PLAN, to_json(vars(plan)))
 
     def shards(self) -> list[Shard]:
         """Return the shards of the plan, in the order of their images.

@@ -24,6 +24,7 @@ from bioclip_plugin.engines.documents import (
     region_value,
 )
 from bioclip_plugin.items.answers import Failure
+from bioclip_plugin.store.database.values import clean_text, to_json
 from bioclip_plugin.store.records import ItemRecord, Listed, RegionRecord, Stat
 
 if TYPE_CHECKING:
@@ -66,12 +67,11 @@ def write_part(path: Path, rows: Sequence[PartRow], about: About) -> None:
     taxa: dict[Taxon, int] = {}
     table = _table([_values(row, taxa) for row in rows])
     words = [[*taxon.lineage, taxon.common_name, taxon.source_id] for taxon in taxa]
-    findings = [[_unicode(text), count, _unicode(example)] for text, count, example in about.findings]
-    facts = {**vars(about), "findings": findings}
-    table = table.replace_schema_metadata({_ABOUT: json.dumps(facts), _TAXA: json.dumps(words)})
+    table = table.replace_schema_metadata({_ABOUT: to_json(vars(about)), _TAXA: json.dumps(words)})
     path.parent.mkdir(exist_ok=True)
-    with replacing_file(path) as draft:
-        parquet.write_table(table, draft, compression="zstd", write_page_checksum=True)
+    # Of open files, since Arrow's own paths are UTF-8.
+    with replacing_file(path) as draft, draft.open("wb") as file:
+        parquet.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
 def read_about(path: Path) -> About:
@@ -84,7 +84,8 @@ def read_about(path: Path) -> About:
     from pyarrow import parquet
 
     try:
-        about: About = _about(parquet.read_schema(path).metadata)
+        with path.open("rb") as file:
+            about: About = _about(parquet.read_schema(file).metadata)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"the part {path} cannot be read: {error}") from None
     return about
@@ -100,7 +101,8 @@ def read_part(path: Path) -> tuple[About, list[PartRow]]:
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(path, page_checksum_verification=True)
+        with path.open("rb") as file:
+            table = parquet.read_table(file, page_checksum_verification=True)
         about = _about(table.schema.metadata)
         taxa = [
             Taxon(*words)
@@ -178,16 +180,11 @@ def _values(row: PartRow, taxa: dict[Taxon, int]) -> dict[str, Any]:
         "mtime_ns": mtime_ns,
         "was_read": record.stat is not None,
         "failure_stage": failure.stage if failure else None,
-        "failure_reason": _unicode(failure.reason) if failure else None,
+        "failure_reason": clean_text(failure.reason) if failure else None,
         "found": None if record.found is None else json.dumps(record.found),
         "by_detector": record.by_detector,
         "regions": [_region_values(region, taxa) for region in record.regions],
     }
-
-
-def _unicode(text: str) -> str:
-    """Return text that may hold half a surrogate pair of a file's name as one that Parquet's text and JSON can hold."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _region_values(region: RegionRecord, taxa: dict[Taxon, int]) -> dict[str, Any]:

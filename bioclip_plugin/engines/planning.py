@@ -14,7 +14,6 @@ from bioclip_plugin.engines.folder import Plan, Shard, WorkFolder, shard_id
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of
 from bioclip_plugin.items.web import is_remote
 from bioclip_plugin.running.known import Known
-from bioclip_plugin.running.places import working_directory
 from bioclip_plugin.running.reading import Reader, stat_of
 from bioclip_plugin.store.records import Run, Stat
 
@@ -155,7 +154,6 @@ class Planner:
             answer_id=run.answer_id,
             rule_id=run.rule_id,
             dimension=run.dimension,
-            directory=working_directory(),
             images=self.images,
             already_done=self.already_done,
             shards=len(self.shards),

@@ -7,7 +7,7 @@ import os
 import pickle
 import threading
 from collections.abc import Callable, Collection
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -246,6 +246,21 @@ def test_a_part_that_is_cut_short_after_it_was_loaded_does_not_keep_a_run_from_i
     assert code == 3, output
     assert f"findings of their workers are not in this list: 1 (the first: {shards[0]})" in output
     assert rows_of("r.db") == plain
+
+
+def test_folders_may_have_names_that_are_not_utf_8(
+    command: Command, plain: list[object], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Disks of older systems: the plan could not be read again, and Arrow could not write a part there."""
+    place = folder / os.fsdecode(b"caf\xe9")
+    with suppress(OSError):  # macOS has no such names
+        place.mkdir()
+        for name in ("photos", "fish.txt"):
+            (folder / name).rename(place / name)
+        monkeypatch.chdir(place)
+    command("r.db", "slurm")
+    code, output = command("r.db", "local", work="work-r.db")
+    assert (code, rows_of("r.db")) == (3, plain), output
 
 
 def test_options_that_a_plan_was_not_made_with_are_named(command: Command) -> None:
