@@ -341,5 +341,7 @@ class _Classification:
 
 def _command(store: Store, address: str | None) -> str:
     """Return this command line, to be given again, without the password in the store's address."""
-    given = [argument.replace(address or DEFAULT_STORE, store.shown_address) for argument in sys.argv[1:]]
+    hidden = address or DEFAULT_STORE
+    shown = {hidden: store.shown_address, f"--store={hidden}": f"--store={store.shown_address}"}
+    given = [shown.get(argument, argument) for argument in sys.argv[1:]]
     return shell_line([PROGRAM, *given])

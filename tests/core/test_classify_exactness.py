@@ -406,6 +406,20 @@ def test_rows_are_answered_alike_alone_and_in_a_group(path: str) -> None:
             assert own == pytest.approx([one.probability for one in candidates], rel=RELATIVE)
 
 
+@pytest.mark.parametrize("extras", [(), ("subset", "prior")])
+def test_answers_of_few_labels_are_the_same_bits_whatever_is_answered_beside_them(extras: Sequence[str]) -> None:
+    """Groups are cut as the stages of a pipeline come along: two runs, and their shards, have the same rows all the same."""
+    case = make_case(12, 300, 100.0, "peaked", "joined", extras)
+    classifier = Classifier(case.labels)
+    features = random_rows(40, DIMENSION, 5)
+    features[:9] = case.features
+    together = classifier.classify(features, weights_N=case.weights)
+    for size in (1, 3, 7, 16, 29):
+        starts = range(0, len(features), size)
+        parts = [classifier.classify(features[at : at + size], weights_N=case.weights) for at in starts]
+        assert [one for part in parts for one in part] == together, size
+
+
 def test_threads_of_the_host_keep_their_number() -> None:
     before = torch.get_num_threads()
     assert set(crew.on_each(lambda _number: torch.get_num_threads(), 8, "cpu")) == {1}

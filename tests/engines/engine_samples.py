@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import io
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from bioclip_core.classify import Candidate
 from bioclip_plugin import cli
 from bioclip_plugin.engines.folder import WorkFolder
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.plugin_api import BioclipPluginManager
 from bioclip_plugin.store import Store
-from bioclip_plugin.store.records import StoredRegion
 
 SHARDS = 5
 """Images per shard."""
@@ -97,26 +94,6 @@ def shards_of(store: str) -> list[str]:
     return [shard.id for shard in WorkFolder(Path(f"work-{store}")).shards()]
 
 
-class Near(float):
-    """A probability that equals another one within rounding: rows are classified in groups, which are cut as the stages come along."""
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, float) and abs(self - other) <= 1e-5 * max(abs(self), abs(other))
-
-    def __hash__(self) -> int:
-        return 0
-
-
-def _near(candidate: Candidate | None) -> Candidate | None:
-    return None if candidate is None else replace(candidate, probability=Near(candidate.probability))
-
-
-def _region(stored: StoredRegion) -> tuple[Any, ...]:
-    by_rank = {level: tuple(map(_near, found)) for level, found in (stored.by_rank or {}).items()}
-    decision = stored.decision and replace(stored.decision, candidate=_near(stored.decision.candidate))
-    return stored.region, by_rank, stored.flags, decision
-
-
 def rows_of(store: str) -> list[Any]:
     """Return everything that a store's only run has, in listing order, without numbers and times of the program."""
     with Store.open(store, create=False) as opened:
@@ -124,7 +101,12 @@ def rows_of(store: str) -> list[Any]:
         verification = opened.verify(run)
         assert verification.complete, verification.problems
         contents = [
-            (item.item, item.status, item.failure, [_region(one) for one in item.regions])
+            (
+                item.item,
+                item.status,
+                item.failure,
+                [(one.region, one.by_rank, one.flags, one.decision) for one in item.regions],
+            )
             for item in opened.items_of(run)
         ]
         features = {key: vector.tolist() for key, vector in opened.features(run, _keys(opened)).items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import sys
 import threading
 from collections.abc import Callable, Collection
 from contextlib import ExitStack, suppress
@@ -269,6 +270,16 @@ def test_options_that_a_plan_was_not_made_with_are_named(command: Command) -> No
     named = [line.split()[0] for line in output.splitlines() if "has no effect, since the plan" in line]
     assert sorted(named) == ["--rehash", "--shard-size", "--time-zone"], output
     assert "has no effect" not in command("r.db", "slurm")[1]
+
+
+def test_the_command_that_continues_has_its_folders_as_they_were_given(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store's name was replaced by its address wherever it stood: in work-sqlite:///r.db, too."""
+    given = ["classify", "photos", "--store", "r.db", "--engine", "slurm", "--work-folder", "work-r.db"]
+    monkeypatch.setattr(sys, "argv", ["bioclip-plugin", *given])
+    output = command("r.db", "slurm")[1]
+    assert "--store sqlite:///r.db --engine slurm --work-folder work-r.db\n" in output
 
 
 def test_workers_elsewhere_do_not_get_the_password_of_the_store(

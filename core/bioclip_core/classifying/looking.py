@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.classifying.look import Look, WrongBound, look
-from bioclip_core.classifying.matrix import LabelMatrix
+from bioclip_core.classifying.matrix import QUERIES_TOGETHER, LabelMatrix
 from bioclip_core.classifying.whole import Found, Tree, Whole
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ class Looking:
         looked = 2 * count * (2 if self._is_coarse else 1) + 8 * count // matrix.block
         self.rows_at_once = self._rows_whole if self._dtype is None else max(1, _PASS_BYTES // looked)
         """Rows whose answers fit into one pass."""
+        if matrix.device == "cpu" and count < _FEWEST_LABELS:
+            # Passes of one width compute each row alike: its answer is the same, bit by bit, whatever is answered beside it.
+            matrix.keeps_width = True
+            self._rows_whole = min(self._rows_whole, QUERIES_TOGETHER)
+            self.rows_at_once = min(self.rows_at_once, QUERIES_TOGETHER)
 
     def best(self, queries: Sequence[NDArray[np.float64]], bias_K: torch.Tensor | None, asked: str, top: int) -> Found:
         """Return the best taxa of B rows: ``top`` at the asked level, and one with a name at every other."""

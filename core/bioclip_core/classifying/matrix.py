@@ -32,7 +32,7 @@ _LONGEST_ROW = 1.02
 """Largest norm of the rows of a label set in a folder, which is verified when it is opened."""
 _FEWEST_QUERIES = 2
 """Products with one column alone add up the last rows of a chunk in another order, so that equal labels are not equal any more."""
-_QUERIES_TOGETHER = 16
+QUERIES_TOGETHER = 16
 _FEWEST_TOGETHER = 7
 """From so many on, products have a multiple of 16 columns: 11 columns take 1.6 times as long as 16."""
 LOG2_E = 1.4426950408889634
@@ -66,6 +66,8 @@ class LabelMatrix:
         self._resident: torch.Tensor | None = None
         self._resident_off = 0.0
         self._own = threading.local()
+        self.keeps_width = False
+        """True to multiply with at least 16 columns, so that the products of a few rows are those that they have beside others."""
         self.longest = _LONGEST_ROW if labels.folder is not None else _longest(labels.embeddings_ND)
         """Largest norm of a row."""
         scales = labels.row_scales
@@ -210,9 +212,9 @@ class LabelMatrix:
 
     def width(self, rows: int) -> int:
         """Return the number of rows that :meth:`queries` makes of B."""
-        if rows < _FEWEST_TOGETHER:
+        if rows < _FEWEST_TOGETHER and not self.keeps_width:
             return max(rows, _FEWEST_QUERIES)
-        return -(-rows // _QUERIES_TOGETHER) * _QUERIES_TOGETHER
+        return -(-rows // QUERIES_TOGETHER) * QUERIES_TOGETHER
 
     def add_scales(self, products_RB: torch.Tensor, start: int, bias_K: torch.Tensor | None) -> None:
         """Turn the products of columns from ``start`` on into logits."""
