@@ -135,10 +135,7 @@ def _results(job: ShardJob, pool: Pool) -> Iterator[ShardResult]:
         data = import_module("ray.data")
     with quiet():  # it warns of its own settings
         context = data.DataContext.get_current()
-    # Ray's own limits of tries differ by version; a shard has ours.
-    options: dict[str, Any] = {"max_restarts": -1, "max_task_retries": -1}
-    if pool.gpus:
-        options["num_gpus"] = pool.gpus
+    options: dict[str, Any] = {"num_gpus": pool.gpus} if pool.gpus else {}
     shards = data.from_items(
         [{"shard": shard} for shard in job.shards], override_num_blocks=min(len(job.shards), _MOST_BLOCKS)
     ).map_batches(
