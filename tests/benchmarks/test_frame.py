@@ -17,9 +17,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import __main__ as bench
-from benchmarks import fixtures, formats_worker, limits, machine, scale, scale_cells, table, targets, training_cells
+from benchmarks import (
+    fixtures,
+    formats_worker,
+    limits,
+    machine,
+    scale,
+    scale_cells,
+    table,
+    targets,
+    training_cells,
+    training_page,
+)
 from benchmarks.__main__ import command_figures, figures_of
 from benchmarks.pairs import Spread, in_turn, pair_figures, percentile_90
+from benchmarks.training_savings import SAVINGS, SIDES
 
 RATES = st.lists(st.floats(0.01, 1e6), min_size=2, max_size=20)
 
@@ -222,6 +234,21 @@ def test_the_largest_batch_fills_the_budget_by_the_steeper_of_slope_and_kept_val
     )  # gradients hide half of the slope
     assert training_cells.largest((8, 24), [4.0, 6.0], kept_gib=0.25, parts=2)["largest"] == 168
     assert training_cells.largest((2, 6), [30.0, 34.0], kept_gib=0.1)["largest"] == 0  # the model alone does not fit
+
+
+def test_the_page_of_the_trainer_has_what_is_finished() -> None:
+    assert training_page.sections({}) == []
+    sides = {side: {"with_s": Spread.of([2.0]).as_dict(), "ratio": Spread.of([1.1, 1.3]).as_dict()} for side in SIDES}
+    ways = {"plain": {"batches": [16, 48], "gib": [3.0, 4.0], **training_cells.largest((16, 48), [3.0, 4.0], 0.0)}}
+    savings, memory = training_page.sections(
+        {
+            "training-savings-bf16": {"savings": {SAVINGS[0].words: sides}, "commit": "0123456789", "load": 2.0},
+            "training-memory-ViT-B-32-bf16": {"modes": ways},
+        }
+    )
+    assert f"| {SAVINGS[0].words} | – | – | 1.20× (1.15–1.25) | 1.20× (1.15–1.25) |" in savings
+    assert "bf16 2.00 s per step, commit 0123456789, load 2.0." in savings
+    assert "| ViT-B-32 | bf16 | plain | 16: 3.00, 48: 4.00 | 2.50 | 32.0 | 688 |" in memory
 
 
 def test_pages_show_quartiles_limits_and_verdicts() -> None:
