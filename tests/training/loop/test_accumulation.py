@@ -122,6 +122,22 @@ def test_in_bf16_parts_have_the_whole_batchs_gradients_up_to_rounding_and_all_th
     assert (moved > 0).float().mean() > 0.99
 
 
+def test_the_running_statistics_of_batch_norms_take_each_part_once() -> None:
+    """The first of the two forward passes is there for the loss alone."""
+    vision = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16}
+    config = TINY["model_cfg"]
+    whole, once = (towers_of(CLIP(config["embed_dim"], vision, config["text_cfg"])) for _ in range(2))
+    once.model.load_state_dict(whole.model.state_dict())
+    before = whole.model.visual.bn1.running_mean.clone()
+    gradients(whole, 3)
+    for part in np.split(IMAGES, 3):
+        once.image_features(torch.from_numpy(part))
+    assert not torch.equal(before, whole.model.visual.bn1.running_mean)
+    assert whole.model.visual.bn1.num_batches_tracked == 3
+    for (name, ours), theirs in zip(whole.model.named_buffers(), once.model.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs, msg=name)
+
+
 def test_an_interrupted_run_in_bf16_in_parts_and_with_checkpointing_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     catalog, start = make_catalog(tmp_path / "discs", val=0), tiny_config(tmp_path / "config")
     whole = TrainConfig(

@@ -8,12 +8,14 @@ by several processes, has the negatives and the gradient of the whole batch (the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from bioclip_training.batches.stream import Batch
 from bioclip_training.loop.distributed import World
@@ -89,7 +91,7 @@ def back_propagate(
     if len(parts) == 1:
         features = forward(0)
     else:
-        with torch.no_grad():
+        with torch.no_grad(), _kept_statistics(towers):
             done = [forward(number) for number in range(len(parts))]
         features = (
             torch.cat([d for d, _, _ in done]),
@@ -111,6 +113,21 @@ def back_propagate(
             of_towers.append(item.parameter.grad)
     world.sum_(of_towers)
     return loss
+
+
+@contextmanager
+def _kept_statistics(towers: Towers) -> Iterator[None]:
+    """Keep the running statistics of batch normalisation while open: the pass with gradients counts each part once."""
+    norms = [
+        module for module in towers.model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats
+    ]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 _Features = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
