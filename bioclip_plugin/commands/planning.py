@@ -164,7 +164,7 @@ def _lines(estimate: Estimate, sample: Sample, asked: Asked, session: Session, r
         yield f"Entries without an image: {sample.unlisted:,} (the first: {shortened(sample.first_unlisted)})"
     if measured.failed:
         yield (
-            f"Failed in the sample: {measured.failed} of {number_of(measured.images, 'image')} (the first: "
+            f"Failed in the sample: {measured.failed} of {number_of(measured.sampled, 'image')} (the first: "
             f"{shortened(measured.first_failure)})"
         )
     yield f"Speed: {_rate(rate)} (likely {_rate(low)} to {_rate(high)}), {measured.regions / measured.images:.2g} regions per image"
@@ -195,7 +195,7 @@ def _lines(estimate: Estimate, sample: Sample, asked: Asked, session: Session, r
 
 def _basis(estimate: Estimate, sample: Sample) -> str:
     """Return what the plan is extrapolated from."""
-    measured = number_of(estimate.measured.images, "image")
+    measured = number_of(estimate.measured.sampled, "image")
     if sample.is_complete:
         return f"{measured} drawn from all {sample.listed:,} of the listing, which took {duration(sample.seconds)}"
     return (

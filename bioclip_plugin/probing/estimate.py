@@ -30,6 +30,7 @@ class Measured:
     regions: int
     """Regions with features, of all of them."""
     failed: int
+    """Images that cannot be used, those that only warmed up included."""
     first_failure: str
     bytes: int
     """Bytes that were read; 0 if that is not known, as for videos."""
@@ -43,6 +44,13 @@ class Measured:
     """Bytes per image in an SQLite store, features included."""
     feature_bytes: int
     """Bytes of one region's features."""
+    warmed: int = 0
+    """Images of the sample that were worked on before the time ran."""
+
+    @property
+    def sampled(self) -> int:
+        """Images of the sample, those that only warmed up included."""
+        return self.warmed + self.images
 
     @property
     def per_image_s(self) -> float:
@@ -151,7 +159,7 @@ class Estimate:
             "images_are_all": self.is_complete,
             "images_done": self.done,
             "images_to_do": self.to_do,
-            "sampled": measured.images,
+            "sampled": measured.sampled,
             "failed": measured.failed,
             "first_failure": measured.first_failure or None,
             "regions_per_image": measured.regions / measured.images,

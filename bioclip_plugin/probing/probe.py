@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 from bioclip_core.errors import BioclipError, SourceError
@@ -84,8 +85,10 @@ class Probe:
         opening_s = time.perf_counter() - began_at
         fetch_s, fetched = self._fetch(items)
         self._files = [item for item in fetched[len(warm) :] if self._has_file(item)]
-        for _ in self._answers(self._session.pipeline(self.run), warm, "Warming up"):
-            pass
+        failures, warmed = list[str](), 0
+        for answer in self._answers(self._session.pipeline(self.run), warm, "Warming up"):
+            warmed += answer.failure is None
+            failures += _failure_of(answer)
         self._report("Reading the sample", 0)
         read_s = self._alone(READ, self._read, self._files)
         engine, keeping = self._session.engine, _KeepingStore(self._store)
@@ -98,11 +101,9 @@ class Probe:
         answers = list(self._answers(pipeline, timed, "Probing"))
         seconds, processor_s = time.perf_counter() - began_at, time.process_time() - processor_s
         done = [answer for answer in answers if answer.failure is None]
-        failures = [f"{answer.item.uri}: {answer.failure.reason}" for answer in answers if answer.failure is not None]
+        failures += chain.from_iterable(map(_failure_of, answers))
         if not done:
-            raise SourceError(
-                f"none of the {len(timed)} sampled images can be used, so that there is no plan: {failures[0]}"
-            )
+            raise SourceError(_why_no_plan(len(items), warmed, failures[0]))
         count = len(answers)
         stage_s = {FETCH: fetch_s / len(items), READ: read_s / count, DECODE: self._decode(done)}
         busy_s = pipeline.profile().busy_s
@@ -111,6 +112,7 @@ class Probe:
         stage_s[STORE], stored_bytes = self._store_more(keeping.records)
         return Measured(
             images=count,
+            warmed=len(warm),
             steady_s=steady_s(commits, seconds, processor_s / (usable_cores() or 1)),
             regions=sum(regions),
             failed=len(failures),
@@ -224,6 +226,26 @@ class Probe:
                 for name in ("page_count", "freelist_count", "page_size")
             )
             return int((count - free) * size)
+
+
+def _failure_of(answer: Answer) -> list[str]:
+    return [] if answer.failure is None else [f"{answer.item.uri}: {answer.failure.reason}"]
+
+
+def _why_no_plan(images: int, warmed: int, failure: str) -> str:
+    """Return why no image was left to measure.
+
+    Args:
+        images: images of the sample.
+        warmed: of them, those that could be used and were worked on before the time ran.
+        failure: the first image that cannot be used, with its reason.
+    """
+    if not warmed:
+        return f"none of the {images} sampled images can be used, so that there is no plan: {failure}"
+    return (
+        f"only {warmed} of the {images} sampled images can be used, too few to measure after warming up with them, so that there is "
+        f"no plan; give more images, or a larger --plan-images (the first that cannot be used: {failure})"
+    )
 
 
 def _key(item: MediaItem) -> str:

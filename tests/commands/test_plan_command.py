@@ -45,7 +45,7 @@ def test_a_plan_says_time_space_and_bottleneck_and_leaves_nothing_behind(
     assert said.code == 0
     for word in (
         "Plan for fake on cpu",
-        "18 images drawn from all 41",
+        "20 images drawn from all 41",
         "Speed: ",
         "Time: ",
         "in SQLite",
@@ -62,7 +62,7 @@ def test_the_figures_of_a_plan_are_json(bioclip: Bioclip, many: Path) -> None:
     assert isinstance(rates, dict)
     assert isinstance(hours, dict)
     assert isinstance(size, dict)
-    assert (plan["images"], plan["images_are_all"], plan["images_to_do"], plan["sampled"]) == (41, True, 41, 37)
+    assert (plan["images"], plan["images_are_all"], plan["images_to_do"], plan["sampled"]) == (41, True, 41, 41)
     assert 0 < rates["low"] < rates["estimate"] < rates["high"]
     assert 0 < hours["low"] <= hours["estimate"] <= hours["high"]
     assert size["read"] > 0
@@ -109,6 +109,33 @@ def test_images_that_cannot_be_used_make_no_plan(bioclip: Bioclip, tmp_path: Pat
     assert said.code == 1
     assert "none of the 1 sampled images can be used" in said.err
     assert "a.jpg" in said.err
+
+
+def test_an_image_that_fails_while_the_plan_warms_up_is_reported(bioclip: Bioclip, tmp_path: Path) -> None:
+    """Of twenty images two warm up: in every order of names, the broken ones are among those that are counted."""
+    folder = tmp_path / "some_broken"
+    folder.mkdir()
+    for number in range(20):
+        (folder / f"{number:02}.png").write_bytes(b"no image")
+    for good in (7, 13):
+        Image.new("RGB", (20, 10), (6 * good, 90, 90)).save(folder / f"{good:02}.png")
+    plan = plan_of(bioclip, folder)
+    assert (plan["sampled"], plan["failed"]) == (20, 18)
+
+
+def test_a_plan_whose_only_good_image_warms_up_says_so(bioclip: Bioclip, tmp_path: Path) -> None:
+    codes = dict[str, str]()
+    for good in ("a", "b"):
+        folder = tmp_path / f"good_{good}"
+        folder.mkdir()
+        for name in ("a", "b"):
+            (folder / f"{name}.png").write_bytes(b"no image")
+        Image.new("RGB", (20, 10), "red").save(folder / f"{good}.png")
+        said = bioclip("classify", folder, "--model", "fake", *LABELS, "--plan")
+        codes[good] = said.err if said.code else said.out
+    refused = [said for said in codes.values() if "only 1 of the 2 sampled images can be used" in said]
+    planned = [said for said in codes.values() if "Failed in the sample: 1 of 2 images" in said]
+    assert (len(refused), len(planned)) == (1, 1)
 
 
 def test_a_plan_is_refused_where_the_run_would_be(bioclip: Bioclip, many: Path, tmp_path: Path) -> None:
