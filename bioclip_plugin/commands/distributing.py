@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError
 from bioclip_core.findings import Findings
 from bioclip_core.nouns import number_of
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
@@ -55,7 +55,7 @@ def work_on_shards(
     """Work on the shards of a plan, as one of several workers; no store is opened and nothing is listed.
 
     Raises:
-        UsageError: without a plan.
+        DataError: without a plan.
     """
     from bioclip_plugin.engines.watch import Watch
     from bioclip_plugin.engines.worker import NO_PLAN, Worker
@@ -64,7 +64,7 @@ def work_on_shards(
     folder = WorkFolder(options.work_folder)
     plan = folder.plan()
     if plan is None:
-        raise UsageError(NO_PLAN.format(folder.folder))
+        raise DataError(NO_PLAN.format(folder.folder))
     if plan.is_finished:
         console.print(
             f"The plan in the work folder {folder.folder} is finished: nothing is to do. For new images give the same command where "

@@ -11,15 +11,17 @@ import gzip
 import hashlib
 import io
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bioclip_core.errors import BioclipError, DataError, UsageError
+from bioclip_core.errors import BioclipError, DataError
 from bioclip_core.files.documents import read_document
 from bioclip_core.files.locks import lock
+from bioclip_core.files.present import exists, is_folder
 from bioclip_core.files.replacing import reason_of
 from bioclip_core.files.whole import write_whole
 from bioclip_plugin.store.database.values import to_json
@@ -87,20 +89,22 @@ class WorkFolder:
         """Make the folder.
 
         Raises:
-            UsageError: if it holds other things, or cannot be written.
+            DataError: if it holds other things, or cannot be written.
         """
+        if exists(self.folder) and not is_folder(self.folder):
+            raise DataError(f"the work folder {self.folder} is a file; give an empty or new folder")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             held = {entry.name for entry in self.folder.iterdir() if not entry.name.startswith(".")}
             others = sorted(held - {_PLAN, _SHARDS, "later.jsonl.gz", "driver.lock", *_FOLDERS})
             if others:
-                raise UsageError(
+                raise DataError(
                     f"the work folder {self.folder} holds other things ({others[0]}); give an empty or new folder"
                 )
             for name in _FOLDERS:
                 (self.folder / name).mkdir(exist_ok=True)
         except OSError as error:
-            raise UsageError(f"the work folder {self.folder} cannot be used: {reason_of(error, self.folder)}") from None
+            raise DataError(f"the work folder {self.folder} cannot be used: {reason_of(error, self.folder)}") from None
 
     def plan(self) -> Plan | None:
         """Return the plan, None before there is one.
@@ -109,7 +113,7 @@ class WorkFolder:
             DataError: if it cannot be read, or another version wrote it.
         """
         path = self.folder / _PLAN
-        if not path.exists():
+        if not exists(path):
             return None
         values = read_document(path, dict[str, Any], name="plan")
         if values.get("format") != FORMAT:
@@ -123,9 +127,21 @@ class WorkFolder:
             raise DataError(f"the plan {path} cannot be used: {error}; give a new work folder") from None
 
     def is_planned(self) -> bool:
-        """True if there is a plan that is not finished, so that nothing need be listed."""
+        """True if there is a plan that can be finished, so that nothing need be listed."""
         plan = self.plan()
+        return plan is not None and self.is_at_work(plan) and not self.lost_lists(plan)
+
+    @staticmethod
+    def is_at_work(plan: Plan | None) -> bool:
+        """True if there is a plan whose images are listed, and that is not finished."""
         return plan is not None and plan.is_answered and not plan.is_finished
+
+    def lost_lists(self, plan: Plan) -> list[str]:
+        """Return the names of lists of items that are still needed and were removed, or put aside since they are damaged."""
+        there = {path.name for path in (self.folder / "shards").glob("*/*.jsonl.gz")}
+        needed = [self.shard_file(shard.id) for shard in self.shards() if not self.is_loaded(shard.id)]
+        lost = [path.name for path in needed if path.name not in there]
+        return [*lost, self.later_file().name] if plan.later and not exists(self.later_file()) else lost
 
     def check_run(self, key: str) -> None:
         """Refuse a run while another one is not finished.
@@ -134,11 +150,11 @@ class WorkFolder:
             key: identity of the run.
 
         Raises:
-            UsageError: if the folder belongs to another run.
+            DataError: if the folder belongs to another run.
         """
         found = self.plan()
         if found is not None and found.key != key and not found.is_finished:
-            raise UsageError(
+            raise DataError(
                 f"the work folder {self.folder} belongs to another run, with other images, model, labels or rules, which is not "
                 "finished: finish it, or give another --work-folder"
             )
@@ -191,16 +207,22 @@ class WorkFolder:
             write_whole(path, buffer.getvalue())
 
     def lines(self, path: Path) -> list[str]:
-        """Return the lines of such a file.
+        """Return the lines of such a file. A damaged one is put aside, so that the images are listed again.
 
         Raises:
-            DataError: if it cannot be read.
+            DataError: if it is missing, is damaged or cannot be read.
         """
+        again = "give the same command where images are listed, which lists them again"
         try:
-            with gzip.open(path, "rt", encoding="ascii") as packed:
-                return packed.read().splitlines()
-        except (OSError, EOFError, ValueError) as error:
-            raise DataError(f"{path} cannot be read: {error}; give a new work folder") from None
+            return gzip.decompress(path.read_bytes()).decode("ascii").splitlines()
+        except (gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
+            with suppress(OSError):
+                path.replace(path.with_suffix(".damaged"))
+            raise DataError(f"the list {path} is damaged, and was put aside ({error}): {again}") from None
+        except FileNotFoundError:
+            raise DataError(f"the list {path} is missing: {again}") from None
+        except OSError as error:
+            raise DataError(f"the list {path} cannot be read: {reason_of(error, path)}") from None
 
     def shard_file(self, shard: str) -> Path:
         """Return the file of a shard's items."""
@@ -239,11 +261,11 @@ class WorkFolder:
         """Keep other programs from planning and loading in this folder.
 
         Raises:
-            UsageError: if another one does.
+            DataError: if another one does.
         """
         with _locked(self.folder / "driver.lock") as is_ours:
             if is_ours is False:
-                raise UsageError(f"another program plans or loads in the work folder {self.folder}; wait for its end")
+                raise DataError(f"another program plans or loads in the work folder {self.folder}; wait for its end")
             yield
 
     # What is loaded

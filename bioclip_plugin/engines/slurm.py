@@ -27,7 +27,7 @@ class SlurmEngine:
 
     def is_worker(self) -> bool:
         """True in a task of an array, and in a step with several processes."""
-        return _TASK in os.environ or int_of(os.environ, _PROCESSES, 1) > 1
+        return bool(os.environ.get(_TASK, "").strip()) or int_of(os.environ, _PROCESSES, 1) > 1
 
     def check(self, request: ClassifyRequest, workers: int | None) -> None:
         """Refuse a number of workers, which the array states.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_core import __version__
-from bioclip_core.errors import DataError, UsageError
+from bioclip_core.errors import DataError
 from bioclip_core.findings import Findings
 from bioclip_core.identity import settings_id
 from bioclip_plugin.contracts.engine import ShardResult
@@ -54,18 +54,18 @@ class Worker:
             watch: ends the process if the worker is stuck; None for a process that does other work, too.
 
         Raises:
-            UsageError: without a plan, and if this process would give other answers than the plan's.
+            DataError: without a plan, and if this process would give other answers than the plan's.
             ModelError, LabelSetError: if the model or the labels are not here.
         """
         self._folder = WorkFolder(folder)
         plan = self._folder.plan()
         if plan is None:
-            raise UsageError(NO_PLAN.format(folder))
+            raise DataError(NO_PLAN.format(folder))
         self._plan, self._run = plan, _run_of(plan)
         self._plugins, self._engine, self._watch = plugins, Engine(request, plugins), watch or Watch(math.inf)
         self._engine.keep_precision([plan.feature_settings])
         if plan.feature_settings.get("quantised") and not self._engine.is_recorded_int8:
-            raise UsageError(
+            raise DataError(
                 f"the int8 model of the plan in {self._folder.folder} is not in the cache of {platform.node()}: every worker needs the "
                 "cache of the program that listed the images (BIOCLIP_CACHE), and OpenVINO"
             )
@@ -98,7 +98,7 @@ class Worker:
         if found is None:
             return
         name, ours, planned = found
-        raise UsageError(
+        raise DataError(
             f"the plan in {self._folder.folder} is for other answers than this command on {platform.node()} gives: {name} is "
             f"{ours!r} here and {planned!r} in the plan; use the same command, version, model and plugins everywhere"
         )

@@ -19,6 +19,8 @@ import pytest
 from engine_samples import REQUEST, rows_of, shards_of
 from numpy.typing import NDArray
 
+from PIL import Image
+
 from bioclip_core.errors import UsageError
 from bioclip_plugin import hookimpl
 from bioclip_plugin.commands.distributing import Distribution
@@ -280,6 +282,19 @@ def test_the_command_that_continues_has_its_folders_as_they_were_given(
     monkeypatch.setattr(sys, "argv", ["bioclip-plugin", *given])
     output = command("r.db", "slurm")[1]
     assert "--store sqlite:///r.db --engine slurm --work-folder work-r.db\n" in output
+
+
+def test_a_call_that_finishes_an_earlier_plan_says_that_it_listed_nothing(command: Command) -> None:
+    """Images that were added since, or other names on standard input, would be left out without a word."""
+    said = "the images are those that an earlier call listed"
+    assert said not in command("r.db", "slurm")[1]
+    Image.new("RGB", (16, 16), (9, 9, 200)).save("photos/new.png")
+    output = command("r.db", "local", work="work-r.db")[1]
+    assert "17 images" in output
+    assert said in output
+    output = command("r.db", "local", work="work-r.db")[1]
+    assert "18 images" in output
+    assert said not in output
 
 
 def test_workers_elsewhere_do_not_get_the_password_of_the_store(

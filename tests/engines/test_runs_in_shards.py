@@ -22,7 +22,7 @@ from bioclip_plugin import hookimpl
 from bioclip_plugin.contracts.engine import ShardJob, ShardResult
 from bioclip_plugin.engines.attempts import FATAL_AFTER, MOST_LOST, Attempts
 from bioclip_plugin.engines.folder import WorkFolder
-from bioclip_plugin.engines.slurm import SlurmEngine, ordered, place_of_task
+from bioclip_plugin.engines.slurm import SlurmEngine, SlurmEngine, ordered, place_of_task
 from bioclip_plugin.engines.worker import Worker
 from bioclip_plugin.plugin_api import Answer, BioclipPluginManager, Run
 from bioclip_plugin.store import Store
@@ -91,7 +91,7 @@ def lines_of(output: str) -> list[str]:
 def test_a_task_runs_the_same_command_and_opens_no_store(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
     code, output = command("s.db", "slurm")
-    assert code == 2
+    assert code == 1
     assert "no plan in the work folder" in output
     monkeypatch.delenv("SLURM_ARRAY_TASK_ID")
     command("s.db", "slurm")
@@ -105,6 +105,14 @@ def test_a_task_runs_the_same_command_and_opens_no_store(command: Command, monke
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "1")
     code, output = command("s.db", "slurm")
     assert (code, "is finished: nothing is to do" in output) == (0, True)
+
+
+def test_an_empty_variable_of_slurm_makes_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is how a script takes the variable from a command inside of a job."""
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "")
+    assert not SlurmEngine().is_worker()
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+    assert SlurmEngine().is_worker()
 
 
 def test_an_array_with_holes_does_every_shard() -> None:
@@ -187,6 +195,32 @@ def test_a_damaged_part_is_put_aside_counted_and_made_again(command: Command, pl
     assert code == 3
     assert "parts of shards were damaged and put aside; their shards are worked on again: 1" in output
     assert len(list(Path("work-d.db").rglob("*.damaged"))) == 1
+    assert rows_of("d.db") == plain
+
+
+@pytest.mark.parametrize("harm", ["cut", "flipped", "removed"])
+def test_images_of_a_lost_list_are_listed_again(
+    command: Command, plain: list[object], pm: BioclipPluginManager, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    """Or else every call would say that the same command continues, and none would."""
+    command("d.db", "slurm")
+    folder, shards = WorkFolder(Path("work-d.db")), shards_of("d.db")
+    Worker(folder.folder, REQUEST, pm).work(shards[0])
+    command("d.db", "slurm")  # loads one
+    path = folder.shard_file(shards[1])
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.write_bytes(data[:20] if harm == "cut" else data)
+    if harm == "removed":
+        path.unlink()
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
+    code, output = command("d.db", "slurm")
+    assert code == 1
+    assert "give the same command where images are listed, which lists them again" in output
+    monkeypatch.delenv("SLURM_ARRAY_TASK_ID")
+    output = command("d.db", "slurm")[1]
+    assert "lists of shards were missing or damaged, so that the images were listed again: 1" in output
+    assert command("d.db", "local", work="work-d.db")[0] == 3
     assert rows_of("d.db") == plain
 
 
@@ -276,20 +310,25 @@ def test_what_cannot_go_on_is_refused_in_one_line(
     command("x.db", "slurm")
     with Store.open("x.db") as store:
         before = store.runs()
-        assert "belongs to another run" in command("x.db", "slurm", "--rank", "label")[1]
+        code, output = command("x.db", "slurm", "--rank", "label")
+        assert (code, "belongs to another run" in output) == (1, True)
         assert [run.id for run in store.runs()] == [run.id for run in before], (
             "a new run would be the latest one, and empty"
         )
     with Path("work-x.db/driver.lock").open("r+b") as file:
         assert lock(file.fileno(), exclusive=True)
-        assert "another program plans or loads" in command("x.db", "slurm")[1]
+        code, output = command("x.db", "slurm")
+        assert (code, "another program plans or loads" in output) == (1, True)
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
     code, output = command("x.db", "slurm", "--top", "2")
-    assert (code, "top is 2 here and 5 in the plan" in output) == (2, True)
+    assert (code, "top is 2 here and 5 in the plan" in output) == (1, True)
     (folder / "full").mkdir()
     (folder / "full" / "thesis.odt").touch()
     monkeypatch.delenv("SLURM_ARRAY_TASK_ID")
-    assert "holds other things (thesis.odt)" in command("x.db", "slurm", work="full")[1]
+    code, output = command("x.db", "slurm", work="full")
+    assert (code, "holds other things (thesis.odt)" in output) == (1, True)
+    code, output = command("x.db", "slurm", work="fish.txt")
+    assert (code, "fish.txt is a file; give an empty or new folder" in output) == (1, True)
 
 
 _BEGUN: list[AbstractContextManager[None]] = []
