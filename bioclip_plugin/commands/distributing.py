@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     from bioclip_plugin.running.session import Session
     from bioclip_plugin.store import Run
 
+LISTED_EARLIER = (
+    "The images are those that an earlier call listed, since its plan was not finished. For images and names that are new since then, "
+    "give the command again"
+)
+"""Line about a listing that a call did not repeat."""
+
 Entries = Callable[[], Iterator[MediaItem | Unlisted]]
 """Function that begins to list the images."""
 
@@ -138,6 +144,7 @@ class Distribution:
         self._engine, self._options, self._folder, self._console = engine, options, folder, console
         self._listing, self._entries, self._rehash = listing, entries, rehash
         self._work: Distributed | None = None
+        self._is_listed_earlier = False
         self.already_done = 0
         """Items that were done before the images were listed."""
 
@@ -171,6 +178,7 @@ class Distribution:
             planner.answered()
             work.planned()
         else:
+            self._is_listed_earlier = True
             work.count_ignored(shard_size=self._options.shard_size, rehash=self._rehash)
         assert work.plan is not None
         self.already_done = work.plan.already_done
@@ -211,6 +219,8 @@ class Distribution:
     def finish(self) -> dict[str, Any]:
         """Record the end of the run in the work folder; return facts for the run's counts."""
         assert self._work is not None
+        if self._is_listed_earlier:
+            self._console.print(LISTED_EARLIER)
         return {"engine": {"name": self._engine.name, **self._work.finish()}}
 
     def unfinished(self, repeat: str, reports: Sequence[str]) -> int:

@@ -27,11 +27,6 @@ DAMAGED = "parts of shards were damaged and put aside; their shards are worked o
 """Text of the finding about parts that cannot be loaded."""
 LISTED_AGAIN = "lists of shards were missing or damaged, so that the images were listed again"
 """Text of the finding about lists that cannot be read."""
-LISTED_EARLIER = (
-    "the images are those that an earlier call listed, since its plan was not finished; for images and names that are new since then, "
-    "give the command again"
-)
-"""Text of the finding about a listing that this call did not repeat."""
 IGNORED = "{} has no effect, since the plan in the work folder is not finished: nothing is listed again before"
 """Text of the finding about an option of the listing that a plan was not made with."""
 GONE = "parts were removed or damaged after they were loaded, so that findings of their workers are not in this list"
@@ -73,7 +68,6 @@ class Distributed:
             findings.add(LISTED_AGAIN, lost[0], len(lost))
         self.plan: Plan | None = found if is_at_work and not lost else None
         """The plan; None until the images are listed."""
-        self._is_of_earlier_call = self.plan is not None
         self._number = 1 if found is None or not is_ours else found.number + found.is_finished
         self._shards: list[Shard] = folder.shards() if self.plan is not None else []
         self._loaded = self._images = 0
@@ -176,8 +170,6 @@ class Distributed:
     def finish(self) -> dict[str, Any]:
         """Record that the run is finished; add the findings of all workers, and return the facts about them."""
         assert self.plan is not None
-        if self._is_of_earlier_call:
-            self._findings.add(LISTED_EARLIER)
         workers, gone = Workers(), list[str]()
         for shard, about in facts_of(self._folder, [shard.id for shard in self._shards]):
             if about is None:

@@ -115,7 +115,10 @@ class WorkFolder:
         path = self.folder / _PLAN
         if not exists(path):
             return None
-        values = read_document(path, dict[str, Any], name="plan")
+        try:
+            values = read_document(path, dict[str, Any], name="plan")
+        except DataError as error:
+            raise DataError(f"{error}; give a new work folder: what is loaded into the store stays") from None
         if values.get("format") != FORMAT:
             raise DataError(
                 f"the plan {path} is of format {values.get('format')}, and this version has {FORMAT}: finish it with the version "
@@ -250,10 +253,7 @@ class WorkFolder:
     def claimed(self, shard: str) -> Iterator[bool | None]:
         """Claim a shard for the block; False while another living program has it, None where the file system has no locks."""
         path = self.folder / "claims" / shard[:2] / shard
-        with self.writing():
-            path.parent.mkdir(exist_ok=True)
-            path.touch()
-        with _locked(path) as is_ours:
+        with self._locked(path) as is_ours:
             yield is_ours
 
     @contextmanager
@@ -263,10 +263,22 @@ class WorkFolder:
         Raises:
             DataError: if another one does.
         """
-        with _locked(self.folder / "driver.lock") as is_ours:
+        with self._locked(self.folder / "driver.lock") as is_ours:
             if is_ours is False:
                 raise DataError(f"another program plans or loads in the work folder {self.folder}; wait for its end")
             yield
+
+    @contextmanager
+    def _locked(self, path: Path) -> Iterator[bool | None]:
+        """Lock a file for the block; False if another program has it, None where the file system has no locks."""
+        with self.writing():
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+            file = os.open(path, os.O_RDWR)
+        try:
+            yield lock(file, exclusive=True)
+        finally:
+            os.close(file)
 
     # What is loaded
 
@@ -293,14 +305,3 @@ def shard_id(key: str, number: int, lines: Iterable[str]) -> str:
     for line in lines:
         digest.update(line.encode("ascii") + b"\n")
     return digest.hexdigest()[:32]
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[bool | None]:
-    """Lock a file for the block; False if another program has it, None where the file system has no locks."""
-    path.parent.mkdir(exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        yield lock(file, exclusive=True)
-    finally:
-        os.close(file)

@@ -216,7 +216,7 @@ def _start(ray: Any) -> None:
     """Connect to the cluster of the environment, or start one on this machine.
 
     Raises:
-        UsageError: with the reason.
+        BioclipError: with the reason.
     """
     address = os.environ.get(ADDRESS)
     _check_answers(address or "")
@@ -225,7 +225,12 @@ def _start(ray: Any) -> None:
         try:
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
         except Exception as error:  # of many types, also of the system
-            raise UsageError(f"Ray cannot be started or reached: {_reason(error)}") from error
+            if not address:
+                raise BioclipError(f"Ray cannot be started on this machine: {_reason(error)}") from error
+            raise BioclipError(
+                f"{ADDRESS} is {address}, and Ray cannot connect to it: {_reason(error)}; give HOST:PORT of a cluster that runs, auto for "
+                f"one on this machine, or unset {ADDRESS} to start one"
+            ) from error
 
 
 @contextmanager
@@ -250,7 +255,7 @@ def _check_answers(address: str) -> None:
     """Refuse an address where nothing listens: Ray tries again for minutes, with lines of its own.
 
     Raises:
-        UsageError: with what to do.
+        BioclipError: with what to do.
     """
     found = _HOST_AND_PORT.fullmatch(address)
     if found is None:  # "auto", or something that Ray explains
@@ -259,7 +264,7 @@ def _check_answers(address: str) -> None:
         socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=_ANSWERS_WITHIN_S).close()
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise UsageError(
+        raise BioclipError(
             f"{ADDRESS} is {address}, and nothing answers there ({why}): start the cluster (ray start --head), give the address of one "
             f"that runs, or unset {ADDRESS} for Ray on this machine"
         ) from None

@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 from engine_samples import REQUEST, rows_of, shards_of
 from numpy.typing import NDArray
-
 from PIL import Image
 
 from bioclip_core.errors import UsageError
@@ -102,7 +101,7 @@ def test_a_worker_that_would_decide_otherwise_says_what_differs(
     command("r.db", "slurm")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "0")
     code, output = command("r.db", "slurm", *filter(None, (option, value)))
-    assert (code, said in output) == (2 if said else 0, True), output
+    assert (code, said in output) == (1 if said else 0, True), output
 
 
 class Half:
@@ -215,6 +214,19 @@ def fill(patch: pytest.MonkeyPatch, place: str) -> None:
     patch.setattr(os, "fsync", flushed)
 
 
+def test_a_folder_that_is_mounted_for_reading_is_refused_by_its_name(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("r.db", "slurm")
+
+    def read_only(path: Path, *_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "touch", read_only)
+    code, output = command("r.db", "local", work="work-r.db")
+    assert (code, "work-r.db cannot be written: Read-only file system; mend that" in output) == (1, True), output
+
+
 def test_a_part_may_be_removed_once_it_is_loaded(
     command: Command, plain: list[object], pm: BioclipPluginManager
 ) -> None:
@@ -286,7 +298,7 @@ def test_the_command_that_continues_has_its_folders_as_they_were_given(
 
 def test_a_call_that_finishes_an_earlier_plan_says_that_it_listed_nothing(command: Command) -> None:
     """Images that were added since, or other names on standard input, would be left out without a word."""
-    said = "the images are those that an earlier call listed"
+    said = "The images are those that an earlier call listed"
     assert said not in command("r.db", "slurm")[1]
     Image.new("RGB", (16, 16), (9, 9, 200)).save("photos/new.png")
     output = command("r.db", "local", work="work-r.db")[1]

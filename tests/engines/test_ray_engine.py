@@ -181,9 +181,14 @@ def test_a_cluster_that_cannot_be_reached_is_said_in_one_line(monkeypatch: pytes
         (version, " ".join(version.split())),
     ):
         fake.fails = text
-        with pytest.raises(UsageError) as refused:
+        with pytest.raises(BioclipError) as refused:
             RayEngine().check(ClassifyRequest(), None)
-        assert str(refused.value) == f"Ray cannot be started or reached: {said}"
+        assert not isinstance(refused.value, UsageError), "the command line is right, so that the exit code is 1"
+        begins = f"RAY_ADDRESS is auto, and Ray cannot connect to it: {said}; give HOST:PORT"
+        assert str(refused.value).startswith(begins)
+    monkeypatch.delenv("RAY_ADDRESS")
+    with pytest.raises(BioclipError, match="Ray cannot be started on this machine: Version mismatch"):
+        RayEngine().check(ClassifyRequest(), 1)
 
 
 def test_an_address_where_no_cluster_runs_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, fake: FakeRay) -> None:
@@ -197,9 +202,10 @@ def test_an_address_where_no_cluster_runs_is_refused_at_once(monkeypatch: pytest
     for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", "127.0.0.1:99999"):
         monkeypatch.setenv("RAY_ADDRESS", address)
         with pytest.raises(
-            UsageError, match=f"RAY_ADDRESS is {address}, and nothing answers there .*unset RAY_ADDRESS"
-        ):
+            BioclipError, match=f"RAY_ADDRESS is {address}, and nothing answers there .*unset RAY_ADDRESS"
+        ) as refused:
             RayEngine().check(ClassifyRequest(), None)
+        assert not isinstance(refused.value, UsageError)
     assert not fake.given
 
 
@@ -348,6 +354,6 @@ def test_what_ray_prints_about_lost_nodes_is_dropped_while_the_engine_has_it(
         fake.print_to_stdstream("the node is dead", ignore_prefix=False)
     assert (printed, fake.print_to_stdstream is own) == ([], True)
     fake.fails = "no"
-    with pytest.raises(UsageError), ray_engine._cluster():
+    with pytest.raises(BioclipError), ray_engine._cluster():
         pass
     assert fake.print_to_stdstream is own

@@ -22,7 +22,7 @@ from bioclip_plugin import hookimpl
 from bioclip_plugin.contracts.engine import ShardJob, ShardResult
 from bioclip_plugin.engines.attempts import FATAL_AFTER, MOST_LOST, Attempts
 from bioclip_plugin.engines.folder import WorkFolder
-from bioclip_plugin.engines.slurm import SlurmEngine, SlurmEngine, ordered, place_of_task
+from bioclip_plugin.engines.slurm import SlurmEngine, ordered, place_of_task
 from bioclip_plugin.engines.worker import Worker
 from bioclip_plugin.plugin_api import Answer, BioclipPluginManager, Run
 from bioclip_plugin.store import Store
@@ -196,6 +196,13 @@ def test_a_damaged_part_is_put_aside_counted_and_made_again(command: Command, pl
     assert "parts of shards were damaged and put aside; their shards are worked on again: 1" in output
     assert len(list(Path("work-d.db").rglob("*.damaged"))) == 1
     assert rows_of("d.db") == plain
+
+
+def test_a_damaged_plan_is_refused_with_what_to_do(command: Command) -> None:
+    command("d.db", "slurm")
+    Path("work-d.db/plan.json").write_text('{"key', "utf-8")
+    code, output = command("d.db", "slurm")
+    assert (code, "give a new work folder: what is loaded into the store stays" in output) == (1, True), output
 
 
 @pytest.mark.parametrize("harm", ["cut", "flipped", "removed"])
