@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from bioclip_core.classify import Classifier
 from bioclip_core.device import INT8
 from bioclip_core.encoder import USUAL_BATCH, Encoder
 from bioclip_core.errors import BioclipError, raise_if_of_host
-from bioclip_core.identity import settings_id
+from bioclip_core.identity import CACHE_VARIABLE, settings_id, user_cache
 from bioclip_core.nouns import number_of
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_core.runtimes.openvino_tower import OpenVinoUnusable
@@ -64,8 +65,15 @@ def with_int8_model(
         _calibrate(engine, head, labels=labels, fetching=fetching)
     except (BioclipError, OSError) as error:  # of the system: no room in the cache or for temporary files
         raise_if_of_host(error)
-        engine.leave_int8(str(error))
+        engine.leave_int8(str(error) if isinstance(error, BioclipError) else _no_room(error))
     return chain(head, entries)
+
+
+def _no_room(error: OSError) -> str:
+    return (
+        f"its model cannot be made or kept ({error.strerror or error}): make room in {tempfile.gettempdir()} and in "
+        f"{user_cache()}, or set TMPDIR or {CACHE_VARIABLE} to a folder elsewhere"
+    )
 
 
 def _calibrate(engine: Engine, head: Sequence[Entry], *, labels: bool, fetching: Fetching | None) -> None:

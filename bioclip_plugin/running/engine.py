@@ -119,6 +119,14 @@ class Engine:
         log.warning("precision int8 is not used: %s; the images are encoded in %s", reason, self.compute.precision)
         vars(self)["quantised"] = ""
 
+    def why_not_calibrated(self) -> str:
+        """Return why an int8 model would not be used by this engine; empty if it would."""
+        if self.request.precision != INT8:
+            return f"precision is {self.request.precision}; open a Session with precision='int8'"
+        if vars(self).get("quantised") == "":
+            return f"this Session has left int8 for {self.compute.precision}, as said; open another one, and calibrate it first"
+        return ""
+
     def int8_proposal(self, images: int) -> str:
         """Return one line that proposes int8 after a run that encoded many images without it; empty where it is of no use."""
         if "encoder" not in vars(self) or self.request.precision not in ("auto", self.precision):

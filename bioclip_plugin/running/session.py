@@ -138,12 +138,16 @@ class Session:
         """Make the int8 model of this Session's checkpoint from images like those that it will be asked about.
 
         For ``precision="int8"``; 16 to 128 images are enough. The model is kept in the user's cache, with its agreement, and
-        nothing is done if it is there already.
+        nothing is done if it is there already. A line on the log says why a model was not made, or is of no use in this Session.
 
         Raises:
             UsageError: if the Session is closed.
         """
+        self._check_open()
         check_several(images)
+        if reason := self.engine.why_not_calibrated():
+            log.warning("calibrate() has no effect: %s", reason)
+            return
         for _ in self.with_int8_model(map(item_of_image, images)):
             pass
 

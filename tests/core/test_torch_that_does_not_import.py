@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bioclip_core.errors import InstallationError
+from bioclip_core.process import imports
 from bioclip_core.process.imports import explained_import, importing_torch
 
 REPORTED = {
@@ -63,6 +64,21 @@ def test_an_import_that_fails_says_what_mends_it(case: str) -> None:
     assert "\n" not in line
     assert str(error).splitlines()[0] in line
     assert [part for part in expected if part not in line] == []
+
+
+@pytest.mark.parametrize("library", ["libtorch_cpu.so", "libtorch_cuda.so"])
+def test_a_limit_of_the_address_space_is_named_where_a_library_finds_no_room(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """glibc says the same of a folder without programs, which only a process without a limit can have met."""
+    error = ImportError(f"{library}: failed to map segment from shared object")
+    monkeypatch.setattr(imports, "address_space_limit", lambda: 3_000_000_000)
+    line = explained_import(error)
+    assert "3000.0 MB of address space (ulimit -v)" in line
+    assert "noexec" not in line
+    assert "noexec" in explained_import(ImportError("_C.so: failed to map segment: Operation not permitted"))
+    monkeypatch.setattr(imports, "address_space_limit", lambda: None)
+    assert "ulimit" not in explained_import(error)
 
 
 def test_the_versions_of_torch_and_torchvision_are_in_the_line() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -273,6 +275,46 @@ def test_int8_that_is_of_no_use_is_one_line_and_the_usual_precision_instead(
     assert reasons[case] in line
     assert f"encoded in {s.engine.compute.precision}" in line
     assert case != "no room" or not no_nncf, "it is refused before it takes minutes"
+
+
+@pytest.mark.parametrize("precision", ["auto", "int8"])
+def test_calibrate_says_where_its_model_would_not_be_used(
+    precision: str,
+    manager: BioclipPluginManager,
+    photos: list[Path],
+    no_nncf: list[Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    reasons = {
+        "auto": "precision is auto; open a Session with precision='int8'",
+        "int8": "this Session has left int8 for ",
+    }
+    with Session(model="demo", device="cpu", precision=precision, labels=["a leaf", "a fish"], plugins=manager) as s:
+        if precision == "int8":
+            s.calibrate(photos[:5])
+            assert s.classify(photos[0]).best is not None
+        caplog.clear()
+        s.calibrate(photos)
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert line.startswith("calibrate() has no effect: ")
+    assert reasons[precision] in line
+    assert not no_nncf, "no model is made that would not be used"
+
+
+def test_a_full_disk_while_the_int8_model_is_made_is_a_line_with_what_to_do(
+    manager: BioclipPluginManager, photos: list[Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/made/model.bin", None, "/cache/.part/model.bin")
+
+    monkeypatch.setattr(quantising, "_in_a_process", full)
+    with Session(model="demo", device="cpu", precision="int8", labels=["a leaf", "a fish"], plugins=manager) as s:
+        s.calibrate(photos)
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "No space left on device" in line
+    assert "make room in" in line
+    assert "BIOCLIP_CACHE" in line
+    assert "Errno" not in line
 
 
 def test_int8_is_proposed_in_one_line_after_many_images_where_the_processor_has_it(

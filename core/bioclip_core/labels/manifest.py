@@ -249,7 +249,8 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], Manifest]:
         raise LabelSetError(
             f"label set {folder} was not finished; run the same labels build again, which resumes it"
             if is_draft
-            else f"label set {folder} has no {MANIFEST}"
+            else f"label set {folder} has no {MANIFEST}: give the folder of a label set, or make one with: "
+            f"{command('labels build', 'TABLE', model='MODEL', output='FOLDER')}"
         )
     if not path.is_file():  # opening a pipe would wait for its writer
         raise LabelSetError(f"label set {folder} is damaged: {MANIFEST} is not a file; {_REMEDY}")

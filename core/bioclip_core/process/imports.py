@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from bioclip_core.errors import InstallationError, first_line, raise_if_of_host
+from bioclip_core.nouns import size_of
+from bioclip_core.process.machine import address_space_limit
 from bioclip_core.process.quiet import importing
 
 PACKAGES = ("torch", "torchvision", "open_clip")
@@ -69,9 +71,20 @@ def importing_torch() -> Iterator[None]:
             raise InstallationError(explained_import(error)) from error
 
 
+_NO_ROOM = r"failed to map segment(?!.*(?:not permitted|denied))|[Cc]annot allocate memory|paging file is too small"
+"""Said of a library for which the address space of the process does not suffice."""
+
+
 def explained_import(error: Exception) -> str:
     """Return one line for an error that came from importing torch or what is built on it."""
     said = first_line(error)
+    limit = address_space_limit()
+    if limit is not None and re.search(_NO_ROOM, said):
+        return (
+            f"{_failed_package(error)} cannot be imported: {said}; this process may use {size_of(limit)} of address space (ulimit -v), "
+            "which is too little: a torch that is built for CUDA maps several GB of libraries. Raise the limit, or limit the "
+            "memory by a cgroup (systemd-run, Slurm's --mem)"
+        )
     advice = next((advice for pattern, advice in _ADVICE if re.search(pattern, said)), _OTHERWISE)
     if is_about_metadata(error):
         advice = METADATA_ADVICE

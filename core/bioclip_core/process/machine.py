@@ -56,6 +56,16 @@ def limit_bytes() -> int | None:
     return min((group.limit for group in _groups() if group.limit > 0), default=None)
 
 
+def address_space_limit() -> int | None:
+    """Return the bytes of address space that this process may use (``ulimit -v``); None without a limit, and on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
 def available_bytes() -> int | None:
     """Return the memory that this process can still take without swapping or being killed; None if the system does not tell."""
     free: list[int] = []

@@ -187,7 +187,7 @@ def drop_a_column(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda folder: (folder / "label_set.json").unlink(), "has no label_set.json"),
+        (lambda folder: (folder / "label_set.json").unlink(), "has no label_set.json: .*labels build TABLE"),
         (lambda folder: (folder / "label_set.json").write_text("{"), "label_set.json is not JSON"),
         (
             lambda folder: (folder / "label_set.json").write_text("[]"),
