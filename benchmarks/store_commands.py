@@ -48,6 +48,7 @@ COMMANDS = {
     "second-opinion": "second-opinion --output {out}/opinion.csv",
     "catalog build": "catalog build {store} --output {out}/catalog.parquet",
     "rules apply, thresholds": "rules apply --run 1 --rule thresholds:species=0.8,genus=0.6",
+    "runs delete 1 --dry-run": "runs delete 1 --dry-run",
     "runs delete 2 --dry-run": "runs delete 2 --dry-run",
     "runs prune --dry-run": "runs prune --keep 1 --dry-run",
     "store compact --dry-run": "store compact --dry-run",
@@ -99,7 +100,7 @@ def measured(arguments: list[str], limit_s: float) -> dict[str, object]:
 def _write_reviews(folder: Path) -> None:
     """Write two tables of reviews: of images and of events of an invented store, spread over its first part."""
     names = [taxon.scientific_name for taxon in taxa.invented_taxa(REVIEWS)]
-    places = range(0, 40 * REVIEWS, 40)
+    places = range(0, 17 * REVIEWS, 17)
     images = [
         (f"survey/camera_{place // 2_000:05d}/IMG_{place:08d}.JPG", name)
         for place, name in zip(places, names, strict=True)
