@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks import taxa
 from benchmarks.__main__ import command_figures
 from benchmarks.machine import commit
+from benchmarks.store_scale import SPECIES
 
 LIMIT_S = 3_600
 REVIEWS = 2_000
@@ -65,7 +66,7 @@ _WITHOUT_STORE = frozenset({"catalog build"})
 def measure(address: str, notes: Path, only: list[str], limit_s: float, *, again: bool) -> None:
     """Run commands in a process of their own each, and write their figures to ``notes`` one by one."""
     done = json.loads(notes.read_text(encoding="utf-8")) if notes.exists() else {}
-    species = taxa.invented_taxa(5_000)[7].name
+    species = taxa.invented_taxa(SPECIES)[7].name
     for name, words in COMMANDS.items():
         if (only and name not in only) or (name in done and not again):
             continue
@@ -99,7 +100,7 @@ def measured(arguments: list[str], limit_s: float) -> dict[str, object]:
 
 def _write_reviews(folder: Path) -> None:
     """Write two tables of reviews: of images and of events of an invented store, spread over its first part."""
-    names = [taxon.scientific_name for taxon in taxa.invented_taxa(REVIEWS)]
+    names = [taxon.scientific_name for taxon in taxa.invented_taxa(SPECIES)[:REVIEWS]]
     places = range(0, 17 * REVIEWS, 17)
     images = [
         (f"survey/camera_{place // 2_000:05d}/IMG_{place:08d}.JPG", name)
