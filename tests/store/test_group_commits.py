@@ -122,3 +122,15 @@ def test_the_log_of_a_store_shrinks_again_after_a_long_reader(tmp_path: Path, mo
             store.commit(run, batch)
         assert log.stat().st_size < grown / 2  # what was written since then, above the limit
         assert store.verify(run).complete
+
+
+def test_a_store_that_is_written_keeps_few_pages_in_memory(tmp_path: Path) -> None:
+    """They stay until it is closed, so that the memory of a long run would grow with its store."""
+    with Store.open(tmp_path / "results.db") as store:
+        pages, size = store._database.read(
+            lambda connection: [
+                int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()) for name in ("cache_size", "page_size")
+            ]
+        )
+    kept = -1024 * pages if pages < 0 else pages * size
+    assert kept <= 4 << 20
