@@ -11,6 +11,7 @@ from typing import Literal, get_args
 from bioclip_core.errors import UsageError, first_line
 from bioclip_core.process.forks import forked_beside
 from bioclip_core.process.imports import importing_torch
+from bioclip_core.process.machine import instruction_limit
 from bioclip_core.process.system import has_nvidia_driver
 
 log = logging.getLogger("bioclip_plugin.device")
@@ -24,6 +25,9 @@ INT8 = "int8"
 Runtime = Literal["torch", "openvino"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 """Programs that run the image tower; text towers, training and GPUs have torch."""
+
+_ISA_WITHOUT_BF16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
+"""Limits of the instruction set that leave no products of bf16: with them torch takes longer in bf16 than in fp32."""
 
 PRECISION_VARIABLE = "BIOCLIP_PRECISION"
 """Environment variable with the precision of a process that neither requests nor recorded one."""
@@ -217,8 +221,22 @@ def _native_precision(device: str) -> tuple[Precision, str]:
         return "fp32", f"{torch.cuda.get_device_name(device)} has no bf16"
     if device != "cpu":
         return "fp32", f"bf16 is not tried on {device}"
+    if (limit := instruction_limit()) in _ISA_WITHOUT_BF16:
+        return "fp32", f"the instruction set is limited to {limit}, without products of bf16"
+    unit = _bf16_unit()
+    return ("bf16", f"this CPU has {unit}") if unit else ("fp32", "this CPU has neither AMX nor AVX512-bf16")
+
+
+def cpu_multiplies_bf16() -> bool:
+    """True if torch multiplies bf16 natively on this processor: it has the unit, and may use it."""
+    return instruction_limit() not in _ISA_WITHOUT_BF16 and bool(_bf16_unit())
+
+
+def _bf16_unit() -> str:
+    import torch
+
     for probe, unit in (("_is_amx_tile_supported", "AMX"), ("_is_avx512_bf16_supported", "AVX512-bf16")):
         # A torch without the probe was built for another processor than x86, which lacks the unit too.
         if getattr(torch.cpu, probe, lambda: False)():
-            return "bf16", f"this CPU has {unit}"
-    return "fp32", "this CPU has neither AMX nor AVX512-bf16"
+            return unit
+    return ""

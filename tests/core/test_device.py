@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bioclip_core import device as device_module
-from bioclip_core.device import PRECISION_VARIABLE, PRECISIONS, choose_compute
+from bioclip_core.device import PRECISION_VARIABLE, PRECISIONS, choose_compute, cpu_multiplies_bf16
 from bioclip_core.errors import UsageError
 
 
@@ -39,6 +39,26 @@ def test_the_processors_units_decide(
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
     compute = choose_compute("cpu")
     assert (compute.precision, compute.reason) == (precision, reason)
+
+
+@pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])
+def test_a_limit_of_the_instruction_set_leaves_bf16_only_where_it_is_native(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under AVX2 a linear layer took four times as long in bf16 as in fp32."""
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    for limit, precision in (
+        ("avx2", "fp32"),
+        ("AVX512_CORE_VNNI", "fp32"),
+        ("AVX512_CORE_BF16", "bf16"),
+        ("", "bf16"),
+    ):
+        monkeypatch.setenv(variable, limit)
+        compute = choose_compute("cpu")
+        assert compute.precision == precision
+        assert (f"limited to {limit.upper()}" in compute.reason) == (precision == "fp32")
+        assert cpu_multiplies_bf16() == (precision == "bf16")
 
 
 def test_the_precision_of_an_earlier_run_is_kept_and_a_request_goes_before_it() -> None:

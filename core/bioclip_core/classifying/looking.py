@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bioclip_core.classifying.look import Look, WrongBound, look
 from bioclip_core.classifying.matrix import QUERIES_TOGETHER, LabelMatrix
 from bioclip_core.classifying.whole import Found, Tree, Whole
+from bioclip_core.device import cpu_multiplies_bf16
 
 if TYPE_CHECKING:
     import torch
@@ -130,8 +131,7 @@ def multiplies_bf16(device: str) -> bool:
 
     if device.startswith("cuda"):
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return device == "cpu" and any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+    return device == "cpu" and cpu_multiplies_bf16()
 
 
 def _host_rounds(device: str) -> bool:

@@ -19,6 +19,7 @@ _MEMINFO = Path("/proc/meminfo")
 _STATM = Path("/proc/self/statm")
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _LOOK_S = 0.01
+_ISA_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # the second is oneDNN's older name, which it still reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,11 @@ def machine_bytes() -> int:
 def limit_bytes() -> int | None:
     """Return the memory that the container or job may use; None without a limit."""
     return min((group.limit for group in _groups() if group.limit > 0), default=None)
+
+
+def instruction_limit() -> str:
+    """Return the limit of the instruction set that oneDNN is given, in torch and in OpenVINO: ``AVX2``, for example; empty without one."""
+    return next((os.environ[name].strip().upper() for name in _ISA_VARIABLES if os.environ.get(name)), "")
 
 
 def address_space_limit() -> int | None:

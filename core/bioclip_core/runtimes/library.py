@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,13 +14,13 @@ from typing import Any
 
 from bioclip_core.errors import InstallationError, first_line, raise_if_of_host
 from bioclip_core.process import system
+from bioclip_core.process.machine import instruction_limit
 from bioclip_core.process.quiet import importing
 
 EXTRA = 'pip install "bioclip-plugin[openvino]"'
 TELEMETRY = "openvino_telemetry"
 """Package that sends statistics; OpenVINO uses a stub of it where it is missing."""
 _CPUINFO = Path("/proc/cpuinfo")
-_ISA_VARIABLE = "ONEDNN_MAX_CPU_ISA"
 _ISA_WITHOUT_INT8 = ("SSE41", "AVX", "AVX2", "AVX512_CORE")
 """Limits of the instruction set that leave no sums of int8 products (VNNI)."""
 _INT8_UNITS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "i8mm"})
@@ -101,7 +100,7 @@ def multiplies_int8() -> bool | None:
     Without it int8 is slower than fp32, and sums of products saturate, so that features differ from those of other
     processors.
     """
-    if os.environ.get(_ISA_VARIABLE, "").strip().upper() in _ISA_WITHOUT_INT8:
+    if instruction_limit() in _ISA_WITHOUT_INT8:
         return False
     units = _units()
     if units is not None:
