@@ -167,7 +167,7 @@ def _lines(estimate: Estimate, sample: Sample, asked: Asked, session: Session, r
             f"Failed in the sample: {measured.failed} of {number_of(measured.sampled, 'image')} (the first: "
             f"{shortened(measured.first_failure)})"
         )
-    yield f"Speed: {_rate(rate)} (likely {_rate(low)} to {_rate(high)}), {measured.regions / measured.images:.2g} regions per image"
+    yield f"Speed: {_rate(rate)} (likely {_rate(low)} to {_rate(high)}), {_per_image(measured.regions / measured.images)}"
     if estimate.is_complete:
         done = f"; {estimate.done:,} of the {estimate.images:,} are done already" if estimate.done else ""
         shortest, likely, longest = map(duration, estimate.seconds(estimate.to_do))
@@ -237,3 +237,7 @@ def _rate(per_s: float) -> str:
 
 def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:,.1f} ms" if seconds >= 0.0001 else "under 0.1 ms"
+
+
+def _per_image(regions: float) -> str:
+    return f"{regions:.2g} region{'' if f'{regions:.2g}' == '1' else 's'} per image"

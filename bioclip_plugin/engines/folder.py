@@ -26,7 +26,7 @@ from bioclip_core.files.replacing import reason_of
 from bioclip_core.files.whole import write_whole
 from bioclip_plugin.store.database.values import to_json
 
-FORMAT = 1
+FORMAT = 2
 _PLAN, _SHARDS = "plan.json", "shards.tsv"
 _FOLDERS = ("shards", "parts", "claims", "attempts", "loaded")
 

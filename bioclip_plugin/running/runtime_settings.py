@@ -11,7 +11,7 @@ from bioclip_core.device import INT8, PRECISIONS, Compute, Precision, Runtime
 from bioclip_core.errors import UsageError
 from bioclip_core.models import FoundModel
 from bioclip_core.runtimes.library import EXTRA, has_nncf, has_openvino, multiplies_int8
-from bioclip_core.runtimes.quantised import find_quantised
+from bioclip_core.runtimes.quantised import find_quantised, quantised_folder
 from bioclip_plugin.items.request import ClassifyRequest
 
 PROPOSED_FROM = 500
@@ -125,8 +125,8 @@ def chosen_int8(model: FoundModel, compute: Compute) -> str:
     if kept.rates_here and kept.rates["int8"] <= kept.rates["other"]:
         log.warning(
             "precision int8 is not used: it encodes %.1f images/s on this machine, and %.1f without; the images are encoded "
-            "in %s",
-            kept.rates["int8"], kept.rates["other"], compute.precision,
+            "in %s. If other programs slowed it down when it was measured, delete %s and give the command again",
+            kept.rates["int8"], kept.rates["other"], compute.precision, quantised_folder(model),
         )  # fmt: skip
         return ""
     log.info("Using the %s", kept.described())

@@ -273,6 +273,7 @@ def test_int8_that_is_of_no_use_is_one_line_and_the_usual_precision_instead(
     (line,) = warnings
     assert line.startswith("precision int8 is not used: ")
     assert reasons[case] in line
+    assert ("delete " in line and "quantised" in line) == (case == "slower")
     assert f"encoded in {s.engine.compute.precision}" in line
     assert case != "no room" or not no_nncf, "it is refused before it takes minutes"
 
