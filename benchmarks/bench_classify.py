@@ -54,7 +54,7 @@ def test_classify(
         peer=of_peer,
         ours_items=rows,
         peer_items=peer_rows,
-        pairs=2 * fixtures.WORKLOAD.pairs if rank == "species" else fixtures.WORKLOAD.pairs,
+        pairs=fixtures.WORKLOAD.pairs,
         unit="rows/s",
     )
     if rank == "genus":

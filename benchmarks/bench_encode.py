@@ -18,7 +18,7 @@ from bioclip_core.open_clip_encoder import open_encoder
 
 BATCH = 8
 """Images per round of the ways beside each other: with 16 a round of all ways would take a minute on two cores."""
-PAIRS = min(3, fixtures.WORKLOAD.pairs)
+PAIRS = 2
 WAYS = (("torch", "fp32"), ("torch", "bf16"), ("openvino", "fp32"), ("openvino", "bf16"), ("openvino", "int8"))
 PLAIN = "plain open_clip, fp32"
 

@@ -120,7 +120,6 @@ class Wide(FakeEncoder):
     """Features of the width of the label files: in a random direction per image, or near a label if there are labels."""
 
     dimension = fixtures.DIMENSION
-    logit_scale = fixtures.LOGIT_SCALE
     labels_ND: NDArray[np.float16] | None = None
 
     def encode_images(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
@@ -136,7 +135,7 @@ class WideModel:
     """Plugin with the encoder."""
 
     def __init__(self) -> None:
-        self.encoder = Wide("wide")
+        self.encoder = Wide("wide", logit_scale=fixtures.LOGIT_SCALE)
 
     @hookimpl
     def register_models(self, register: Callable[[ModelEntry], None]) -> None:

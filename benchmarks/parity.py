@@ -24,7 +24,7 @@ from benchmarks.peer import Peer
 from bioclip_core.taxonomy import RANKS, Rank
 from bioclip_plugin import Session
 
-PHOTOS = int(os.environ.get("BENCH_PARITY_PHOTOS", "20"))
+PHOTOS = int(os.environ.get("BENCH_PARITY_PHOTOS", "12"))
 TAXA = 10_000
 _SPAN = 100  # photos whose features the labels are made of
 ASKED = 0.98  # share of photos whose answers agree

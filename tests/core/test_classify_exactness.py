@@ -252,7 +252,7 @@ def test_few_rows_that_the_first_look_leaves_open_have_more_labels_looked_at_aga
     near[[5, 40]] += 0.14 * np.random.default_rng(3).standard_normal((2, 64)).astype(np.float32)
     case = Case(labels, (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float16))
     deeper = decided(case)
-    monkeypatch.setattr(floors, "_FEW_OPEN", 0)
+    monkeypatch.setattr(floors, "_deep_floor", lambda *_: None)
     assert np.flatnonzero(deeper & ~decided(case)).tolist() == [5, 40]
 
 

@@ -13,7 +13,7 @@ from bioclip_core.classifying.matrix import LabelMatrix
 if TYPE_CHECKING:
     import torch
 
-_PAIRS_AT_ONCE = 128
+_PAIRS_AT_ONCE = 256
 """Labels that are computed at once. More leave the cache, and take five times as long."""
 _LONG_RUN = 32
 """Labels of a row, on average, from which each row is computed by itself, as a product of matrices."""

@@ -20,8 +20,8 @@ _DEPTHS = (10.0, 13.0, 15.0, 16.0, 17.0, 18.0, 20.0, 22.0)
 _FEWEST_LOOKED_AT = 256
 _SHARE_LOOKED_AT = 128
 """A row that needs a second look at more than 1/128 of its labels takes the exact path, which costs no more."""
-_FEW_OPEN = 4
-"""So many rows may have more labels looked at again, since a pass over all labels for them costs as much as one for many."""
+_FEW_OPEN = 1 / 8
+"""This share of the rows may have more labels looked at again, since a pass over all labels for them costs as much as one for many."""
 _SHARE_OF_FEW = 8
 """They may have an eighth of the labels each."""
 _STEPS, _DEEPEST = 4, 64
@@ -67,7 +67,7 @@ def floors(
         if not len(open_O):
             break
     is_open_B = floor_B.isinf() | (rest_B * wrong_B > UNCERTAIN / 2)
-    if 0 < int(is_open_B.count_nonzero()) <= _FEW_OPEN:
+    if 0 < int(is_open_B.count_nonzero()) <= max(1, _FEW_OPEN * rows):
         for row in is_open_B.nonzero()[:, 0].tolist():
             deep = _deep_floor(first, matrix, bias_K, row, float(wrong_B[row]))
             floor_B[row] = min(float(last_B[row]), deep) if deep is not None else floor_B[row]

@@ -22,6 +22,8 @@ from bioclip_core.classifying.whole import Tree, cubes_of, row_parts
 if TYPE_CHECKING:
     import torch
 
+_FEWEST_SHARED_OUT = 4_000_000
+"""Logits below which one thread decides: the many short steps of several would wait for each other."""
 SHARE = 2e-5
 """Largest share of a sum over a taxon's labels that labels without a second look may hold."""
 
@@ -81,7 +83,9 @@ def look(
     """
     with np.errstate(all="ignore"):  # whatever the host has set
         first = first_look(matrix, queries, bias_K, dtype)
-    parts = row_parts(len(queries[0]), matrix.device)
+    rows = len(queries[0])
+    is_short = rows * matrix.columns.count < _FEWEST_SHARED_OUT
+    parts = [slice(0, rows)] if is_short else row_parts(rows, matrix.device)
 
     def decide(number: int) -> Look:
         own = parts[number]

@@ -186,7 +186,10 @@ class LabelMatrix:
         return self._stored_ND.index_select(0, rows_R)
 
     def pairs(self, columns_P: NDArray[np.int64]) -> torch.Tensor:
-        """Return the stored rows of single columns, P×D in float16."""
+        """Return the stored rows of single columns, P×D in float16; columns that follow each other are read in place."""
+        first, last = int(columns_P[0]), int(columns_P[-1])
+        if last - first == len(columns_P) - 1 and bool((np.diff(columns_P) == 1).all()):
+            return self._read(first, last + 1)
         places_P = self.tensor(columns_P)
         return self._stored_ND.index_select(0, places_P if self._rows_K is None else self._rows_K[places_P])
 
