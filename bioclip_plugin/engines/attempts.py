@@ -92,7 +92,7 @@ class Attempts:
             lines = self._path.read_text("utf-8", "replace").splitlines()
         except OSError:
             return
-        at: dict[str, int | None] = {}  # of each worker whose attempt has no end so far
+        at: dict[str, int | None] = {}  # by worker, while its attempt has not ended
         for line in lines:
             with suppress(ValueError, KeyError, TypeError):  # its worker was killed while it wrote
                 noted = parse_document(line, dict[str, Any], name="attempt", error=ValueError)

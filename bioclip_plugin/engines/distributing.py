@@ -27,7 +27,7 @@ DAMAGED = "parts of shards were damaged and put aside; their shards are worked o
 """Text of the finding about parts that cannot be loaded."""
 LISTED_AGAIN = "lists of shards were missing or damaged, so that the images were listed again"
 """Text of the finding about lists that cannot be read."""
-IGNORED = "{} has no effect, since the plan in the work folder is not finished: nothing is listed again before"
+IGNORED = "{} has no effect, since the plan in the work folder is not finished, and nothing is listed again until it is"
 """Text of the finding about an option of the listing that a plan was not made with."""
 GONE = "parts were removed or damaged after they were loaded, so that findings of their workers are not in this list"
 """Text of the finding about parts that cannot be read at the end."""

@@ -251,7 +251,7 @@ class WorkFolder:
 
     @contextmanager
     def claimed(self, shard: str) -> Iterator[bool | None]:
-        """Claim a shard for the block; False while another living program has it, None where the file system has no locks."""
+        """Claim a shard for the block. It is False if another living program has it, and None if the file system has no locks."""
         path = self.folder / "claims" / shard[:2] / shard
         with self._locked(path) as is_ours:
             yield is_ours
@@ -270,7 +270,7 @@ class WorkFolder:
 
     @contextmanager
     def _locked(self, path: Path) -> Iterator[bool | None]:
-        """Lock a file for the block; False if another program has it, None where the file system has no locks."""
+        """Lock a file for the block. It is False if another program has it, and None if the file system has no locks."""
         with self.writing():
             path.parent.mkdir(exist_ok=True)
             path.touch()

@@ -241,7 +241,7 @@ def _why_no_plan(images: int, warmed: int, failure: str) -> str:
         failure: the first image that cannot be used, with its reason.
     """
     if not warmed:
-        return f"none of the {images} sampled images can be used, so that there is no plan: {failure}"
+        return f"none of the {images} sampled images can be used, so there is no plan: {failure}"
     return (
         f"only {warmed} of the {images} sampled images can be used, too few to measure after warming up with them, so that there is "
         f"no plan; give more images, or a larger --plan-images (the first that cannot be used: {failure})"
