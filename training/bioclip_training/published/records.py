@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bioclip_training.curation.columns import RECORDS
+from bioclip_training.published.columns import RECORDS
 from bioclip_training.published.layout import BATCH_ROWS
 
 FRAME_COLUMNS = ("key", "source", "layout")
