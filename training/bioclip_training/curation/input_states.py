@@ -1,0 +1,53 @@
+"""States of the files and folders that stages read: a text that changes with them, and not with where they lie."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from bioclip_core.errors import SourceError
+from bioclip_core.files.near_names import near_hint
+from bioclip_core.identity import sha256_of
+
+_SMALL = 16 * 1024 * 1024
+"""Bytes up to which a file's content is hashed; a larger one changes with its size and modification time."""
+
+
+def state_of(name: str, path: Path) -> str:
+    """Return the state of a file (its content, or size and time of a large one) or of a folder (names, sizes and times).
+
+    Args:
+        name: the input, for messages.
+        path: the file or folder.
+
+    Raises:
+        SourceError: if it is missing or cannot be read.
+    """
+    try:
+        if path.is_dir():
+            return _state_of_folder(path)
+        size = path.stat().st_size
+        return f"sha256 {sha256_of(path)}" if size <= _SMALL else f"{size} bytes of {path.stat().st_mtime_ns}"
+    except OSError as error:
+        reason = "does not exist" if isinstance(error, FileNotFoundError) else error.strerror or error
+        raise SourceError(f"{name}: {error.filename or path} {reason}{near_hint(path)}") from error
+
+
+def _state_of_folder(path: Path) -> str:
+    digest = hashlib.sha256()
+    for name, entry in _files_of(path):
+        state = entry.stat()
+        digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
+    return f"folder {digest.hexdigest()}"
+
+
+def _files_of(path: Path, within: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+    with os.scandir(path) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            name = f"{within}{entry.name}"
+            if entry.is_dir():
+                yield from _files_of(Path(entry.path), f"{name}/")
+            else:
+                yield name, entry
