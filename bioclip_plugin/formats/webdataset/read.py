@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -16,18 +16,15 @@ from bioclip_core.files.archive_tar import FAULTS, decompressed
 from bioclip_core.files.archives import damaged
 from bioclip_core.files.documents import parse_document
 from bioclip_core.files.present import exists, is_file, is_folder
+from bioclip_core.files.tar_members import BLOCK, COMPRESSED, LostBytes, is_header, members_in_place
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.stated_values import StatedValues, fields_in
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 from bioclip_plugin.sources.folder import IMAGE_SUFFIXES
 from bioclip_training.shards.manifest import MANIFEST_FILE, Manifest
 
-_BLOCK = 512
-_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd")
 _MOST_JSON_BYTES = 1 << 20  # a larger file is not the description of an image, and stays unread
-_MOST_HEADER_BYTES = 1 << 20  # a longer name or attribute is damage
 _LOOKED_OVER, _CHUNK = 1 << 30, 1 << 20  # bytes of a decompressed file
-_ENCODING = "utf-8"
 
 
 class ShardsSource:
@@ -46,10 +43,10 @@ class ShardsSource:
             if not is_file(path):
                 return False
             with path.open("rb") as file:
-                start = file.read(_BLOCK)
+                start = file.read(BLOCK)
         except (OSError, ValueError):
             return False
-        return _is_header(start) or (start.startswith(_COMPRESSED) and ".tar" in path.suffixes)
+        return is_header(start) or (start.startswith(COMPRESSED) and ".tar" in path.suffixes)
 
     def items(self, address: str, options: ListingOptions) -> Iterator[MediaItem | Unlisted]:
         path = Path(address) if exists(Path(address)) else path_of(address)
@@ -94,7 +91,7 @@ def _items_of_shard(path: Path, describe: Describe) -> Iterator[MediaItem | Unli
     uri = uri_of(path)
     try:
         with path.open("rb") as file:
-            if file.read(_BLOCK).startswith(_COMPRESSED):
+            if file.read(BLOCK).startswith(COMPRESSED):
                 _check_whole(path)
                 raise SourceError(
                     f"the shard {uri} is compressed, and images are read in place: unpack it first (gunzip)"
@@ -219,65 +216,12 @@ class _Shard:
         return data
 
     def _members(self) -> Iterator[tarfile.TarInfo | Unlisted]:
-        """Yield the members in order. Behind a damaged header reading goes on at the next good one, with a message."""
-        at = 0
-        while at < self._size:
-            end = yield from self._run_of_members(at)
-            self._file.seek(min(end, self._size))
-            if not self._file.read(_BLOCK).strip(b"\0"):
-                return  # a proper end: zeros, the end of the file, or a member that is reported as truncated
-            at = self._next_header(end)
-            lost = f"bytes {end:,} to {at:,}" if at < self._size else f"everything from byte {end:,} on"
-            yield Unlisted(f"{self._uri}#{end}", f"the shard is damaged: {lost} cannot be read")
-
-    def _run_of_members(self, at: int) -> Generator[tarfile.TarInfo | Unlisted, None, int]:
-        """Yield members from an offset on; return the offset at which they end or break off."""
-        self._file.seek(at)
-        guarded: Any = _Guarded(self._file)
-        end = at
-        with (
-            suppress(tarfile.TarError, ValueError, OverflowError, EOFError),  # the caller examines the place at the end
-            tarfile.TarFile(fileobj=guarded, mode="r", encoding=_ENCODING, errors="surrogateescape") as tar,
-        ):
-            while (entry := tar.next()) is not None and tar.offset > end:  # a negative size would never end
-                tar.members.clear()  # type: ignore[attr-defined] # a shard of a million would fill the memory
-                end = tar.offset
+        """Yield the members in order, with a message for each damaged part."""
+        for entry in members_in_place(self._file):
+            if isinstance(entry, LostBytes):
+                yield Unlisted(f"{self._uri}#{entry.start}", f"the shard is damaged: {entry} cannot be read")
+            else:
                 yield entry
-        return end
-
-    def _next_header(self, after: int) -> int:
-        """Return the offset of the next block that is a good header; the shard's size without one."""
-        at = after + _BLOCK
-        self._file.seek(at)
-        while block := self._file.read(_BLOCK):
-            if block[257:262] == b"ustar" and _is_header(block):
-                return at
-            at += _BLOCK
-        return self._size
-
-
-class _Guarded:
-    """A shard's bytes for the reader of headers, which would trust any size that a damaged header states."""
-
-    name, mode = "", "rb"
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.seek, self.tell = file.seek, file.tell
-
-    def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _MOST_HEADER_BYTES:
-            raise tarfile.ReadError(f"a header of {size:,} bytes")
-        return self._file.read(size)
-
-
-def _is_header(block: bytes) -> bool:
-    """True if a block is the header of a member, by its checksum."""
-    try:
-        tarfile.TarInfo.frombuf(block, _ENCODING, "surrogateescape")
-    except tarfile.TarError:
-        return False
-    return True
 
 
 def _described(values: StatedValues, uri: str, text: bytes) -> dict[str, Any]:

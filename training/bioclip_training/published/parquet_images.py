@@ -1,0 +1,170 @@
+"""Images in the rows of a Parquet file: read group by group and in small batches, with a window of rows in memory."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bioclip_core.errors import ImageError, SourceError, first_line
+
+WINDOW_BYTES = 64 << 20
+"""Limit of the images of a file that stay in memory; the last batch stays in any case."""
+_BATCH_ROWS = 32
+_BUFFER_BYTES = 1 << 20  # a column chunk of gigabytes is read in parts
+IMAGE_COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "image_bytes", "img", "bytes", "content")
+"""Names of columns with images: distributed-downloader's, img2dataset's, and those of tables on hubs."""
+_SIZES = ("resized_size", "original_size")
+
+
+def is_parquet(path: Path) -> bool:
+    """True if a file has the signature of Parquet."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+def image_column(schema: Any) -> tuple[str, str]:
+    """Return the column of a Parquet schema that holds images, and the field of it if it is a structure; else ``""``.
+
+    Hubs store ``image`` as a structure of ``bytes`` and ``path``.
+
+    Raises:
+        SourceError: without one, or with several that could be meant.
+    """
+    import pyarrow as pa
+
+    def is_binary(kind: Any) -> bool:
+        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind))
+
+    found = []
+    for field in schema:
+        if is_binary(field.type):
+            found.append((field.name, ""))
+        elif pa.types.is_struct(field.type) and any(
+            part.name == "bytes" and is_binary(part.type) for part in field.type
+        ):
+            found.append((field.name, "bytes"))
+    known = [column for column in found if column[0].lower() in IMAGE_COLUMNS]
+    if len(known) == 1 or len(found) == 1:
+        return (known or found)[0]
+    names = ", ".join(name for name, _ in found)
+    raise SourceError(
+        f"several columns could hold its images ({names}): leave one of them in the file"
+        if found
+        else f"no column of it holds images; its columns are {', '.join(schema.names[:20])}"
+    )
+
+
+class ParquetImages:
+    """The images of one Parquet file by row. Rows in about ascending order are quick; going back reads the group again."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file.
+
+        Raises:
+            SourceError: if it is truncated, damaged, or does not hold images.
+        """
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        self._path = path
+        try:
+            self._file = parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+        except (OSError, pa.ArrowException) as error:
+            raise SourceError(f"{path} is truncated or damaged: {first_line(error)}; copy it again") from error
+        try:
+            self._column, self._field = image_column(self._file.schema_arrow)
+        except SourceError as error:
+            self._file.close()
+            raise SourceError(f"{path}: {error}") from None
+        names = self._file.schema_arrow.names
+        self._sizes = next((name for name in _SIZES if name in names), "")
+        groups = self._file.metadata.num_row_groups
+        self._starts = np.cumsum([0, *(self._file.metadata.row_group(at).num_rows for at in range(groups))])
+        self._lock = threading.Lock()
+        self._window: deque[tuple[int, Any]] = deque()
+        """First row and cells of each batch in memory, ascending."""
+        self._ahead: Iterator[Any] | None = None
+        self._group, self._next = -1, 0
+        """Row group of the window, and the row that the next batch begins with."""
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._window.clear()
+            self._ahead = None
+            self._file.close()
+
+    def read(self, row: str) -> bytes:
+        """Return the image of a row, counted from 0.
+
+        Raises:
+            ImageError: if there is no such row, or it has no image.
+        """
+        if not (row.isascii() and row.isdigit()) or int(row) >= len(self):
+            raise ImageError(f"{self._path} has no row {row[:40]!r}: it has rows 0 to {len(self) - 1}", stage="read")
+        cells = self._cells(int(row))
+        data = cells[self._column]
+        if self._field and data is not None:
+            data = data[self._field]
+        if not data:
+            raise ImageError(f"{self._path}: row {row} has no image", stage="read")
+        size = cells.get(self._sizes) if self._sizes else None
+        return encoded_pixels(data, size) if size is not None else data
+
+    def _cells(self, row: int) -> Mapping[str, Any]:
+        import pyarrow as pa
+
+        with self._lock:
+            try:
+                batch, first = self._batch_of(row)
+                return dict(batch.slice(row - first, 1).to_pylist()[0])
+            except (OSError, pa.ArrowException) as error:
+                self._ahead = None
+                raise ImageError(
+                    f"{self._path}: row {row} cannot be read, the file is damaged: {first_line(error)}", stage="read"
+                ) from error
+
+    def _batch_of(self, row: int) -> tuple[Any, int]:
+        for first, batch in self._window:
+            if first <= row < first + batch.num_rows:
+                return batch, first
+        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        if self._ahead is None or group != self._group or row < self._next:
+            wanted = [self._column, *([self._sizes] if self._sizes else [])]
+            self._ahead = self._file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=wanted, use_threads=False)
+            self._group, self._next = group, int(self._starts[group])
+            self._window.clear()
+        for batch in self._ahead:
+            first, self._next = self._next, self._next + batch.num_rows
+            self._window.append((first, batch))
+            while len(self._window) > 1 and sum(held.nbytes for _, held in self._window) > WINDOW_BYTES:
+                self._window.popleft()
+            if row < self._next:
+                return batch, first
+        raise OSError("its last row group is shorter than the footer says")
+
+
+def encoded_pixels(data: bytes, size: Any) -> bytes:
+    """Return an image that is stored as pixels as a PNG file, and one that is stored as a file as it is.
+
+    Args:
+        data: the cell. distributed-downloader stores height × width × 3 bytes in the order of OpenCV: blue, green, red.
+        size: height and width in pixels.
+    """
+    sides = [side for side in size or () if isinstance(side, int)]
+    if len(sides) != 2 or min(sides) < 1 or len(data) != 3 * sides[0] * sides[1]:
+        return data
+    pixels_HWC = np.frombuffer(data, dtype=np.uint8).reshape(*sides, 3)[..., ::-1]
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels_HWC)).save(stream, "PNG", compress_level=1)
+    return stream.getvalue()
