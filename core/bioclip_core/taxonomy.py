@@ -35,6 +35,8 @@ class Rank(StrEnum):
 RANKS: tuple[Rank, ...] = tuple(Rank)
 PLAIN_LABEL = "plain label"
 """Word for a label without a taxonomy, in the place of a rank."""
+_OF_FAMILIES = ("idae", "aceae")
+"""Endings of families that no genus has."""
 _RANK_VALUES = tuple(rank.value for rank in RANKS)
 
 _KINGDOMS = {
@@ -165,27 +167,33 @@ def read_row(cells: Mapping[str, Any]) -> RowName:
     """
     stated = rank_named(clean_name(cells.get("taxonrank")) or clean_name(cells.get("verbatimtaxonrank")))
     genus = _genus_named(cells.get("genus"))
+    family = name_above_genus(cells.get("family"))
     epithet, own = "", WrittenName("")
     for column in ("specificepithet", "species"):
         if not epithet:
             named = parse_species(cells.get(column), genus)
             genus, epithet = genus or named.binomial[0], named.binomial[1]
             own = named if named.doubt or named.unread else own
+    notes = []
+    if genus.lower().endswith(_OF_FAMILIES):
+        notes.append(f"genus {genus!r} is a family")
+        family, genus = family or genus, ""
     whole = parse_name(cells.get("scientificname"), is_species=stated == Rank.SPECIES.value)
     if genus and not epithet and not whole.genus:
         whole = parse_species(cells.get("scientificname"), genus)  # "A. palmatum"
     if (not genus or not epithet) and whole.epithet and genus in ("", whole.binomial[0]):
         genus, epithet = whole.binomial
     doubt, doubted = (whole.doubt, whole.doubted) if whole.doubt else (own.doubt, own.doubted)
-    notes = []
     qualifier = cells.get("identificationqualifier")
     if epithet and (stated_doubt := _doubted(genus, epithet, whole, qualifier if isinstance(qualifier, str) else "")):
         doubt, doubted, epithet = stated_doubt, epithet.removeprefix("× "), ""
-        notes = [f"epithet {doubted!r} left out: it is in doubt ({doubt})"]
+        notes.append(f"epithet {doubted!r} left out: it is in doubt ({doubt})")
     elif epithet:
         doubt = doubted = ""
-    upper = [name_above_genus(cells.get(rank.value)) for rank in RANKS[1:5]]
-    lineage, placed = _with_one_word([kingdom_named(cells.get("kingdom")), *upper, genus, epithet], whole, stated)
+    upper = [name_above_genus(cells.get(rank.value)) for rank in RANKS[1:4]]
+    lineage, placed = _with_one_word(
+        [kingdom_named(cells.get("kingdom")), *upper, family, genus, epithet], whole, stated
+    )
     lineage, cut = _cut_at_rank(lineage, stated)
     common = _first_cell(cells, "vernacularname", "commonname", "common")
     taxon = Taxon.of(lineage, common, _first_cell(cells, "taxonid", "sourceid"))

@@ -183,3 +183,39 @@ def test_a_species_cell_is_read_with_the_genus_of_its_row(cell: str, genus: str,
 
 def test_a_species_cell_keeps_the_ranks_below_the_species() -> None:
     assert parse_species("saccharum subsp. nigrum", "Acer").canonical == "Acer saccharum nigrum"
+
+
+@pytest.mark.parametrize(
+    ("written", "canonical"),
+    [
+        ("&lt;i&gt;Fictomala alba&lt;/i&gt;", "Fictomala alba"),
+        ("Fictomala &amp;times; alba", "Fictomala × alba"),
+        ("Fictomala \u00c3\u2014 alba", "Fictomala × alba"),  # the UTF-8 of the mark, read as Windows-1252
+        ("Fictomala \u00c3\u0097 alba", "Fictomala × alba"),  # and as Latin-1
+        ("Fictoëtes alba".encode().decode("cp1252").encode().decode("cp1252"), "Fictoetes alba"),  # twice
+        ("Fictomala alba M\u00c3\u00bcller", "Fictomala alba"),
+    ],
+)
+def test_entities_and_letters_of_another_encoding_are_read_as_they_were_written(written: str, canonical: str) -> None:
+    assert parse_name(written).canonical == canonical
+
+
+def test_words_that_only_look_like_misread_letters_stay() -> None:
+    assert [clean_name(word) for word in ("Ângela", "São Paulo", "Ærøskøbing", "Müller")] == [
+        "Ângela",
+        "São Paulo",
+        "Ærøskøbing",
+        "Müller",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "damaged"),
+    [("Fictomala gran...", "gran*"), ("Fictomala gran…", "gran*"), ("Fictomala gr?ndis", "gr?ndis"), ("Fictomala gr\ufffdndis", "gr?ndis"),
+     ("Fictomala alba M?ller", ""), ("Fictomala alba?", ""), ("Fictomala cf. alba", "")],
+)  # fmt: skip
+def test_an_epithet_that_is_not_whole_is_in_doubt(written: str, damaged: str) -> None:
+    name = parse_name(written)
+    assert name.damaged == damaged
+    if damaged:
+        assert (name.genus, name.epithet, name.doubt) == ("Fictomala", "", "?")

@@ -154,3 +154,15 @@ def test_a_row_brings_its_common_name_and_its_identifier() -> None:
     )
     assert (taxon.common_name, taxon.source_id) == ("red maple", "gbif:1")
     assert taxon_from_row({"genus": "Acer", "vernacularName": "", "common_name": "maple"}).common_name == "maple"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"genus": "Fictosciuridae gen.", "species": "Fictosciuridae gen. sp."},
+        {"family": "Fictosciuridae", "genus": "Fictosciuridae", "species": "sp."},
+        {"scientificName": "Fictosciuridae", "genus": "Fictosciuridae"},
+    ],
+)
+def test_a_family_in_the_column_of_the_genus_is_a_family(row: dict[str, Any]) -> None:
+    assert taxon_from_row(row) == Taxon(family="Fictosciuridae")

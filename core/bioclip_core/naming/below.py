@@ -27,7 +27,8 @@ class Below:
     """State of the reading of one name, and the reading of what follows its epithet."""
 
     __slots__ = (
-        "_after_rank", "_at", "_is_shared", "_is_shouted", "_is_species", "_words", "authors", "below", "doubt", "doubted", "epithet",
+        "_after_rank", "_at", "_is_shared", "_is_shouted", "_is_species", "_words", "authors", "below", "damaged", "doubt",
+        "doubted", "epithet",
         "genus", "hybrid", "hybrid_genus", "infraspecific", "reading", "text",
     )  # fmt: skip
 
@@ -43,7 +44,7 @@ class Below:
         if "." in rest and _DOT_INSIDE.search(rest):
             rest = _GLUED.sub(r"\1. ", _GLUED_RANK.sub(" ", rest))
         self._words, self._at = rest.split(), 0
-        self.genus = self.epithet = self.infraspecific = self.reading = self.doubted = self.below = ""
+        self.genus = self.epithet = self.infraspecific = self.reading = self.doubted = self.below = self.damaged = ""
         self.hybrid_genus = self.hybrid = self._after_rank = self._is_shared = False
         self.authors: list[str] = []
 

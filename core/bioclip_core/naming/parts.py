@@ -35,6 +35,8 @@ class WrittenName:
     """Doubt about the name below the species alone: ``cf.`` in "Rosa canina subsp. cf. dumetorum"."""
     unread: str = ""
     """Reason why a text without a genus names no taxon; empty if it was read."""
+    damaged: str = ""
+    """An epithet that is not whole: ``*`` stands for its lost end ("gron…" is ``gron*``), ``?`` for lost letters ("gr?ndis")."""
 
     @property
     def key(self) -> str:

@@ -29,6 +29,9 @@ _WEAK = re.compile(r"[a-z]{2,}(?:us|um|is|ae|ns|or|er|ix|ex|os|as|es|on|o|a|i|e)
 _NOT_EPITHETS = (
     words.NOT_PLAIN | words.COMPOUND_FIRST | {pair.partition(" ")[0] for pair in words.COMPOUNDS} | {"nothosp", "nsp"}
 )
+_CUT_OFF = re.compile(r"\.{2,}$")
+_LETTERS_LOST = re.compile(r"[?\ufffd]+")
+_DAMAGED = re.compile(r"[a-z-]{3,}\.{2,}|[a-z-]*(?:[?\ufffd]+[a-z-]+)+(?:\.{2,})?|[a-z-]+\ufffd+")
 _GROUPS = ("group", "grp", "grex", "gx")
 _NOT_DONE = ("assigned", "identified", "determined", "known", "named", "placed", "classified", "identifiable")
 _CODED = re.compile(r"([A-Z][a-z]+(?:idae|inae|aceae))[A-Z]{2,}")
@@ -86,7 +89,7 @@ class _Reader(Below):
         return WrittenName(
             self.text, self.genus, epithet, infraspecific, " ".join(filter(_may_be_author, self.authors)), self.hybrid_genus,
             self.hybrid and bool(epithet), self.doubt, False, "" if self.doubt else self.reading, self.doubted, self.below,
-            "" if self.genus else opening.TWO_GENERA,
+            "" if self.genus else opening.TWO_GENERA, self.damaged,
         )  # fmt: skip
 
     # -- the genus ------------------------------------------------------------------------------------------------------
@@ -172,6 +175,9 @@ class _Reader(Below):
         bare = word.strip('.,;:!"').lower()
         if word[0] in "([":
             return self._bracket_behind_genus()
+        if _DAMAGED.fullmatch(word):
+            self.damaged, self.doubt, self._at = _LETTERS_LOST.sub("?", _CUT_OFF.sub("*", word)), "?", len(self._words)
+            return True
         if word[0] == "?" or (word[-1] == "?" and not LOST.search(word)):
             self.doubt = "?"
             self._words[at] = word.strip("?")

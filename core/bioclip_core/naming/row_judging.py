@@ -9,7 +9,7 @@ from typing import Any
 
 from bioclip_core.naming.judging import Judgement, NameKind, judge_alone, judge_binomial, judge_name
 from bioclip_core.naming.several import names_in
-from bioclip_core.naming.spelling import clean_name
+from bioclip_core.naming.spelling import clean_name, unescaped
 from bioclip_core.naming.verdict_words import verdict_of_word
 
 _ABOVE = ("kingdom", "phylum", "class", "order", "family")
@@ -122,4 +122,5 @@ def _is_genus_of_species(written: Mapping[str, str]) -> bool:
 
 def _once(text: str) -> tuple[str, ...]:
     """Return the name of a cell that has it several times ("Vulpes vulpes; Vulpes vulpes"); empty for any other cell."""
+    text = unescaped(text)
     return names_in(text) if _SEPARATED.search(text) else ()

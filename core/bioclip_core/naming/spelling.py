@@ -15,6 +15,11 @@ SIGNS = "×"
 
 _TAG = re.compile(r"</?[A-Za-z][^<>]{0,60}>")
 _ENTITY = re.compile(r"&#?\w{1,8};")
+_UNESCAPED = 3
+"""Times that a text may have been escaped: "&amp;lt;i&amp;gt;" was twice."""
+# Windows-1252 letters that are bytes of UTF-8: a first byte, then one to three others.
+_OTHER_BYTES = "\u0080-\u00bf" + "".join(bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0))
+_MISREAD = re.compile(f"[\u00c2-\u00f4][{_OTHER_BYTES}]{{1,3}}")
 _INVISIBLE = dict.fromkeys([0x00, 0xAD, 0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0xFEFF])
 # Letters as botanists write them (Article 60.7); the diaeresis of "Isoëtes" is only a mark and goes like an accent.
 _LETTERS = str.maketrans(
@@ -39,15 +44,51 @@ def clean_name(text: Any) -> str:
     except TypeError:  # pandas' NA is neither equal nor unequal
         return ""
     name = str(text)
-    if "&" in name and _ENTITY.search(name):
-        name = html.unescape(name)
+    if "&" in name:
+        name = unescaped(name)
     if not name.isascii():
+        name = well_read(name)
         name = unicodedata.normalize("NFC", name).translate(_INVISIBLE)
     if "<" in name:
         name = _TAG.sub("", name)
     name = " ".join(name.replace("_", " ").replace("\x00", "").split())
     word = name.lower()
     return "" if word in PLACEHOLDERS or word.replace(" ", "_") in PLACEHOLDERS else name
+
+
+def unescaped(text: str) -> str:
+    """Return a text with the characters that its HTML entities stand for, also if it was escaped more than once.
+
+    >>> unescaped("Salix &amp;times; rubens")
+    'Salix × rubens'
+    """
+    for _ in range(_UNESCAPED):
+        if not _ENTITY.search(text):
+            break
+        text = html.unescape(text)
+    return text
+
+
+def well_read(text: str) -> str:
+    """Return a text whose UTF-8 was read as Windows-1252 or Latin-1, once or twice, as it was written; any other text as it is.
+
+    >>> well_read("IsoÃ«tes"), well_read("Salix Ã— rubens"), well_read("Ângela")
+    ('Isoëtes', 'Salix × rubens', 'Ângela')
+    """
+    once = _MISREAD.sub(_decoded, text)
+    return once if once == text else _MISREAD.sub(_decoded, once)
+
+
+def _decoded(misread: re.Match[str]) -> str:
+    try:
+        return b"".join(_byte(letter) for letter in misread[0]).decode("utf-8")
+    except UnicodeError:
+        return misread[0]
+
+
+def _byte(letter: str) -> bytes:
+    """Return the byte that was read as a letter: Windows-1252 has no letter for five bytes, which stay control characters."""
+    return bytes([ord(letter)]) if letter < "\u0100" else letter.encode("cp1252")
 
 
 def tidy(name: str) -> str:

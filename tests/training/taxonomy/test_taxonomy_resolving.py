@@ -307,3 +307,26 @@ def test_two_names_are_compared_through_synonymy(
 ) -> None:
     assert relation(index, plant(*one), plant(*other)) == expected
     assert relation(index, plant(*other), plant(*one)) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("Fictomala platan...", "Fictomala platanoides"),
+        ("Fictomala platano\ufffddes", "Fictomala platanoides"),
+        ("Fictomala platano?des Inv.", "Fictomala platanoides"),
+        ("Fictomala platanoid", "Fictomala platanoides"),
+        ("Fictomalaplatanoides", "Fictomala platanoides"),
+        ("Fictomala grandif…", "Fictomala"),  # grandiflora and grandiflava
+    ],
+)
+def test_a_damaged_name_is_the_only_one_that_fits(index: TaxonomyIndex, written: str, meant: str) -> None:
+    found = index.resolve(Taxon(kingdom="Fictoplantae"), written)
+    assert found.taxon is not None
+    assert found.taxon.scientific_name == meant
+    assert (found.outcome is Outcome.FUZZY) == (" " in meant)
+
+
+def test_an_epithet_with_a_latin_ending_is_not_taken_for_the_beginning_of_another_one(index: TaxonomyIndex) -> None:
+    assert index.resolve(plant("Fictomala", "platanoi")).taxon is None
+    assert index.resolve(plant("Fictomala", "pla")).taxon is None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import NamedTuple
 
 from bioclip_core.names import (
     HYBRID_FORMULA,
@@ -20,26 +18,11 @@ from bioclip_core.names import (
 )
 from bioclip_core.taxonomy import Rank, Taxon, kingdom_named
 from bioclip_training.taxonomy.index import TaxonomyFile
+from bioclip_training.taxonomy.near import Hit, Outcome, hits_of_damaged, near_binomials, near_words, run_together
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL, MISAPPLIED, PRO_PARTE, NameRow
-from bioclip_training.taxonomy.spelling import MOST_EDITS, distance, edits_allowed, equal_endings
 
 _SEVEN = frozenset(rank.value for rank in Rank)
 _ANY_RANK = frozenset(("", "unranked", "other", "unknown", "supraspecific name", "infragenericname"))
-
-
-class Outcome(StrEnum):
-    """Relation of a candidate to the name that was asked for, best first."""
-
-    EXACT = "exact"
-    SYNONYM = "synonym"
-    DOUBTFUL = "doubtful"
-    PRO_PARTE = "pro parte"
-    HOMONYM = "homonym"
-    FUZZY = "fuzzy"
-    HIGHER_RANK = "higher rank"
-    MISAPPLIED = "misapplied"
-    WRONG_RANK = "wrong rank"
-    NONE = "none"
 
 
 _OF_STATUS = {
@@ -70,14 +53,6 @@ class NameCandidate:
     """Letters between this spelling and the one that was asked for."""
 
 
-class _Hit(NamedTuple):
-    row: NameRow
-    how: Outcome = Outcome.EXACT
-    """``exact`` if the key is that of the name itself; else ``fuzzy``, ``higher rank`` or ``wrong rank``."""
-    distance: int = 0
-    note: str = ""
-
-
 def find_candidates(
     index: TaxonomyFile, name: WrittenName, *, kingdom: str = "", rank: Rank | None = None, authorship: str = ""
 ) -> list[NameCandidate]:
@@ -103,11 +78,11 @@ def find_candidates(
     return sorted(_with_homonyms(found, kingdom), key=order)
 
 
-def _hits(index: TaxonomyFile, name: WrittenName, rank: Rank | None, authorship: str) -> list[_Hit]:
+def _hits(index: TaxonomyFile, name: WrittenName, rank: Rank | None, authorship: str) -> list[Hit]:
     genus_key = key_of(name.genus)
     if name.epithet_alone:
         note = f"{name.text} is written as an epithet, which names nothing without its genus"
-        return [_Hit(row, Outcome.WRONG_RANK, note=note) for row in index.rows(folded(name.text))]
+        return [Hit(row, Outcome.WRONG_RANK, note=note) for row in index.rows(folded(name.text))]
     if name.unread == PLACEHOLDER:
         return []
     if name.doubt:
@@ -116,7 +91,7 @@ def _hits(index: TaxonomyFile, name: WrittenName, rank: Rank | None, authorship:
         return _hits_of_capitalised(index, name, rank, authorship)
     if rows := index.rows(name.key):
         if not name.doubt_below:
-            return [_Hit(row) for row in rows]
+            return [Hit(row) for row in rows]
         note = f"{name.text} names nothing below {name.canonical} for certain ({name.doubt_below})"
         return _higher(index, name.key, note)
     if name.infraspecific:
@@ -126,95 +101,43 @@ def _hits(index: TaxonomyFile, name: WrittenName, rank: Rank | None, authorship:
     if not name.genus:
         return []
     if not name.epithet:
-        return _near_words(index, genus_key)
+        return run_together(index, genus_key) or near_words(index, genus_key)
     genus = _higher(index, genus_key, f"{name.canonical} is not listed; {name.genus} is its genus")
-    return [*_near_binomials(index, name), *(hit for hit in genus if hit.row.rank in ("genus", *_ANY_RANK))]
+    return [*near_binomials(index, name), *(hit for hit in genus if hit.row.rank in ("genus", *_ANY_RANK))]
 
 
-def _hits_in_doubt(index: TaxonomyFile, name: WrittenName) -> list[_Hit]:
+def _hits_in_doubt(index: TaxonomyFile, name: WrittenName) -> list[Hit]:
     """Look up what is certain of a name: its genus, or its species if only a lower name is in doubt."""
+    if name.damaged and (hits := hits_of_damaged(index, name)):
+        return hits
     if name.doubt in (HYBRID_FORMULA, "sp.") and (listed := index.rows(literal_key(name.text))):
-        return [_Hit(row) for row in listed]  # a few checklists hold hybrid formulas and "sp. 3"
+        return [Hit(row) for row in listed]  # a few checklists hold hybrid formulas and "sp. 3"
     if not name.genus:
         return []
     certain = " ".join(filter(None, (name.genus, name.epithet)))
     note = f"{name.text} names nothing below {certain} for certain ({name.doubt})"
     above = _higher(index, key_of(name.genus, name.epithet), note)
-    return above or (_near_binomials(index, name) if name.epithet else _near_words(index, key_of(name.genus)))
+    return above or (near_binomials(index, name) if name.epithet else near_words(index, key_of(name.genus)))
 
 
-def _higher(index: TaxonomyFile, key: str, note: str) -> list[_Hit]:
-    return [_Hit(row, Outcome.HIGHER_RANK, note=note) for row in index.rows(key)]
+def _higher(index: TaxonomyFile, key: str, note: str) -> list[Hit]:
+    return [Hit(row, Outcome.HIGHER_RANK, note=note) for row in index.rows(key)]
 
 
-def _hits_of_capitalised(index: TaxonomyFile, name: WrittenName, rank: Rank | None, authorship: str) -> list[_Hit]:
+def _hits_of_capitalised(index: TaxonomyFile, name: WrittenName, rank: Rank | None, authorship: str) -> list[Hit]:
     """Look up "Acer Rubrum": a species if one is listed under this name or nearly so; else the genus with its author."""
     binomial, genus_key = name.read_as_binomial(), key_of(name.genus)
     rows = index.rows(binomial.key)
     if rows and rank in (None, Rank.SPECIES, Rank.GENUS):
-        return [_Hit(row) for row in rows]
+        return [Hit(row) for row in rows]
     own = index.rows(genus_key)
     if any(row.authorship and same_authorship(row.authorship, authorship) for row in own):
-        return [_Hit(row) for row in own]
+        return [Hit(row) for row in own]
     note = f"{binomial.canonical} is not listed; {name.genus} is its genus, unless {name.authorship} is an author"
-    return _near_binomials(index, binomial) or _higher(index, genus_key, note) or _near_words(index, genus_key)
+    return near_binomials(index, binomial) or _higher(index, genus_key, note) or near_words(index, genus_key)
 
 
-def _near_binomials(index: TaxonomyFile, name: WrittenName) -> list[_Hit]:
-    """Find the nearest names of two words: other endings of the epithet first, then errors in either word."""
-    genus, epithet = key_of(name.genus), key_of(name.epithet)
-    if hits := [
-        _Hit(row, Outcome.FUZZY, 0, f"{name.canonical} is not listed; {row.name} has another ending")
-        for other in equal_endings(epithet)
-        for row in index.rows(f"{genus} {other}")
-    ]:
-        return hits
-    # A listed genus is taken to be right; only without a near name in it may the genus itself be misspelt.
-    found = _near_under(index, epithet, [(genus, 0)])
-    found = found or _near_under(index, epithet, index.words_near(genus, edits_allowed(genus))[1:])
-    return list(_nearest(index, name.canonical, found))
-
-
-def _near_under(index: TaxonomyFile, epithet: str, genera: list[tuple[str, int]]) -> dict[str, int]:
-    """Return keys with a near epithet under genera, each with the errors of the whole name.
-
-    Args:
-        genera: each with its own number of errors.
-    """
-    return {
-        key: total
-        for word, away in genera
-        for key in index.keys_under(word)
-        if (total := _errors(epithet, key.partition(" ")[2], away)) is not None
-    }
-
-
-def _errors(epithet: str, other: str, away: int) -> int | None:
-    """Return the errors of a whole name whose genus has ``away`` of them, at most two; None if the epithet is too far."""
-    if other[:1] != epithet[:1]:
-        return None
-    most = min(edits_allowed(epithet), MOST_EDITS - away)
-    between = distance(epithet, other, most)
-    if between <= most:
-        return away + between
-    # A misspelt genus may have another gender, so that the ending of the epithet differs as well.
-    return away + 1 if away == 1 and other in equal_endings(epithet) else None
-
-
-def _near_words(index: TaxonomyFile, word: str) -> list[_Hit]:
-    return list(_nearest(index, word.capitalize(), dict(index.words_near(word, edits_allowed(word))[1:])))
-
-
-def _nearest(index: TaxonomyFile, asked: str, found: dict[str, int]) -> Iterator[_Hit]:
-    """Yield the names of the nearest keys; a key that is one letter farther is as unlikely as any other word."""
-    for key, away in sorted(found.items(), key=lambda item: (item[1], item[0])):
-        if away <= min(found.values()):
-            for row in index.rows(key):
-                note = f"{asked} is not listed; {row.name} is {away} letter{'s' * (away > 1)} away"
-                yield _Hit(row, Outcome.FUZZY, away, note)
-
-
-def _candidate(index: TaxonomyFile, name: WrittenName, hit: _Hit, rank: Rank | None) -> NameCandidate:
+def _candidate(index: TaxonomyFile, name: WrittenName, hit: Hit, rank: Rank | None) -> NameCandidate:
     row = hit.row
     accepted_row = index.accepted_row(row)
     accepted, taxon_id = index.placed(accepted_row) if accepted_row is not None else (None, "")

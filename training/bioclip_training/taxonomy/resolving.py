@@ -10,7 +10,8 @@ from bioclip_core.names import WrittenName, folded, parse_name, same_authorship
 from bioclip_core.naming.words import AGGREGATE
 from bioclip_core.taxonomy import RANKS, Rank, Taxon, kingdom_named
 from bioclip_training.taxonomy.index import TaxonomyFile
-from bioclip_training.taxonomy.matching import NameCandidate, Outcome, find_candidates, places_of
+from bioclip_training.taxonomy.matching import NameCandidate, find_candidates, places_of
+from bioclip_training.taxonomy.near import Outcome
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL
 
 _ANSWERS_REMEMBERED = 20_000  # a catalog asks for the same name once per image

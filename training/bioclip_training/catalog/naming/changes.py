@@ -23,6 +23,8 @@ _KINDS = (
     (r"cut (?:below|at) ", "cut at the species"),
     (r"authority ", "authority removed"),
     (r"markup|subgenus|remark", "markup, subgenus or remark removed"),
+    (r"HTML entities|letters read again", "HTML entities or a wrong encoding mended"),
+    (r"genus .* is a family", "a family in the column of the genus"),
     (r".*hybrid mark", "hybrid mark written ×"),
     (r".* in the source's other columns", "taken from the source's other columns"),
     (r"filled in", "ranks filled in from the taxonomy"),

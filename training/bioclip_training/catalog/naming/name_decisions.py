@@ -16,7 +16,7 @@ from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_training.catalog.naming.likeness import Spellings
 from bioclip_training.catalog.naming.name_map import Decision, NameMap, Undecided, map_key
 from bioclip_training.catalog.naming.names import Label, cleaned
-from bioclip_training.taxonomy.matching import Outcome
+from bioclip_training.taxonomy.near import Outcome
 from bioclip_training.taxonomy.resolving import Resolution, TaxonomyIndex
 from bioclip_training.taxonomy.spelling import MOST_EDITS
 

@@ -10,6 +10,7 @@ from typing import Any
 from bioclip_core.names import clean_name, parse_name
 from bioclip_core.naming.judging import Judgement
 from bioclip_core.naming.row_judging import JudgedCells, judge_cells
+from bioclip_core.naming.spelling import unescaped, well_read
 from bioclip_core.naming.words import DOUBT, INFRASPECIFIC, PARTICLES
 from bioclip_core.taxonomy import RANKS, Rank, Taxon, read_row
 
@@ -182,7 +183,7 @@ def _verbatim_changes(verbatim: str, taxon: Taxon) -> Iterator[str]:
 def _differences(written: str, taxon: Taxon) -> list[str] | None:
     """Return the differences between a written name and a taxon; None if neither its epithet nor its whole name is in it."""
     words = clean_name(written).split()
-    changes = ["markup removed"] if _TAG.search(written) else []
+    changes = _mended(written)
     epithet = taxon.species.removeprefix("× ")
     name = epithet or taxon.scientific_name.removeprefix("× ")
     places = [place for place, word in enumerate(words) if word.lstrip("×✕").lower() == name.lower()]
@@ -196,6 +197,16 @@ def _differences(written: str, taxon: Taxon) -> list[str] | None:
     if word != name:
         changes.append(f"{word!r} written {name}")
     return [*changes, *_rest(words[at + 1 :], taxon.rank)]
+
+
+def _mended(written: str) -> list[str]:
+    """Return what was wrong with the characters of a text: markup, entities, a wrong encoding."""
+    plain = unescaped(written) if "&" in written else written
+    changes = ["HTML entities written as their characters"] if plain != written else []
+    changes += ["markup removed"] if _TAG.search(plain) else []
+    if not plain.isascii() and well_read(plain) != plain:
+        changes.append("letters read again in the right encoding")
+    return changes
 
 
 def _is_genus(words: list[str], genus: str) -> bool:
