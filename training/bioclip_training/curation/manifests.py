@@ -51,7 +51,7 @@ class PartRecord:
 
 def write_record(folder: Path, name: str, record: PartRecord) -> None:
     """Write the record of a part, which makes it a finished one."""
-    write_whole(PartRecord.place(folder, name), _text(asdict(record)))
+    write_whole(PartRecord.place(folder, name), as_text(asdict(record)))
 
 
 def records_in(folder: Path) -> list[PartRecord]:
@@ -118,7 +118,7 @@ class StageManifest:
 
     def write(self, folder: Path) -> None:
         """Write the manifest, whole or not at all."""
-        write_whole(folder / MANIFEST_FILE, _text({**asdict(self), "content": self.content}))
+        write_whole(folder / MANIFEST_FILE, as_text({**asdict(self), "content": self.content}))
 
     @classmethod
     def read(cls, folder: Path) -> StageManifest | None:
@@ -137,5 +137,6 @@ class StageManifest:
         return found if (found.format, found.format_version) == (FORMAT, VERSION) else None
 
 
-def _text(document: Mapping[str, Any]) -> str:
+def as_text(document: Mapping[str, Any]) -> str:
+    """Return a document as its file has it."""
     return json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True) + "\n"

@@ -1,0 +1,155 @@
+"""Stage ``records``: every record of every source in one schema, with its key, sorted by it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bioclip_core.errors import BioclipError, SourceError
+from bioclip_core.files.documents import read_document
+from bioclip_core.files.replacing import remove_tree
+from bioclip_core.files.whole import write_whole
+from bioclip_core.identity import settings_id
+from bioclip_training.curation.columns import KEY, RECORDS
+from bioclip_training.curation.configuration import Curation, SourceConfig
+from bioclip_training.curation.input_states import state_of
+from bioclip_training.curation.manifests import as_text
+from bioclip_training.curation.sorted_runs import Runs, bucket_name, write_runs
+from bioclip_training.curation.stages import StageWork
+from bioclip_training.curation.tallies import Tallied, Tally
+from bioclip_training.published.known import recognise
+from bioclip_training.published.layout import ReadOptions
+from bioclip_training.published.records import SOURCE_RECORDS
+
+_READ_FILE = "read.json"
+_SAME = "stated twice with the same values"
+_OTHER = "with the record id of another record of the same source, but other values"
+
+
+def key_of(source: str, record_id: str) -> str:
+    """Return the key of a record: the md5 (hex) of source, NUL and record id."""
+    return hashlib.md5(f"{source}\0{record_id}".encode(), usedforsecurity=False).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Record of a source that was read to its end."""
+
+    layout: str
+    rows: int
+    tallied: Tallied
+
+
+@dataclass(frozen=True)
+class RecordsStage:
+    """Read all sources."""
+
+    name: str = "records"
+    version: int = 1
+    needs: tuple[str, ...] = ()
+
+    def settings(self, config: Curation) -> dict[str, Any]:
+        return {f"sources.{name}": _settings_of(source) for name, source in sorted(config.sources.items())}
+
+    def inputs(self, config: Curation) -> Mapping[str, Path]:
+        return {f"source {name}": source.path for name, source in config.sources.items()}
+
+    def run(self, work: StageWork) -> None:
+        folders = []
+        for number, name in enumerate(sorted(work.config.sources)):
+            work.progress(number, len(work.config.sources))
+            folder, read = _read_once(name, work.config.sources[name], work)
+            folders.append(folder)
+            work.tally.add(read.tallied)
+        with Runs(folders, RECORDS) as runs:
+            for bucket in range(runs.buckets):
+                work.progress(bucket, runs.buckets)
+                if not work.is_finished(bucket_name(bucket)):
+                    _write_bucket(runs.bucket(bucket), bucket_name(bucket), work)
+        for folder in work.kept.iterdir():  # the records have all of it
+            remove_tree(folder)
+
+
+def _settings_of(source: SourceConfig) -> dict[str, Any]:
+    return {"layout": source.layout, "options": dict(source.options), "rows": source.rows}
+
+
+def _read_once(name: str, source: SourceConfig, work: StageWork) -> tuple[Path, _Read]:
+    """Return the folder of a source's sorted runs, and what was counted; they are kept until all sources are read."""
+    state = {"name": name, **_settings_of(source), "state": state_of(f"source {name}", source.path)}
+    folder = work.kept / settings_id(state)[:20]
+    if (folder / _READ_FILE).exists():
+        return folder, read_document(folder / _READ_FILE, _Read, name="record of a source")
+    remove_tree(folder)
+    folder.mkdir(parents=True)
+    tally = Tally()
+    try:
+        read = _read(name, source, work, folder, tally)
+    except BioclipError as error:
+        raise type(error)(f"source {name}: {error}") from error
+    write_whole(folder / _READ_FILE, as_text(asdict(read)))
+    return folder, read
+
+
+def _read(name: str, source: SourceConfig, work: StageWork, folder: Path, tally: Tally) -> _Read:
+    layout, recognition = recognise(source.path, source.layout)
+    taken = "; ".join(line.strip() for line in recognition.lines())
+    tally.note(f"source {name}: {taken}" + ("" if source.layout else "; the layout was not stated, but recognised"))
+    options = ReadOptions(
+        settings=source.options, threads=work.threads, memory=work.memory // 2, work_folder=work.temporary
+    )
+    rows = sum(write_runs(_keyed(name, layout.name, layout.read(source.path, options)), folder, RECORDS))
+    for reason, count, example in options.skipped.found():
+        tally.drop(f"source {name}: {reason}", count, example)
+    for text, count, example in options.findings.found():
+        tally.note(f"source {name}: {text}: {count:,}" + (f" (such as {example})" if example else ""))
+    for text, count in options.counts.items():
+        tally.count(f"source {name}: {text}", count)
+    skipped = sum(count for _, count, _ in options.skipped.found())
+    tally.read(rows + skipped)
+    tally.count(f"records of {name}", rows)
+    if not rows:
+        raise SourceError(f"{source.path} has no record in the layout {layout.name}")
+    if source.rows is not None and source.rows != rows + skipped:
+        tally.note(
+            f"source {name}: the configuration states {source.rows:,} rows and the source has {rows + skipped:,}; "
+            "see that its download is complete"
+        )
+    return _Read(layout.name, rows, tally.tallied())
+
+
+def _keyed(name: str, layout: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        assert batch.schema.equals(SOURCE_RECORDS), f"the reader of {layout} gives other columns"
+        ids = batch["record_id"].to_pylist()
+        if not all(ids):
+            raise SourceError(f"a record of the layout {layout} lacks a record id (row {ids.index('') + 1} of a batch)")
+        columns = {entry: batch[entry] for entry in SOURCE_RECORDS.names}
+        columns |= {"source": pa.repeat(name, len(ids)), "layout": pa.repeat(layout, len(ids))}
+        columns[KEY] = pa.array([key_of(name, entry) for entry in ids])
+        yield pa.RecordBatch.from_arrays([columns[entry] for entry in RECORDS.names], schema=RECORDS)
+
+
+def _write_bucket(table: pa.Table, name: str, work: StageWork) -> None:
+    with work.part(name, RECORDS) as part:
+        keys = table[KEY].combine_chunks()
+        if len(keys) > 1:
+            repeated = pc.equal(keys[1:], keys[:-1])
+            if pc.any(repeated).as_py():
+                table = _unique(table, repeated, part.tally)
+        part.write(table)
+
+
+def _unique(table: pa.Table, repeated: pa.BooleanArray, tally: Tally) -> pa.Table:
+    """Return the first of the rows of each key; rows are sorted by all columns, so that it does not depend on the source's order."""
+    kept = pc.invert(pa.concat_arrays([pa.array([False]), repeated]))
+    for at in pc.indices_nonzero(pc.invert(kept)).to_pylist():
+        row, before = (table.slice(place, 1).to_pylist()[0] for place in (at, at - 1))
+        tally.drop(_SAME if row == before else _OTHER, 1, f"{row['source']}: {row['record_id']}")
+    return table.filter(kept)
