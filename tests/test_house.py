@@ -190,6 +190,7 @@ PARSERS = re.compile(
 SCRATCH = "rows of its own temporary database, which it wrote itself in this run"
 PARSE_ALONE = {
     "core/bioclip_core/files/documents.py": "the one reader",
+    "core/bioclip_core/files/yaml_documents.py": "the one reader of YAML: scalars of YAML 1.2, unique names, no tags",
     "core/bioclip_core/files/meta_xml.py": "the one reader of XML: it refuses document type declarations",
     "bioclip_plugin/formats/shared/streamed_json.py": "the reader of large files, with the limits of documents.py per element",
     "bioclip_plugin/formats/addaxai/inference.py": "it runs in another program, without this package",

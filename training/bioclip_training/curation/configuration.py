@@ -178,8 +178,8 @@ class Curation:
     """Splits."""
     shards: ShardsConfig = field(default_factory=ShardsConfig)
     """Shards."""
-    memory: int = field(default=DEFAULT_MEMORY, metadata={"low": 256_000_000})
-    """Memory that a stage may use, in bytes."""
+    memory: int = field(default=DEFAULT_MEMORY, metadata={"low": 256_000_000, "size": True})
+    """Memory that a stage may use, such as 4 GB."""
     threads: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core"})
     """Number of threads."""
 
