@@ -277,6 +277,7 @@ DISTRIBUTIONS = {
     "open_clip": "open_clip_torch",
     "sklearn": "scikit-learn",
     "pillow_heif": "pillow-heif",
+    "yaml": "pyyaml",
 }
 
 
