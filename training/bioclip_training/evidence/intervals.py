@@ -125,7 +125,7 @@ def _estimated_draws(groups: float, binomial: float, variance: float, weights: N
         variance: variance of the mean, from the spread between groups.
         weights: the images' weights.
     """
-    estimated = binomial / max(variance, _TINY) * (_NORMAL / _t_quantile(groups - 1)) ** 2
+    estimated = binomial / max(variance, _TINY) * (_NORMAL / t_quantile(groups - 1)) ** 2
     return min(max(estimated, groups), 1.0 / float(np.square(weights).sum()))
 
 
@@ -216,7 +216,7 @@ def _nonzero(value: float) -> float:
 
 
 @lru_cache(maxsize=1024)
-def _t_quantile(freedom: float) -> float:
+def t_quantile(freedom: float) -> float:
     """Return the value that Student's t exceeds in absolute value in 5% of cases."""
     x = beta_quantile(_OUTSIDE, freedom / 2, 0.5)
     return math.sqrt(freedom * (1 - x) / x)
