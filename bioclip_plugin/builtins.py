@@ -36,6 +36,7 @@ COMMANDS = (
     ("shards", "training.shards:shards", "Write and check shards of labelled images."),
     ("train", "training.train:train", "Train a model on labelled images."),
     ("catalog", "training.catalog:catalog", "Build and show catalogs of labelled images, for training."),
+    ("curate", "training.curate:curate", "Make one catalog and its shards of published collections."),
     ("taxonomy", "training.taxonomy:taxonomy", "Index a checklist and resolve names against it, offline."),
     ("prototypes", "training.prototypes:prototypes", "Make label sets of example images: what to try before training."),
     ("probe", "training.probe:probe", "Fit a logistic regression on features, as a label set."),

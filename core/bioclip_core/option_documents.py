@@ -74,7 +74,8 @@ def _value(hint: Any, entry: Field[Any], given: Any, file: Path, place: str) -> 
             return None
         hint = next(part for part in get_args(hint) if part is not types.NoneType)
     if is_dataclass(hint):
-        return filled_section(hint, given, file=file, place=place)  # type: ignore[arg-type]
+        # a heading without values, as it is left when all of them are comments
+        return filled_section(hint, {} if given is None else given, file=file, place=place)  # type: ignore[arg-type]
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Mapping or (isinstance(origin, type) and issubclass(origin, Mapping)):
         return _mapping(parts[1], given, file, place)

@@ -1,0 +1,11 @@
+"""The list of stages, in the order in which they run."""
+
+from __future__ import annotations
+
+from bioclip_training.curation.records import RecordsStage
+from bioclip_training.curation.stages import Stage
+
+
+def stages() -> tuple[Stage, ...]:
+    """Return every stage, each behind those that it needs."""
+    return (RecordsStage(),)
