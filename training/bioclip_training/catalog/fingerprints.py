@@ -26,7 +26,10 @@ HASH_BYTES = HASH_SIDE * HASH_SIDE // 8
 COLOUR_SIDE = 4
 """Cells on each side of the grid of mean colours, since the perceptual hash ignores colour."""
 COLOUR_BYTES = COLOUR_SIDE * COLOUR_SIDE * 3
-_LOOK_AT = Preprocessing(size=HASH_SIDE * 4, interpolation="bilinear", resize_mode="squash")
+INNER_MARGINS = (0.02, 0.04)
+"""Margins of each side, as shares of it, that inner hashes leave out: the hash of a copy that lost its border is that of the inner part."""
+LOOK_AT = Preprocessing(size=HASH_SIDE * 4, interpolation="bilinear", resize_mode="squash")
+"""The pixels that looks are made of."""
 _FLAT = 2.0  # grey levels of 255; below this deviation the lowest frequencies are noise
 
 
@@ -67,8 +70,8 @@ def fingerprint(
     with contained(str(file)):
         with image_memory():
             data = read_bytes(file)
-            crops = decode_regions(data, boxes, _LOOK_AT, frame=frame)
-        looks = tuple(_look(crop) for crop in crops) if perceptual else (Look(),) * len(crops)
+            crops = decode_regions(data, boxes, LOOK_AT, frame=frame)
+        looks = tuple(look_of(crop) for crop in crops) if perceptual else (Look(),) * len(crops)
         return Fingerprint(hashlib.sha256(data).hexdigest(), looks, moment_of(data) if moment_of else None)
 
 
@@ -88,13 +91,36 @@ def check_library() -> None:
         ) from None
 
 
-def _look(crop_HWC: NDArray[np.uint8]) -> Look:
-    import imagehash
-
+def look_of(crop_HWC: NDArray[np.uint8]) -> Look:
+    """Return the look of a region, from its pixels at the size of ``LOOK_AT``."""
     image = Image.fromarray(crop_HWC)
     grey = image.convert("L")
     if float(np.asarray(grey).std()) < _FLAT:
         return Look()
-    bits = imagehash.phash(grey, hash_size=HASH_SIDE).hash
     colours = image.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.BOX)
-    return Look(np.packbits(bits).tobytes(), np.asarray(colours).tobytes())
+    return Look(_perceptual_hash(grey), np.asarray(colours).tobytes())
+
+
+def inner_hashes(crop_HWC: NDArray[np.uint8]) -> bytes:
+    """Return the perceptual hashes of a region without its margins, one for each of ``INNER_MARGINS``.
+
+    Args:
+        crop_HWC: pixels of the region at the size of ``LOOK_AT``.
+    """
+    grey = Image.fromarray(crop_HWC).convert("L")
+    width, height = grey.size
+    return b"".join(
+        _perceptual_hash(
+            grey.resize(
+                grey.size, Image.Resampling.BICUBIC,
+                box=(width * margin, height * margin, width * (1 - margin), height * (1 - margin)),
+            )
+        )
+        for margin in INNER_MARGINS
+    )  # fmt: skip
+
+
+def _perceptual_hash(grey: Image.Image) -> bytes:
+    import imagehash
+
+    return np.packbits(imagehash.phash(grey, hash_size=HASH_SIDE).hash).tobytes()
