@@ -24,7 +24,9 @@ LABELS = pa.schema(
 IMAGES = pa.schema(
     [
         *_texts("key", "sha256", "md5", "unreadable"),  # unreadable: the reason, empty for an image
+        ("hash_mismatch", pa.string()),  # published hash and that of the bytes, if they differ; else empty
         ("phash", pa.binary()),  # empty for an image of one colour
+        ("phash_inner", pa.binary()),  # hashes without the margins that copies may have lost, one after the other
         ("colours", pa.binary()),
         ("width", pa.int32()),
         ("height", pa.int32()),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bioclip_core.errors import InstallationError, SourceError, first_line
+from bioclip_training.curation.manifests import part_file
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
     from bioclip_training.curation.stages import StageWork
@@ -59,3 +62,25 @@ def opened(work: StageWork) -> Iterator[DuckDBPyConnection]:
 def quoted(text: object) -> str:
     """Return a text as a literal of SQL."""
     return "'" + str(text).replace("'", "''") + "'"
+
+
+def parts_in(folder: Path) -> str:
+    """Return the table function of SQL that reads all parts of a stage, in no order.
+
+    Args:
+        folder: of the stage.
+    """
+    return f"read_parquet({quoted(folder / part_file('*'))})"
+
+
+def streamed(database: DuckDBPyConnection, query: str, rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a query in record batches.
+
+    Args:
+        database: the connection.
+        query: in SQL.
+        rows: number of rows of a batch.
+    """
+    relation = database.sql(query)
+    reader = relation.to_arrow_reader(rows) if hasattr(relation, "to_arrow_reader") else relation.record_batch(rows)
+    yield from reader

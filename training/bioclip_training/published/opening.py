@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.files.present import is_file
@@ -24,6 +25,15 @@ _ROW_FILES = 8
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+
+
+class Place(NamedTuple):
+    """Where an image of a source lies."""
+
+    path: Path | None
+    """The file that holds it; None if it does not exist."""
+    at: int = 0
+    """Its offset or row in that file; 0 for a file of its own, and for a part that does not exist."""
 
 
 class ImageOpener:
@@ -72,6 +82,19 @@ class ImageOpener:
             raise ImageError(str(error), stage="read") from error
         except OSError as error:
             raise ImageError(f"{path} cannot be read: {error.strerror or error}", stage="read") from error
+
+    def place(self, uri: str) -> Place:
+        """Return where an image lies. Images that are read in the order of their places are read without going back."""
+        path: Path | None = None
+        with suppress(ImageError, SourceError, OSError):
+            path, part = self._located(uri)
+            if part is None:
+                return Place(path)
+            if is_parquet(path):
+                return Place(path, int(part) if part.isascii() and part.isdigit() else 0)
+            plain = self._plain_tar(path) if is_compressed(path) else path
+            return Place(path, self._tars.get(_state(plain), lambda: TarImages(plain)).place(part)[0])
+        return Place(path)
 
     def close(self) -> None:
         """Close the files of rows and forget all indices; the opener can be used again."""

@@ -58,6 +58,14 @@ class TarImages:
         Raises:
             ImageError: if there is no such ordinary file in the tar, or the tar is truncated.
         """
+        return read_bytes(self._path, self.place(name))
+
+    def place(self, name: str) -> tuple[int, int]:
+        """Return the offset and the size of a member in bytes.
+
+        Raises:
+            ImageError: if there is no such ordinary file in the tar.
+        """
         _check_name(self._path, name)
         at = int(np.searchsorted(self._names_M, hash(name)))
         if at == len(self._names_M) or self._names_M[at] != hash(name):
@@ -66,7 +74,7 @@ class TarImages:
                 stage="read",
             )
         offset, size = self._places_M2[at].tolist()
-        return read_bytes(self._path, (offset, size))
+        return offset, size
 
 
 def is_compressed(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 The 18 bytes of a hash are cut into six bands of three bytes, several times with other bytes together; two looks are compared if
 they are equal in a band. So hashes that differ in at most five bits are always found, and others with a probability that grows
-with the number of cuts: 96% of those that differ in 12 random bits after four cuts, and more if their inner hashes are near, too.
+with the number of cuts: 96% of those that differ in 12 random bits after six cuts, and more if their inner hashes are near, too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bioclip_training.catalog.fingerprints import COLOUR_BYTES, HASH_BYTES, INNE
 
 BAND_BYTES = 3
 BANDS = HASH_BYTES // BAND_BYTES
-CUTS = 4
+CUTS = 6
 """Cuts of the hashes into bands, for pairs within one collection."""
 CUTS_BETWEEN = 12
 """Cuts for pairs between two collections, which are cheaper: few of the larger one share a band with the other."""
@@ -126,7 +126,11 @@ class _Entries:
         self.colours_NC = looks.colours_NC
         parts = [looks.hashes_NB, *(looks.inner_NVB[:, margin] for margin in range(len(INNER_MARGINS)))]
         size = self.count * len(parts)
-        self.words = (np.empty(size, np.uint64), np.empty(size, np.uint64), np.empty(size, np.uint16))
+        self.words: tuple[NDArray[np.unsignedinteger[Any]], ...] = (
+            np.empty(size, np.uint64),
+            np.empty(size, np.uint64),
+            np.empty(size, np.uint16),
+        )
         for number, part in enumerate(parts):
             here = slice(number * self.count, (number + 1) * self.count)
             ordered = part[self.order]
@@ -203,17 +207,19 @@ def _sorted_keys(entries: _Entries, border: int | None, band: tuple[int, ...]) -
     for number in band:
         bands <<= np.uint32(8)
         bands |= entries.byte(number)
-    if border is None:
-        chosen = np.arange(len(bands), dtype=np.uint64)
-    else:
+    chosen: NDArray[Any] | None = None
+    if border is not None:
         is_wanted = np.zeros(1 << (8 * BAND_BYTES), dtype=bool)
         is_second = np.tile(entries.order >= border, len(bands) // max(1, entries.count))
         is_wanted[bands[is_second]] = True
-        chosen = np.flatnonzero(is_wanted[bands]).astype(np.uint64)
+        chosen = np.flatnonzero(is_wanted[bands])
         bands = bands[chosen]
     keys = bands.astype(np.uint64)
+    del bands
     keys <<= _ENTRY_BITS
-    keys |= chosen
+    for first in range(0, len(keys), _AT_ONCE):
+        here = slice(first, min(first + _AT_ONCE, len(keys)))
+        keys[here] |= (np.arange(here.start, here.stop) if chosen is None else chosen[here]).astype(np.uint64)
     keys.sort()
     return keys
 
@@ -228,9 +234,10 @@ def _compared(
         starts: place of the first one of each bucket.
         sizes: number of entries of each bucket.
     """
-    behind = np.repeat(starts + sizes, sizes) - np.arange(1, len(numbers) + 1)
-    most = np.where(np.repeat(sizes > LARGEST_BUCKET, sizes), NEIGHBOURS, LARGEST_BUCKET)
-    behind = np.minimum(behind, most).astype(np.uint8 if LARGEST_BUCKET < 257 else np.int64)
+    behind = np.repeat((starts + sizes).astype(np.uint32), sizes)
+    behind -= np.arange(1, len(numbers) + 1, dtype=np.uint32)
+    most = np.where(sizes > LARGEST_BUCKET, NEIGHBOURS, LARGEST_BUCKET).astype(np.uint16)
+    behind = np.minimum(behind, np.repeat(most, sizes)).astype(np.uint16)
     for first in range(0, len(numbers), _AT_ONCE):
         here = first + np.flatnonzero(behind[first : first + _AT_ONCE])
         step = 1
