@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bioclip_core.errors import InstallationError, SourceError, first_line
 from bioclip_training.curation.manifests import part_file
@@ -81,6 +81,6 @@ def streamed(database: DuckDBPyConnection, query: str, rows: int) -> Iterator[pa
         query: in SQL.
         rows: number of rows of a batch.
     """
-    relation = database.sql(query)
+    relation: Any = database.sql(query)
     reader = relation.to_arrow_reader(rows) if hasattr(relation, "to_arrow_reader") else relation.record_batch(rows)
     yield from reader
