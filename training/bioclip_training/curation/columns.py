@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from bioclip_training.published.columns import KEY, RANK_COLUMNS, RECORDS
 
-__all__ = ["DUPLICATES", "IMAGES", "KEY", "LABELS", "LEAKS", "RANK_COLUMNS", "RECORDS", "SPLITS"]
+__all__ = ["DUPLICATES", "IMAGES", "KEY", "KINDS", "LABELS", "LEAKS", "RANK_COLUMNS", "RECORDS", "SPLITS"]
 
 
 def _texts(*names: str) -> list[tuple[str, pa.DataType]]:
@@ -45,5 +45,9 @@ DUPLICATES = pa.schema(
 LEAKS = pa.schema([*_texts("key", "evaluation_set", "kind", "evaluation_item")])
 """Stage ``leakage``: a row per leak; ``kind`` is image, near, observation or taxon."""
 
-SPLITS = pa.schema([*_texts("key", "group", "split")])
-"""Stage ``splits``: ``group`` is the cluster that is never on both sides of a split."""
+SPLITS = pa.schema([*_texts("key", "group", "split", "excluded")])
+"""Stage ``splits``: ``group`` is the cluster that is never on both sides of a split; ``excluded`` is the reason why a record is in no
+split, and then ``split`` is empty."""
+
+KINDS = pa.schema([*_texts("key", "image_kind", "kind_reason")])
+"""Stage ``kinds``: how an image was made, and the rule that says so."""

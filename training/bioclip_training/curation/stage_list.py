@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bioclip_training.curation.imaging.images import ImagesStage
+from bioclip_training.curation.kinds import KindsStage
 from bioclip_training.curation.records import RecordsStage
 from bioclip_training.curation.stages import Stage
 
 
 def stages() -> tuple[Stage, ...]:
     """Return every stage, each behind those that it needs."""
-    return (RecordsStage(),)
+    return (RecordsStage(), ImagesStage(), KindsStage())

@@ -159,3 +159,8 @@ class Part:
         self._writer.write_table(table.slice(0, rows).combine_chunks(), row_group_size=ROW_GROUP)
         rest = table.slice(rows)
         self._waiting, self._waiting_rows = ([rest], rest.num_rows) if rest.num_rows else ([], 0)
+
+
+def name_of_part(path: Path) -> str:
+    """Return the name of a part from its file."""
+    return path.stem.removeprefix("part-")
