@@ -110,7 +110,7 @@ def test_words_of_ones_own_are_measured_against_a_column(bioclip: Bioclip, catal
         (("--labels", "nowhere"), "no such folder"),
         (("--threshold", "2"), "threshold 2.0"),
         (("--data", "missing.parquet"), "catalog build"),
-        (("--data", "."), ". is a folder and not a catalog; give the .parquet file"),
+        (("--data", "."), "the folder . holds no shards: it lacks shards.json"),
         (("--label", "red", "--labels", "nowhere"), "one kind of label"),
         (("--label", "red", "--truth-column", "colour"), "allowed are kingdom"),
     ],
@@ -129,3 +129,21 @@ def test_an_image_only_model_needs_labels(bioclip: Bioclip, catalog: str, manage
     said = bioclip("evaluate", "--data", catalog, "--model", "blind", "--output", "out")
     assert said.code == 1
     assert "prototypes build" in said.err
+
+
+def test_shards_give_the_figures_of_the_catalog_that_they_were_written_from(bioclip: Bioclip, catalog: str) -> None:
+    written = bioclip("shards", "write", catalog, "--output", "shards", "--split", "train", "--split", "val")
+    assert written.code == 0, written.err
+    for data, output in ((catalog, "of_files"), ("shards", "of_shards")):
+        assert bioclip("evaluate", "--data", data, "--model", "fake", "--output", output).code == 0
+    of_files, of_shards = (
+        json.loads(Path(name, "metrics.json").read_text("utf-8")) for name in ("of_files", "of_shards")
+    )
+    assert of_files["images"] == of_shards["images"]
+    assert of_files["zero_shot"].keys() == of_shards["zero_shot"].keys()
+    for rank, figures in of_files["zero_shot"].items():
+        assert [of_shards["zero_shot"][rank][name] for name in ("n", "top1", "top1_ci95")] == [
+            figures[name] for name in ("n", "top1", "top1_ci95")
+        ]
+    moved = bioclip("evaluate", "--data", "shards", "--model", "fake", "--output", "moved", "--replace-prefix", "a=b")
+    assert "--replace-prefix is without effect on the shards shards" in moved.out

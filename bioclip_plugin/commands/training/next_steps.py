@@ -143,10 +143,9 @@ def _taxa_of(catalog: Catalog, split: str) -> int:
 
 def _opened(data: str) -> Catalog | None:
     """Open the catalog, or the index of shards; None if it is gone since."""
-    from bioclip_training.catalog.rows import Catalog
-    from bioclip_training.shards.reading import open_index
+    from bioclip_training.shards.reading import open_collection
 
     try:
-        return open_index(Path(data)).catalog if Path(data).is_dir() else Catalog.open(data)
+        return open_collection(data)
     except BioclipError:
         return None

@@ -30,7 +30,6 @@ from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import first_of, log_lines, print_lines, print_table, printable
 from bioclip_plugin.running.label_choice import label_folder_here
-from bioclip_training.catalog.first_look import ignored_prefix_lines
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.catalog.trained_on import TRAINED_ON, Seen
 from bioclip_training.evaluation.features import FeatureBook, say_first
@@ -42,10 +41,10 @@ from bioclip_training.evaluation.prototyping import (
     compare_joined,
     examples_of,
     held_out_of,
-    open_labelled,
     standing_of,
     text_labels,
 )
+from bioclip_training.shards.reading import open_collection
 
 _SHOWN = 10
 _OWN, _TEXT = "own", "text"
@@ -117,18 +116,13 @@ def _build(
     """Encode the images of a request, build the label set in its folder, and return the number of unreadable images."""
     output = request.output
     _check_output(output, force=request.force)
-    catalog, encoded = open_labelled(
-        request.data, dev_fraction=request.dev_fraction, replace_prefix=request.replace_prefix
-    )
-    if encoded is None:
-        with log_lines(console):
-            say_first(catalog, catalog.rows_of(request.split), request.replace_prefix)
-    else:
-        print_lines(console, *ignored_prefix_lines([request.data], request.replace_prefix))
+    catalog = open_collection(request.data, dev_fraction=request.dev_fraction, replace_prefix=request.replace_prefix)
+    with log_lines(console):
+        say_first(catalog, catalog.rows_of(request.split), request.replace_prefix)
     compute = choose_compute(request.device, request.precision)
     encoder = open_encoder(found, compute)
     console.print(f"Model {request.model} on {compute.described()}")
-    book = FeatureBook(catalog, encoder, batch_size=request.batch_size, workers=request.workers, encoded=encoded)
+    book = FeatureBook(catalog, encoder, batch_size=request.batch_size, workers=request.workers)
     with log_lines(console), ProgressLine("Encoding", console=console) as line:
         examples = examples_of(catalog, request.split, book, most_examples=request.most_examples, progress=line.stage)
         held_out = held_out_of(catalog, request.split, book, progress=line.stage)

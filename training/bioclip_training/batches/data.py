@@ -15,7 +15,7 @@ from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.first_look import look_first
 from bioclip_training.catalog.options import DEV_FRACTION
 from bioclip_training.catalog.rows import Block, Catalog
-from bioclip_training.shards.reading import ShardImages, open_index
+from bioclip_training.shards.reading import ShardCatalog, ShardImages, open_collection
 
 
 class LabelledImages(Protocol):
@@ -113,13 +113,12 @@ def open_images(
     Raises:
         SourceError: if the address holds nothing readable, or the part is empty.
     """
-    path = Path(address)
-    index = open_index(path) if path.is_dir() else None
-    catalog = index.catalog if index else Catalog.open(path, replace_prefix=replace_prefix)
-    rows = catalog.rows_of(part, dev_fraction=dev_fraction)
+    catalog = open_collection(address, dev_fraction=dev_fraction, replace_prefix=replace_prefix)
+    rows = catalog.rows_of(part)
     if not len(rows):
-        raise SourceError(_empty_part(catalog, part, f"the shards {path}" if index else f"the catalog {path}"))
-    return ShardImages(index, rows) if index else CatalogImages(catalog, rows)
+        what = "the shards" if catalog.holds_images else "the catalog"
+        raise SourceError(_empty_part(catalog, part, f"{what} {catalog.name}"))
+    return ShardImages(catalog, rows) if isinstance(catalog, ShardCatalog) else CatalogImages(catalog, rows)
 
 
 def _empty_part(catalog: Catalog, part: str, what: str) -> str:

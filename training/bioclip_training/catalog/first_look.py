@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -43,10 +43,10 @@ def look_first(catalog: Catalog, rows: NDArray[np.int64]) -> list[str]:
         first = unread[0]
         advice = f"{proposal}, or put the catalog back where it was built" if proposal else read_advice(catalog)
         raise SourceError(
-            f"none of {len(looked)} images of {catalog.file} that were looked at could be used; the first is "
+            f"none of {len(looked)} images of {catalog.name} that were looked at could be used; the first is "
             f"{catalog.key(first)}: {failures[first]}. {advice}"
         )
-    _check_recorded(str(catalog.file), len(looked), failures, catalog.key, "build the catalog again from its sources")
+    _check_recorded(catalog, len(looked), failures)
     unverified = catalog.unverified(rows)
     return [
         *(
@@ -54,22 +54,8 @@ def look_first(catalog: Catalog, rows: NDArray[np.int64]) -> list[str]:
             if proposal
             else []
         ),
-        *unverified_lines(str(catalog.file), unverified, len(rows)),
+        *unverified_lines(catalog.name, unverified, len(rows)),
     ]
-
-
-def look_first_at_samples(
-    folder: Path, count: int, encoded: Callable[[int], object], key: Callable[[int], str], unverified: int
-) -> list[str]:
-    """Read a few of the samples 0 to ``count`` - 1 of a folder of shards, as :func:`look_first` does.
-
-    Raises:
-        SourceError: if more than half of them are not those that were written.
-    """
-    looked = _spread(np.arange(count))
-    failures = failures_of(encoded, looked)
-    _check_recorded(str(folder), len(looked), failures, key, "write the shards again with shards write --force")
-    return unverified_lines(str(folder), unverified, count)
 
 
 def failures_of(read: Callable[[int], object], wanted: list[int]) -> Failures:
@@ -88,24 +74,18 @@ def failures_of(read: Callable[[int], object], wanted: list[int]) -> Failures:
 
 
 def unused_prefix_lines(catalogs: Sequence[Catalog], replace_prefix: Sequence[str]) -> list[str]:
-    """Return a line for each old beginning of ``--replace-prefix`` that no image of the catalogs has; nothing without a catalog."""
-    if not catalogs:
-        return []
+    """Return a line for each old beginning of ``--replace-prefix`` that no image has, and for each folder of shards it is given for."""
     lines = []
-    for old, new in PathOptions(replace_prefix=tuple(replace_prefix)).prefixes.items():
+    listed = [catalog for catalog in catalogs if not catalog.holds_images]
+    for old, new in PathOptions(replace_prefix=tuple(replace_prefix)).prefixes.items() if listed else ():
         moved = MovedNames({old: new}, Path())
-        names = ((uri, os.path.abspath(file_of(uri, one.file.parent))) for one in catalogs for uri in one.column("uri"))  # noqa: PTH100
+        names = ((uri, os.path.abspath(file_of(uri, one.file.parent))) for one in listed for uri in one.column("uri"))  # noqa: PTH100
         if not any(moved.of(uri) or moved.of(path) for uri, path in names):
             lines.append(f"--replace-prefix: no image has a name that begins with {old}")
-    return lines
-
-
-def ignored_prefix_lines(shards: Iterable[Path], replace_prefix: Sequence[str]) -> list[str]:
-    """Return a line for each folder of shards for which ``--replace-prefix`` was given: they hold their images."""
-    return [
-        f"--replace-prefix is without effect on the shards {folder}, which hold their images: leave it out"
-        for folder in shards
-        if replace_prefix
+    return lines + [
+        f"--replace-prefix is without effect on the shards {catalog.name}, which hold their images: leave it out"
+        for catalog in catalogs
+        if catalog.holds_images and replace_prefix
     ]
 
 
@@ -117,13 +97,13 @@ def unverified_lines(what: str, unverified: int, images: int) -> list[str]:
     return [f"{what}: {count} no recorded sha256, so that they are read unverified"]
 
 
-def _check_recorded(what: str, looked: int, failures: Failures, key: Callable[[int], str], advice: str) -> None:
+def _check_recorded(catalog: Catalog, looked: int, failures: Failures) -> None:
     """Refuse a collection of which more than ``MOST_DIFFERENT`` of the images are others than the recorded ones."""
-    different = [index for index, error in failures.items() if error.stage == VERIFY]
+    different = [row for row, error in failures.items() if error.stage == VERIFY]
     if len(different) > MOST_DIFFERENT * looked:
         raise SourceError(
-            f"{len(different)} of {looked} images of {what} that were looked at are not those that were recorded; the first is "
-            f"{key(different[0])}: {failures[different[0]]}. Restore the files, or {advice}"
+            f"{len(different)} of {looked} images of {catalog.name} that were looked at are not those that were recorded; the first is "
+            f"{catalog.key(different[0])}: {failures[different[0]]}. Restore the files, or {catalog.made_again}"
         )
 
 
@@ -140,7 +120,7 @@ def _proposal(catalog: Catalog, unread: list[int]) -> str:
     uris, hashes = (catalog.column(name) for name in ("uri", "sha256"))
     recorded: dict[str, str] = {}
     for row in unread:
-        if not exists(catalog.path(row)):
+        if not catalog.holds_images and not exists(catalog.path(row)):
             written = file_of(uris[row], catalog.file.parent)
             recorded[uris[row] if is_from_windows(uris[row]) else os.path.abspath(written)] = hashes[row]  # noqa: PTH100
 
@@ -161,6 +141,8 @@ def _proposal(catalog: Catalog, unread: list[int]) -> str:
 
 def read_advice(catalog: Catalog) -> str:
     """Return what to do if no image of a catalog can be read."""
+    if catalog.holds_images:
+        return f"Restore its tars, or {catalog.made_again}"
     return (
         f"A relative uri is relative to {catalog.file.parent}: put the catalog back where it was built, give --replace-prefix OLD=NEW "
         "if the images moved, or build it again"

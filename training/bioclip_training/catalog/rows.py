@@ -178,6 +178,11 @@ def _is_text(kind: Any) -> bool:
 class Catalog:
     """An opened catalog: N labelled regions, their taxa and their splits. Rows are numbered from 0 in file order."""
 
+    holds_images = False
+    """True if the images are in the collection itself, as in shards, and not in files that it lists."""
+    made_again = "build the catalog again from its sources"
+    """How it is made anew, as the end of a sentence."""
+
     def __init__(
         self, file: Path, table: Any, *, dev_fraction: float = DEV_FRACTION, moved: MovedNames | None = None
     ) -> None:
@@ -249,6 +254,11 @@ class Catalog:
     def identity(self) -> str:
         """Sha256 of the file."""
         return file_sha256(self.file)
+
+    @property
+    def name(self) -> str:
+        """Its file or folder, for messages."""
+        return str(self.file)
 
     @property
     def taxa(self) -> tuple[Taxon, ...]:

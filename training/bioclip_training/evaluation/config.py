@@ -33,8 +33,8 @@ TrainedImages = Literal["refuse", "leave-out", "keep"]
 class EvaluationConfig:
     """An evaluation. The same settings, catalog and weights give the same figures."""
 
-    data: str = field(metadata={"metavar": "CATALOG"})
-    """Catalog: a .parquet file that `catalog build` made."""
+    data: str = field(metadata={"metavar": "CATALOG|SHARDS"})
+    """Catalog (.parquet) or folder of shards."""
     model: str
     """A name that `models list` shows, hf-hub:ORG/NAME, local-dir:FOLDER, or a weight file."""
     output: str = field(metadata={"metavar": "FOLDER"})
@@ -105,8 +105,8 @@ class EvaluationConfig:
 class CalibrateConfig:
     """Model, label set and images of a temperature."""
 
-    data: str = field(metadata={"metavar": "CATALOG"})
-    """Catalog: a .parquet file that `catalog build` made."""
+    data: str = field(metadata={"metavar": "CATALOG|SHARDS"})
+    """Catalog (.parquet) or folder of shards."""
     model: str
     """A name that `models list` shows, hf-hub:ORG/NAME, local-dir:FOLDER, or a weight file."""
     labels: str = field(metadata={"automatic": "the model's own"})

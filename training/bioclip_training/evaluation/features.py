@@ -14,7 +14,6 @@ from bioclip_core.encoder import USUAL_BATCH, Encoder, best_batch_of
 from bioclip_core.errors import ImageError, SourceError, UsageError
 from bioclip_core.images.decoding import decode_regions
 from bioclip_core.images.memory import image_memory
-from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.images.unexpected import contained
 from bioclip_core.nouns import number_of
 from bioclip_core.preprocessing import Preprocessing
@@ -51,7 +50,6 @@ class FeatureBook:
         *,
         batch_size: int | None = None,
         workers: int | None = None,
-        encoded: Callable[[int], EncodedRegion] | None = None,
     ) -> None:
         """Prepare a book without features.
 
@@ -60,13 +58,11 @@ class FeatureBook:
             encoder: makes the features.
             batch_size: images per batch; None takes the number that suits the encoder.
             workers: number of decoding threads.
-            encoded: gives the bytes of a row, for shards; None reads the files that the catalog lists.
         """
         self.failures: dict[int, str] = {}
         """Reason why the image of a row could not be used, by row."""
         self._catalog = catalog
         self._encoder = encoder
-        self._encoded = encoded
         self._batch_size = batch_size or best_batch_of(encoder) or USUAL_BATCH
         self._threads = threads_for(workers)
         self._place: dict[int, int] = {}
@@ -83,11 +79,7 @@ class FeatureBook:
             return
         batch: list[tuple[int, NDArray[np.uint8]]] = []
         preprocessing = self._encoder.preprocessing
-        work = (
-            partial(decoded_row, self._catalog, preprocessing=preprocessing)
-            if self._encoded is None
-            else partial(_decoded_region, self._encoded, preprocessing=preprocessing)
-        )
+        work = partial(decoded_row, self._catalog, preprocessing=preprocessing)
         inputs = in_order(work, wanted, self._threads, 2 * self._batch_size, name="bioclip-decode")
         progress(stage, 0, len(wanted))
         for done, (row, decoded) in enumerate(zip(wanted, inputs, strict=True), 1):
@@ -103,7 +95,7 @@ class FeatureBook:
             progress(stage, done, len(wanted))
         if not any(row in self._place for row in wanted):
             raise SourceError(
-                f"none of {number_of(len(wanted), 'image')} of {self._catalog.file} could be used; the first is "
+                f"none of {number_of(len(wanted), 'image')} of {self._catalog.name} could be used; the first is "
                 f"{self._catalog.key(wanted[0])}: {self.failures[wanted[0]]}. {read_advice(self._catalog)}"
             )
 
@@ -141,15 +133,6 @@ def say_first(catalog: Catalog, rows: NDArray[np.int64], replace_prefix: Sequenc
     """
     for line in [*look_first(catalog, rows), *unused_prefix_lines([catalog], replace_prefix)]:
         log.warning(line)
-
-
-def _decoded_region(encoded: Callable[[int], EncodedRegion], row: int, preprocessing: Preprocessing) -> Decoded:
-    """Return a row of shards as the model's input, or the reason why it cannot be read."""
-    try:
-        with contained(), image_memory():
-            return encoded(row).model_input(preprocessing)
-    except ImageError as error:
-        return f"{error.stage}: {error}"
 
 
 def decoded_row(catalog: Catalog, row: int, preprocessing: Preprocessing) -> Decoded:

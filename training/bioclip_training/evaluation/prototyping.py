@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,20 +12,17 @@ from bioclip_core.captions import captions_for_labels
 from bioclip_core.classify import Classifier
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import SourceError
-from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.labels.joining import matching_rows
 from bioclip_core.labels.label_set import LabelSet, in_memory
 from bioclip_core.labels.manifest import Block
 from bioclip_core.progress import silent
 from bioclip_core.taxonomy import Rank, Taxon
-from bioclip_training.catalog.options import DEV_FRACTION
 from bioclip_training.catalog.rows import Catalog, drawn_in_turn, hashed_share
 from bioclip_training.evaluation.features import FeatureBook, StageProgress
 from bioclip_training.evaluation.scores import numbered
 from bioclip_training.evaluation.truth import EXACT, truths_of
 from bioclip_training.evaluation.zero_shot import LevelScores, score
 from bioclip_training.evidence.intervals import difference_interval, share_interval
-from bioclip_training.shards.reading import ShardImages, open_index
 
 HELD_OUT = ("dev", "val")
 """Parts on which accuracy is measured, if a catalog has them and they share no image with the examples."""
@@ -118,22 +114,6 @@ def _encoded_sample(
         tuple(map(catalog.group, rows.tolist())),
         tuple(rows.tolist()),
     )
-
-
-def open_labelled(
-    data: str | Path, *, dev_fraction: float = DEV_FRACTION, replace_prefix: Sequence[str] = ()
-) -> tuple[Catalog, Callable[[int], EncodedRegion] | None]:
-    """Open a catalog, or the index of a folder of shards, and the bytes of its rows as a :class:`FeatureBook` takes them.
-
-    Raises:
-        SourceError: if it cannot be read.
-    """
-    path = Path(data)
-    if not path.is_dir():
-        return Catalog.open(path, dev_fraction=dev_fraction, replace_prefix=replace_prefix), None
-    index = open_index(path)
-    catalog = Catalog.open(index.catalog.file, dev_fraction=dev_fraction)
-    return catalog, ShardImages(index, np.arange(len(catalog))).encoded
 
 
 def examples_of(

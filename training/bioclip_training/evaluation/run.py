@@ -54,6 +54,7 @@ from bioclip_training.evaluation.remarks import meaningless
 from bioclip_training.evaluation.report.page import report_html
 from bioclip_training.evaluation.truth import EXACT, RULE
 from bioclip_training.evidence.minima import Evidence
+from bioclip_training.shards.reading import open_collection
 
 log = logging.getLogger("bioclip_plugin.training")
 
@@ -90,7 +91,7 @@ def evaluate(
     output = with_home(config.output)
     _check_output(output, force=config.force)  # before the model is opened
     found = find_model(config.model, entries or {})
-    catalog = Catalog.open(
+    catalog = open_collection(
         config.data, dev_fraction=dev_fraction_of(found.folder), replace_prefix=config.replace_prefix
     )
     rows = query_rows(catalog, config.splits)

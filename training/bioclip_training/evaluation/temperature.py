@@ -35,6 +35,7 @@ from bioclip_training.evaluation.questions import query_rows
 from bioclip_training.evaluation.scores import mean_nll, reliability
 from bioclip_training.evaluation.truth import EXACT, padded, truths_of
 from bioclip_training.evidence.minima import FEWEST_TO_CHOOSE, Evidence, counted
+from bioclip_training.shards.reading import open_collection
 
 if TYPE_CHECKING:
     import torch
@@ -93,7 +94,7 @@ def calibrate(
     output = with_home(config.output) if config.output is not None else None
     if output is not None:
         check_calibration_output(found, output)
-    catalog = Catalog.open(
+    catalog = open_collection(
         config.data, dev_fraction=dev_fraction_of(found.folder), replace_prefix=config.replace_prefix
     )
     rows = query_rows(catalog, [config.split])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from bioclip_core.labels.building import build_label_set
 from bioclip_core.models import ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.progress import Progress
-from bioclip_training.catalog.rows import Catalog
 from bioclip_training.catalog.trained_models import LADDER
 from bioclip_training.catalog.trained_on import Seen, trained_on
 from bioclip_training.loop.building import Plan
@@ -29,7 +27,7 @@ from bioclip_training.loop.ladder import Ladder, climb
 from bioclip_training.loop.model_card import CardFacts, model_card
 from bioclip_training.loop.recipe import TrainResult
 from bioclip_training.loop.trainer import Trainer, exported_weights
-from bioclip_training.shards.reading import open_index
+from bioclip_training.shards.reading import open_collection
 from bioclip_training.towers.model import Towers
 
 
@@ -138,7 +136,7 @@ def _write_label_set(plan: Plan, report: Progress) -> None:
 
 def _leakage_of(address: str) -> dict[str, Any]:
     """Count the images of other splits whose file, group or taxon is in ``train`` too."""
-    catalog = open_index(Path(address)).catalog if Path(address).is_dir() else Catalog.open(address)
+    catalog = open_collection(address)
     splits = np.array(catalog.column("split"), dtype=object)
     values = {name: np.array(catalog.column(name), dtype=object) for name in ("sha256", "group")}
     in_train = {name: set(column[splits == "train"]) - {"", None} for name, column in values.items()}

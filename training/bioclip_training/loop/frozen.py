@@ -23,12 +23,13 @@ from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_training.catalog.trained_on import learnt_by
 from bioclip_training.evaluation.features import FeatureBook
 from bioclip_training.evaluation.probing import MOST_EXAMPLES, Tested, fit_probe
-from bioclip_training.evaluation.prototyping import Sample, examples_of, open_labelled, scores_of, text_labels
+from bioclip_training.evaluation.prototyping import Sample, examples_of, scores_of, text_labels
 from bioclip_training.evaluation.scores import mean_nll
 from bioclip_training.evaluation.truth import EXACT
 from bioclip_training.loop.building import Plan
 from bioclip_training.loop.trainer import Trainer
 from bioclip_training.loop.validation import HeldOut
+from bioclip_training.shards.reading import open_collection
 
 PROTOTYPES, PROBE = "prototypes", "probe"
 """Names of the rungs."""
@@ -91,10 +92,8 @@ def frozen_rungs(plan: Plan, models: Mapping[str, ModelEntry], held_out: HeldOut
     config, device = plan.config, plan.compute.device
     try:
         encoder = open_encoder(find_model(config.start, models), plan.compute)
-        catalog, encoded = open_labelled(
-            config.data, dev_fraction=config.dev_fraction, replace_prefix=config.replace_prefix
-        )
-        book = FeatureBook(catalog, encoder, workers=config.workers or None, encoded=encoded)
+        catalog = open_collection(config.data, dev_fraction=config.dev_fraction, replace_prefix=config.replace_prefix)
+        book = FeatureBook(catalog, encoder, workers=config.workers or None)
         examples = examples_of(catalog, "train", book, most_examples=MOST_EXAMPLES, progress=report)
     except BioclipError as error:
         trainer.say(f"prototypes and probe cannot be measured: {error}")

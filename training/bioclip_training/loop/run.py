@@ -17,8 +17,7 @@ from bioclip_core.device import Compute, choose_compute
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.files.leftovers import temporary_folder
 from bioclip_core.models import ModelEntry
-from bioclip_training.batches.data import CatalogImages
-from bioclip_training.catalog.first_look import ignored_prefix_lines, unused_prefix_lines
+from bioclip_training.catalog.first_look import unused_prefix_lines
 from bioclip_training.loop.building import Plan, build_trainer, open_data, plain_towers
 from bioclip_training.loop.checkpoint import RunFolder
 from bioclip_training.loop.distributed import World, joined_world
@@ -30,7 +29,6 @@ from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, TrainRes
 from bioclip_training.loop.start import Start, open_start, with_pairwise_bias
 from bioclip_training.loop.trainer import Trainer
 from bioclip_training.loop.validation import IMAGES_AT_ONCE
-from bioclip_training.shards.reading import ShardImages
 from bioclip_training.towers.checkpointing import towers_without_checkpointing
 
 log = logging.getLogger("bioclip_plugin.training")
@@ -164,10 +162,8 @@ def _decided(config: TrainConfig, models: Mapping[str, ModelEntry], compute: Com
     images, replay, notes = open_data(config)
     stage_of(config, "Opening the start model", 0, 0)(0, 0)
     notes += [line for found in (images, replay) if found is not None for line in found.look_first()]
-    collections = (images, replay)
-    listed = [found.catalog for found in collections if isinstance(found, CatalogImages)]
-    shards = [found.index.folder for found in collections if isinstance(found, ShardImages)]
-    notes += unused_prefix_lines(listed, config.replace_prefix) + ignored_prefix_lines(shards, config.replace_prefix)
+    catalogs = [found.catalog for found in (images, replay) if found is not None]
+    notes += unused_prefix_lines(catalogs, config.replace_prefix)
     start = _open_start(config, models)
     if config.gradient_checkpointing:
         notes += towers_without_checkpointing(start.model)

@@ -143,4 +143,4 @@ def _no_manifest(folder: Path, error: OSError) -> str:
     held = f"it has {tars} tars but lacks {MANIFEST_FILE}" if tars else f"it lacks {MANIFEST_FILE}"
     if not isinstance(error, FileNotFoundError):
         held = f"its {MANIFEST_FILE} cannot be read ({error.strerror or error})"
-    return f"the folder {folder} holds no shards: {held}; {make}"
+    return f"the folder {folder} holds no shards: {held}; {make}; a catalog is given as its .parquet file"

@@ -2,34 +2,107 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.identity import file_sha256
+from bioclip_core.images.decoding import read_bytes
 from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.next_commands import command
 from bioclip_core.taxonomy import Taxon
-from bioclip_training.catalog.first_look import look_first_at_samples
+from bioclip_training.catalog.first_look import look_first
+from bioclip_training.catalog.options import DEV_FRACTION
 from bioclip_training.catalog.recorded import is_hash, verified
 from bioclip_training.catalog.rows import Block, Catalog
 from bioclip_training.shards.manifest import INDEX_FILE, MANIFEST_FILE, MEMBER_HASH, Manifest
 
 
-@dataclass(frozen=True)
-class ShardIndex:
-    """An opened folder of shards, of which no image is read yet."""
+class ShardCatalog(Catalog):
+    """The index of a folder of shards as a catalog: the same rows, in the order of the shards, with images from the tars."""
 
-    folder: Path
-    manifest: Manifest
-    catalog: Catalog
-    """The index as a catalog: the same rows, in the order of the shards."""
+    holds_images = True
+    made_again = "write the shards again with shards write --force"
+
+    def __init__(self, file: Path, table: Any, folder: Path, all_taxa: Sequence[Taxon] | None = None) -> None:
+        """Open an index that was read.
+
+        Args:
+            file: the index.
+            table: its rows: the columns of a catalog, and the place of each image.
+            folder: of the shards.
+            all_taxa: taxa that the collection has beside those of the rows; None for none.
+        """
+        super().__init__(file, table)
+        self.folder = folder
+        self.all_taxa = tuple(all_taxa) if all_taxa is not None else self.taxa
+        """Taxa of the whole collection, also of splits that have no shards."""
+
+    @property
+    def name(self) -> str:
+        return str(self.folder)
+
+    @cached_property
+    def identity(self) -> str:
+        """Sha256 of the manifest."""
+        return file_sha256(self.folder / MANIFEST_FILE)
+
+    @cached_property
+    def shard_names(self) -> list[str]:
+        return self._shards[1]
+
+    @property
+    def shard_of_N(self) -> NDArray[np.int64]:  # noqa: N802
+        """Place in ``shard_names`` of each row's tar."""
+        return self._shards[0]
+
+    @cached_property
+    def _shards(self) -> tuple[NDArray[np.int64], list[str]]:
+        codes = self.table.column("shard").combine_chunks().dictionary_encode()
+        return codes.indices.to_numpy(zero_copy_only=False).astype(np.int64), codes.dictionary.to_pylist()
+
+    @cached_property
+    def _places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return self.table.column("offset").to_numpy(), self.table.column("bytes").to_numpy()
+
+    @cached_property
+    def _hashes(self) -> Any:
+        """Recorded sha256 of each row's bytes in the tar; None for an index without them."""
+        return self.table.column(MEMBER_HASH).combine_chunks() if MEMBER_HASH in self.table.column_names else None
+
+    def path(self, row: int) -> Path:
+        """Return the tar that holds the row's image."""
+        return self.folder / self.shard_names[int(self.shard_of_N[row])]
+
+    def encoded(self, row: int) -> EncodedRegion:
+        """Return the row's image as the tar has it: a region that was cut out is the whole image there.
+
+        Raises:
+            ImageError: if it cannot be read, or is not the recorded one.
+        """
+        offsets_N, bytes_N = self._places
+        try:
+            data = read_bytes(self.path(row), (int(offsets_N[row]), int(bytes_N[row])))
+        except ImageError as error:
+            raise ImageError(f"shard {self.path(row).name}: {error}", stage="read") from error
+        recorded = None if self._hashes is None else self._hashes[row].as_py()
+        return EncodedRegion(verified(data, recorded, since="when the shard was written"))
+
+    def unverified(self, rows: NDArray[np.int64]) -> int:
+        if self._hashes is None:
+            return len(rows)
+        codes = self._hashes.dictionary_encode()
+        is_recorded = np.array([is_hash(text) for text in codes.dictionary.to_pylist()], dtype=bool)
+        code_N = codes.indices.fill_null(-1).to_numpy(zero_copy_only=False)[rows]
+        return int((~np.append(is_recorded, False)[code_N]).sum())
 
 
-def open_index(folder: Path) -> ShardIndex:
+def open_index(folder: Path) -> ShardCatalog:
     """Open a finished folder of shards.
 
     Raises:
@@ -42,68 +115,70 @@ def open_index(folder: Path) -> ShardIndex:
             f"{file} is {'damaged' if file.is_file() else 'missing'}: see: {command('shards check', folder)}; "
             "shards write --force writes all shards anew"
         )
-    index = ShardIndex(folder, manifest, Catalog.open(file))
+    catalog = ShardCatalog(file, Catalog.open(file).table, folder, manifest.taxa)
     known = {taxon.lineage for taxon in manifest.taxa}
-    if unknown := [taxon for taxon in index.catalog.taxa if taxon.lineage not in known]:
+    if unknown := [taxon for taxon in catalog.taxa if taxon.lineage not in known]:
         raise SourceError(
             f"{folder / MANIFEST_FILE} is damaged: it lacks the taxon {unknown[0].scientific_name!r}, which {INDEX_FILE} has; "
             "shards write --force writes all shards anew"
         )
-    return index
+    return catalog
+
+
+def open_collection(
+    address: str | Path, *, dev_fraction: float = DEV_FRACTION, replace_prefix: Sequence[str] = ()
+) -> Catalog:
+    """Open a catalog (``.parquet``), or a folder of shards as one.
+
+    Args:
+        address: the file or the folder.
+        dev_fraction: share of the groups of ``train`` that is ``dev``.
+        replace_prefix: OLD=NEW beginnings of the names of a catalog's images, as ``--replace-prefix`` takes them.
+
+    Raises:
+        SourceError: if the address holds nothing readable.
+    """
+    path = Path(address)
+    if not path.is_dir():
+        return Catalog.open(path, dev_fraction=dev_fraction, replace_prefix=replace_prefix)
+    catalog = open_index(path)
+    catalog.dev_fraction = dev_fraction
+    return catalog
 
 
 class ShardImages:
     """A part of a folder of shards, read from local tars by offset and size."""
 
-    def __init__(self, index: ShardIndex, rows: NDArray[np.int64]) -> None:
-        self.index = index
-        self.catalog = index.catalog
+    def __init__(self, catalog: ShardCatalog, rows: NDArray[np.int64]) -> None:
+        self.catalog: Catalog = catalog
+        self._shards = catalog
         self.rows = rows
-        self.taxa: tuple[Taxon, ...] = tuple(index.manifest.taxa)
+        self.taxa: tuple[Taxon, ...] = catalog.all_taxa
         self.numbers_T: NDArray[np.int64] | None = None
         place = {taxon.lineage: number for number, taxon in enumerate(self.taxa)}
-        own = np.array([place[taxon.lineage] for taxon in index.catalog.taxa], dtype=np.int64)
-        self.taxon_of_N: NDArray[np.int64] = own[index.catalog.taxon_of_N[rows]]
-        table = index.catalog.table
-        codes = table.column("shard").combine_chunks().dictionary_encode()
-        self._files: list[str] = codes.dictionary.to_pylist()
-        self._shard_of = codes.indices.to_numpy(zero_copy_only=False).astype(np.int64)[rows]
-        self._offsets = table.column("offset").to_numpy()[rows]
-        self._bytes = table.column("bytes").to_numpy()[rows]
-        self._hash_of = table.column(MEMBER_HASH).take(rows) if MEMBER_HASH in table.column_names else None
-        stops = [*(np.flatnonzero(np.diff(self._shard_of)) + 1).tolist(), len(rows)]
+        own = np.array([place[taxon.lineage] for taxon in catalog.taxa], dtype=np.int64)
+        self.taxon_of_N: NDArray[np.int64] = own[catalog.taxon_of_N[rows]]
+        stops = [*(np.flatnonzero(np.diff(catalog.shard_of_N[rows])) + 1).tolist(), len(rows)]
         self.blocks: tuple[Block, ...] = tuple(zip([0, *stops[:-1]], stops, strict=True))
 
     def of_rows(self, rows: NDArray[np.int64]) -> ShardImages:
-        return ShardImages(self.index, rows)
+        return ShardImages(self._shards, rows)
 
     @property
     def identity(self) -> str:
-        return file_sha256(self.index.folder / MANIFEST_FILE)
+        return self.catalog.identity
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def look_first(self) -> list[str]:
-        hashes = None if self._hash_of is None else self._hash_of.to_pylist()
-        unverified = len(self) if hashes is None else sum(not is_hash(recorded) for recorded in hashes)
-        return look_first_at_samples(self.index.folder, len(self), self.encoded, self.key, unverified)
+        return look_first(self.catalog, self.rows)
 
     def key(self, index: int) -> str:
-        return self.index.catalog.key(int(self.rows[index]))
+        return self.catalog.key(int(self.rows[index]))
 
     def group(self, index: int) -> str:
-        return self.index.catalog.group(int(self.rows[index]))
+        return self.catalog.group(int(self.rows[index]))
 
     def encoded(self, index: int) -> EncodedRegion:
-        name, size = self._files[int(self._shard_of[index])], int(self._bytes[index])
-        try:
-            with (self.index.folder / name).open("rb") as shard:
-                shard.seek(int(self._offsets[index]))
-                data = shard.read(size)
-        except OSError as error:
-            raise ImageError(f"shard {name} cannot be read: {error.strerror or error}", stage="read") from error
-        if len(data) < size:
-            raise ImageError(f"shard {name} is truncated: it ends before this image does", stage="read")
-        recorded = None if self._hash_of is None else self._hash_of[index].as_py()
-        return EncodedRegion(verified(data, recorded, since="when the shard was written"))
+        return self.catalog.encoded(int(self.rows[index]))
