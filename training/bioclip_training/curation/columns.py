@@ -37,7 +37,14 @@ IMAGES = pa.schema(
 
 DUPLICATES = pa.schema(
     [
-        *_texts("key", "exact_group", "near_group", "duplicate_of"),  # groups: the smallest key of the cluster
+        *_texts(
+            "key",
+            "exact_group",  # smallest key of the records with these bytes and this region
+            "near_group",  # smallest key of the records whose images are equal, near or regions of one image; never split
+            "duplicate_of",
+            "duplicate_kind",  # equal or near, for a duplicate
+            "conflict",  # how its label contradicts that of another record with equal bytes; the record is excluded
+        ),
     ]
 )
 """Stage ``duplicates``: ``duplicate_of`` is the key of the record that stays in place of this one; empty if it stays itself."""

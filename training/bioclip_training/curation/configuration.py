@@ -86,11 +86,18 @@ class DuplicatesConfig:
 
     near: bool = True
     """Look for near duplicates by perceptual hash, not only for equal bytes."""
-    distance: int = field(default=6, metadata={"low": 0, "high": 31})
-    """Largest number of different bits of 64 of near duplicates."""
+    distance: int = field(default=12, metadata={"low": 0, "high": 24})
+    """Bits of 144 of the perceptual hash up to which one image is taken for a copy of the other."""
+    group_distance: int = field(default=16, metadata={"low": 0, "high": 32})
+    """Bits of 144 up to which two images belong to one group, which is never on both sides of a split."""
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.group_distance < self.distance:
+            raise UsageError(
+                f"duplicates: group_distance {self.group_distance} is below distance {self.distance}; copies belong to one group, "
+                "so that it is at least as large"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ with the number of cuts: 96% of those that differ in 12 random bits after six cu
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -141,15 +142,15 @@ class _Entries:
     def byte(self, number: int) -> NDArray[np.uint8]:
         """Return one byte of every entry's hash."""
         word = self.words[number // 8]
-        return word.view(np.uint8).reshape(len(word), -1)[:, number % 8]
+        return word.view(np.uint8).reshape(len(word), word.dtype.itemsize)[:, number % 8]
 
 
 def _tables(cuts: int) -> list[tuple[int, ...]]:
     """Return the bytes of each band of each cut; they are the same everywhere."""
     found: list[tuple[int, ...]] = []
     for cut in range(cuts):
-        order = np.random.default_rng(cut).permutation(HASH_BYTES) if cut else np.arange(HASH_BYTES)
-        found += [tuple(sorted(band)) for band in order.reshape(BANDS, BAND_BYTES).tolist()]
+        order = sorted(range(HASH_BYTES), key=lambda byte: hashlib.sha256(f"{cut} {byte}".encode()).digest())
+        found += [tuple(sorted(order[start : start + BAND_BYTES])) for start in range(0, HASH_BYTES, BAND_BYTES)]
     return found
 
 
