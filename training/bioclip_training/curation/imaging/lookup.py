@@ -24,7 +24,7 @@ BAND_BYTES = 3
 BANDS = HASH_BYTES // BAND_BYTES
 CUTS = 6
 """Cuts of the hashes into bands, for pairs within one collection."""
-CUTS_BETWEEN = 12
+CUTS_BETWEEN = 24
 """Cuts for pairs between two collections, which are cheaper: few of the larger one share a band with the other."""
 LARGEST_BUCKET = 256
 """Looks with one band that are all compared with each other; of more, each is compared with its neighbours in the order of the hashes."""
