@@ -232,7 +232,7 @@ def test_each_reason_to_be_in_no_split_is_said_and_counted(tmp_path: Path) -> No
 
 def test_parts_threads_and_memory_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records = {
-        f"r{n}": {"observation_id": f"o{n // 3}", "event_id": f"e{n // 50}" if n % 7 else ""} for n in range(700)
+        f"r{n}": {"observation_id": f"o{n // 3}", "event_id": f"e{n // 50}" if n % 7 else ""} for n in range(400)
     }
     names = {
         name: {"scientific_name": f"s{int(name[1:]) % 20}", "genus": "g", "species": f"s{int(name[1:]) % 20}"}
