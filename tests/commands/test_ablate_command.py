@@ -65,5 +65,8 @@ def test_the_example_is_printed_and_a_missing_configuration_names_it(bioclip: Bi
     assert bioclip("ablate", "--example").out == EXAMPLE
     refused = bioclip("ablate")
     assert refused.code == 2
-    assert "CONFIG.yaml is missing; write one with: bioclip-plugin ablate --example > ablation.yaml" in refused.err
+    assert "CONFIG.yaml is missing; write one with: bioclip-plugin ablate CONFIG.yaml --example" in refused.err
+    written = bioclip("ablate", "--example", "new.yaml")
+    assert Path("new.yaml").read_text("utf-8") == EXAMPLE
+    assert "bioclip-plugin ablate new.yaml --plan" in written.out
     assert "--rank 'tribe': allowed are kingdom, phylum" in bioclip("ablate", "a.yaml", "--rank", "tribe").err

@@ -10,7 +10,8 @@ import click
 
 from bioclip_core.errors import UsageError
 from bioclip_core.files.homes import with_home
-from bioclip_core.files.whole import write_whole
+from bioclip_core.files.whole import check_output, write_whole
+from bioclip_core.next_commands import command, next_lines
 from bioclip_core.nouns import number_of
 from bioclip_core.progress import duration
 from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED, plugins_of
@@ -30,8 +31,10 @@ _CONTINUES = "The same command continues there."
 
 
 @click.command()
-@click.argument("configuration", metavar="CONFIG.yaml", type=click.Path(path_type=Path), required=False)
-@click.option("--example", is_flag=True, help="Print a commented configuration and end.")
+@click.argument("configuration", metavar="[CONFIG.yaml]", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--example", is_flag=True, help="Write a commented configuration, to CONFIG.yaml if it is given; nothing is run."
+)
 @click.option(
     "--plan",
     is_flag=True,
@@ -53,17 +56,16 @@ def ablate(
     groups of images, and the range of the seeds.
 
     \b
-    bioclip-plugin ablate --example > ablation.yaml
+    bioclip-plugin ablate --example ablation.yaml
     bioclip-plugin ablate ablation.yaml --plan
     bioclip-plugin ablate ablation.yaml
     """
     from bioclip_training.ablation.example import EXAMPLE
 
     if example:
-        click.echo(EXAMPLE, nl=False)
-        return EXIT_DONE
+        return _write_example(configuration, EXAMPLE)
     if configuration is None:
-        raise UsageError("CONFIG.yaml is missing; write one with: bioclip-plugin ablate --example > ablation.yaml")
+        raise UsageError(f"CONFIG.yaml is missing; write one with: {command('ablate', 'CONFIG.yaml', example=True)}")
     from bioclip_training.ablation.configuration import read_ablation
     from bioclip_training.ablation.running import prepare, results_of
     from bioclip_training.loop.recipe import TrainingStopped
@@ -91,6 +93,17 @@ def ablate(
 
         click.echo(page(results, levels), nl=False)
     console.print(f"Report: {config.output / 'ablation.md'}")
+    return EXIT_DONE
+
+
+def _write_example(configuration: Path | None, text: str) -> int:
+    if configuration is None:
+        click.echo(text, nl=False)
+        return EXIT_DONE
+    check_output(configuration)
+    write_whole(configuration, text)
+    lines = next_lines(command("ablate", configuration, plan=True), then=[command("ablate", configuration)])
+    print_lines(console_for(), f"Configuration: {configuration}", *lines)
     return EXIT_DONE
 
 

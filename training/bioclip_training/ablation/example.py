@@ -1,10 +1,9 @@
-"""The commented configuration that ``ablate --example`` prints."""
+"""The commented configuration that ``ablate --example`` writes."""
 
 EXAMPLE = """\
-# bioclip-plugin ablate ablation.yaml
-# Paths are relative to this file.
+# Configuration of an ablation. Paths are relative to this file.
 
-data: collection.parquet        # made by: bioclip-plugin catalog build
+data: collection.parquet        # made by catalog build
 start: bioclip-2                # every arm starts from this model; new:small starts from random weights
 output: ablation                # answers and report; the same command continues here
 
