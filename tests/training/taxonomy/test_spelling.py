@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bioclip_training.taxonomy.spelling import distance, equal_endings
+from bioclip_training.taxonomy.spelling import AlikeWords, distance, equal_endings
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,12 @@ def test_the_endings_of_a_gender_are_one_class() -> None:
     assert equal_endings("albus") == ["alba", "album"]
     assert "nigrum" in equal_endings("niger")
     assert equal_endings("makeri") == ["makerii"]
+
+
+def test_no_word_within_two_errors_is_passed_over() -> None:
+    words = ["fictomala", "fictomola", "fictomlaa", "fictonula", "fictorosa", "anthurium"]
+    for word in (*words, "fictmala", "fictomalla", "Fictomalä"):
+        near = [other for other in words if distance(word, other, 2) <= 2]
+        assert set(near) <= set(AlikeWords(words).alike(word, 2))
+    assert AlikeWords(words).alike("fictomala", 2) == ["fictomala", "fictomola", "fictomlaa", "fictonula"]
+    assert AlikeWords([]).alike("fictomala", 2) == []

@@ -17,7 +17,7 @@ from bioclip_core.next_commands import command
 from bioclip_core.taxonomy import Taxon, kingdom_named
 from bioclip_training.taxonomy.rows import ACCEPTED, DOUBTFUL, HIGHER, NameRow
 from bioclip_training.taxonomy.schema import APPLICATION_ID, FORMAT
-from bioclip_training.taxonomy.spelling import distance, letters_of
+from bioclip_training.taxonomy.spelling import AlikeWords, distance
 
 _DEPTH = {rank: depth for depth, rank in enumerate((*HIGHER, "species"))}
 _PLACEHOLDERS = frozenset(("biota", "life", "cellular organisms"))  # roots, which are at none of the seven ranks
@@ -39,6 +39,7 @@ class TaxonomyFile:
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._higher: dict[str, Lineage] = {}
+        self._first_words: dict[tuple[str, int], AlikeWords] = {}
         meta = self._read_meta()
         self.checklist = meta["checklist"]
         """Name of the checklist that the ids belong to."""
@@ -126,13 +127,21 @@ class TaxonomyFile:
         """
         if not most:
             return [(word, 0)]
-        listed = self._asked(
-            "SELECT word, letters FROM words WHERE first = ? AND length BETWEEN ? AND ?",
-            word[:1], len(word) - most, len(word) + most,
-        )  # fmt: skip
-        own = letters_of(word)
-        alike = (other for other, letters in listed if (letters ^ own).bit_count() <= 2 * most and other != word)
+        alike = (
+            other
+            for length in range(len(word) - most, len(word) + most + 1)
+            for other in self._words(word[:1], length).alike(word, most)
+            if other != word
+        )
         return [(word, 0), *((other, away) for other in alike if (away := distance(word, other, most)) <= most)]
+
+    def _words(self, first: str, length: int) -> AlikeWords:
+        """Return the first words of names with a first letter and a length."""
+        known = self._first_words.get((first, length))
+        if known is None:
+            found = self._asked("SELECT word FROM words WHERE first = ? AND length = ? ORDER BY word", first, length)
+            known = self._first_words[first, length] = AlikeWords([word for (word,) in found])
+        return known
 
     def keys_under(self, first_word: str) -> list[str]:
         """Return the keys of two words that begin with a word."""

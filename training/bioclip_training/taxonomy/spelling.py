@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 # Endings that an epithet takes with the gender of its genus, and i/ii, which authors confuse.
 _ENDINGS: tuple[tuple[str, ...], ...] = (
     ("us", "a", "um"),
@@ -45,6 +47,28 @@ def letters_of(word: str) -> int:
     for letter in word:
         bits |= 1 << (ord(letter) & 31)
     return bits
+
+
+class AlikeWords:
+    """Words of one length that are looked through quickly for those with nearly the letters of another one."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        import numpy as np
+
+        self._words = words
+        letters = np.frombuffer("".join(words).encode("latin-1", "replace"), np.uint8) & 31
+        table = np.zeros((len(words), 32), np.int8)
+        if words:
+            np.add.at(table, (np.repeat(np.arange(len(words)), len(words[0])), letters), 1)
+        self._counts_of_words = table
+
+    def alike(self, word: str, most: int) -> list[str]:
+        """Return the words whose letters, counted, differ by at most two for each of ``most`` errors; no other can be as near."""
+        import numpy as np
+
+        own = np.bincount(np.frombuffer(word.encode("latin-1", "replace"), np.uint8) & 31, minlength=32).astype(np.int8)
+        near = np.abs(self._counts_of_words - own).sum(1) <= 2 * most
+        return [self._words[at] for at in np.flatnonzero(near)]
 
 
 def distance(one: str, other: str, most: int) -> int:

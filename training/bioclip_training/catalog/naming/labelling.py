@@ -104,11 +104,11 @@ class Labeller:
         if found.taxon is None:
             return replace(label, unresolved=found.reason or label.outcome, ambiguous=found.ambiguous)
         taxon = replace(found.taxon, common_name=label.taxon.common_name or found.taxon.common_name, source_id="")
-        changes = (*label.changes, *_resolving_changes(label.taxon, taxon, found.reason))
+        changes = (*label.changes, *resolving_changes(label.taxon, taxon, found.reason))
         return replace(label, taxon=taxon, changes=changes, taxon_id=found.taxon_id)
 
 
-def _resolving_changes(before: Taxon, after: Taxon, reason: str) -> list[str]:
+def resolving_changes(before: Taxon, after: Taxon, reason: str) -> list[str]:
     """Return the changes that a taxonomy made: of names with its reason, and the ranks that it filled."""
     pairs = list(zip(RANKS, before.lineage, after.lineage, strict=True))
     changes = [reason] if any(old and old != new for _, old, new in pairs) or before.rank != after.rank else []
