@@ -68,7 +68,7 @@ class AlikeWords:
 
         own = np.bincount(np.frombuffer(word.encode("latin-1", "replace"), np.uint8) & 31, minlength=32).astype(np.int8)
         near = np.abs(self._counts_of_words - own).sum(1) <= 2 * most
-        return [self._words[at] for at in np.flatnonzero(near)]
+        return [self._words[at] for at in np.flatnonzero(near).tolist()]
 
 
 def distance(one: str, other: str, most: int) -> int:

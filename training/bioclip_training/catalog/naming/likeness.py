@@ -35,14 +35,14 @@ class Spellings:
     def __init__(self) -> None:
         self._by_key: dict[str, Spelling] = {}
 
-    def add(self, name: str, source: str, common_name: str = "") -> None:
-        """Count a row with a name of one or two words."""
+    def add(self, name: str, source: str, common_name: str = "", rows: int = 1) -> None:
+        """Count rows with a name of one or two words."""
         if not name:
             return
         found = self._by_key.get(name)
         if found is None:
             found = self._by_key[name] = Spelling(name)
-        found.rows += 1
+        found.rows += rows
         found.sources.add(source)
         if common_name:
             found.common_names.add(common_name.casefold())

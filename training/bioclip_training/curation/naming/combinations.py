@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+import pyarrow as pa
 
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.published.columns import RANK_COLUMNS
@@ -10,6 +13,10 @@ from bioclip_training.published.columns import RANK_COLUMNS
 WRITTEN_COLUMNS = ("verbatim_name", *RANK_COLUMNS, "taxon_rank")
 """Columns of a record that decide its label."""
 _CELLS = {"verbatim_name": "scientificname", "taxon_rank": "taxonrank"}
+
+
+Rows = tuple[tuple[str, int], ...]
+"""Number of records of each source, sources sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +27,30 @@ class Written:
     """Place in the sorted list of all combinations."""
     cells: dict[str, str]
     """Its cells by the plain names of :func:`~bioclip_core.taxonomy.read_row`; empty ones are missing."""
-    rows: dict[str, int]
-    """Number of records by source."""
+    rows: Rows
 
-    @classmethod
-    def of(cls, number: int, values: tuple[str, ...], rows: dict[str, int]) -> Written:
-        """Return a combination from the values of ``WRITTEN_COLUMNS``."""
-        names = (_CELLS.get(column, column) for column in WRITTEN_COLUMNS)
-        return cls(number, {name: value for name, value in zip(names, values, strict=True) if value}, rows)
+
+class Combinations:
+    """All combinations, in the order of their cells, as Arrow columns: a list of objects would need five times the memory."""
+
+    def __init__(self, table: pa.Table) -> None:
+        """Keep a table with ``WRITTEN_COLUMNS``, ``sources`` (sorted) and ``counts`` (records of each source)."""
+        self.table = table
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def chunks(self, size: int) -> Iterator[list[Written]]:
+        """Yield all combinations, some at a time."""
+        names = [_CELLS.get(column, column) for column in WRITTEN_COLUMNS]
+        for start in range(0, len(self), size):
+            part = self.table.slice(start, size)
+            columns = [part[column].to_pylist() for column in WRITTEN_COLUMNS]
+            rows = map(zip, part["sources"].to_pylist(), part["counts"].to_pylist())
+            yield [
+                Written(number, {name: cell for name, cell in zip(names, cells, strict=True) if cell}, tuple(counted))
+                for number, (counted, *cells) in enumerate(zip(rows, *columns, strict=True), start)
+            ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +70,7 @@ class Reading:
     number: int
     written: str
     """The name as the source writes it, for messages."""
+    rows: Rows
     taxon: Taxon = field(default_factory=Taxon)
     """Empty if there is no label."""
     changes: list[str] = field(default_factory=list)

@@ -50,16 +50,14 @@ def _parts(verbatim: str) -> tuple[str, str]:
     return (f"{first} {second}", authority) if is_plain else ("", "")
 
 
-def _confirmed(
-    written: Written, taxonomy: TaxonomyFile, given: Taxon, verbatim: str, authority: str
-) -> Reading | None:
+def _confirmed(written: Written, taxonomy: TaxonomyFile, given: Taxon, verbatim: str, authority: str) -> Reading | None:
     rows = taxonomy.rows(f"{given.genus} {given.species}".lower())
     if len(rows) != 1 or rows[0].status != ACCEPTED or rows[0].rank != "species" or "×" in rows[0].name:
         return None
     accepted, taxon_id = taxonomy.placed(rows[0])
     if any(here and here != there for here, there in zip(given.lineage, accepted.lineage, strict=True)):
         return None
-    reading = Reading(written.number, verbatim, accepted, outcome=str(Outcome.EXACT))
+    reading = Reading(written.number, verbatim, written.rows, accepted, outcome=str(Outcome.EXACT))
     reading.taxon_id = f"{taxonomy.checklist}:{taxon_id}"
     reading.changes = [f"authority {authority!r} removed"] if authority else []
     reading.changes += resolving_changes(given, accepted, "")

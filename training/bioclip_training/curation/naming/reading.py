@@ -50,7 +50,7 @@ class NameReader:
         if self._taxonomy is not None and (plain := listed_plainly(written, self._taxonomy)):
             return plain
         label = self._decisions.read(written.cells, self._taxonomy)
-        reading = Reading(written.number, label.verbatim, changes=list(label.changes))
+        reading = Reading(written.number, label.verbatim, written.rows, changes=list(label.changes))
         reading.says_place = any(label.taxon.lineage[:5])
         if label.taxon.rank is None:
             self._without_taxon(reading, label, written)
