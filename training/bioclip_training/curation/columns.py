@@ -17,6 +17,7 @@ LABELS = pa.schema(
     [
         *_texts("key", *RANK_COLUMNS, "scientific_name", "rank", "common_name", "taxon_id", "outcome", "unresolved"),
         ("changes", pa.list_(pa.string())),  # every change made to the name, in order, as sentences
+        ("common_name_language", pa.string()),  # BCP 47; empty if the source of the common name does not say
     ]
 )
 """Stage ``names``: the clean label of each record; ``unresolved`` has the reason of one without a label."""

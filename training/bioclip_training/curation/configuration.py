@@ -43,7 +43,14 @@ class NamesConfig:
     languages: tuple[str, ...] = ("en",)
     """Languages of common names (BCP 47), the preferred one first."""
     precedence: tuple[str, ...] = ()
-    """Sources and tables in the order in which their common names count; empty: tables in their order, then sources by name."""
+    """Tables (by file name), ``taxonomy`` and sources in the order in which their common names count.
+
+    Empty: tables in their order, the taxonomy, then the most frequent name in all sources.
+    """
+    taxonomy_version: str = ""
+    """Version that the taxonomy must have; another one is refused."""
+    unlisted: Literal["higher", "keep"] = "higher"
+    """Label of a name that the taxonomy does not list: the lowest rank above it that is listed, or the name as it is written."""
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -112,13 +112,20 @@ class TaxonomyFile:
 
     def named_by_common(self, names: Collection[str]) -> Iterator[tuple[str, str]]:
         """Yield the scientific names of taxa with one of these common names (in lower case), if only one taxon has it."""
-        found: dict[str, set[str]] = {}
-        for taxon_id, name in self._asked("SELECT id, name FROM vernaculars"):
-            if (key := " ".join(name.split()).casefold()) in names:
-                found.setdefault(key, set()).add(taxon_id)
-        for key, ids in found.items():
-            if len(ids) == 1 and (row := self.row(next(iter(ids)))) is not None:
-                yield key, row.name
+        for key, taxa in self.taxa_by_common(names).items():
+            if len(taxa) == 1:
+                yield key, next(iter(taxa)).scientific_name
+
+    def taxa_by_common(self, names: Collection[str]) -> dict[str, dict[Taxon, str]]:
+        """Return the accepted taxa of common names (in lower case), each with its id; names that no taxon has are missing."""
+        found: dict[str, dict[Taxon, str]] = {}
+        for taxon_id, name in self._asked("SELECT id, name FROM vernaculars ORDER BY id"):
+            if (key := " ".join(name.split()).casefold()) not in names or (row := self.row(taxon_id)) is None:
+                continue
+            if (accepted := self.accepted_row(row)) is not None:
+                taxon, accepted_id = self.placed(accepted)
+                found.setdefault(key, {})[taxon] = accepted_id
+        return found
 
     def words_near(self, word: str, most: int) -> list[tuple[str, int]]:
         """Return the word itself, then first words of names within ``most`` errors of it, each with its distance.

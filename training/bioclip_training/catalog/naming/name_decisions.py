@@ -77,7 +77,8 @@ class NameDecisions:
             return _shared(cells, label, resolver)
         if label.fault.kind in _DECIDED_BY_TAXONOMY and resolver is not None:
             asserted = cleaned(cells, is_asserted=True)
-            if resolver.resolve(asserted.taxon, asserted.verbatim).outcome in _SURE:
+            is_whole = label.fault.kind is not NameKind.MISSPELT or asserted.taxon.species or " " not in label.verbatim
+            if is_whole and resolver.resolve(asserted.taxon, asserted.verbatim).outcome in _SURE:
                 return asserted
         return label
 

@@ -91,12 +91,16 @@ class CommonNames:
             self._tally.count(SCIENTIFIC, rows)
             return
         if taxon.rank.depth < Rank.GENUS.depth:
-            self._of_higher[taxon.scientific_name].add(name.casefold())
+            self.add_higher(taxon.scientific_name, name)
         key = (place, self._order.get(origin, len(self._order)), name.casefold())
         candidate = self._of[taxon].get(key)
         if candidate is None:
             candidate = self._of[taxon][key] = _Candidate(key[1], place, language)
         candidate.rows[name] += rows
+
+    def add_higher(self, scientific_name: str, written: str) -> None:
+        """Note the common name of a taxon above the genus, which is not that of its species."""
+        self._of_higher[scientific_name].add(cleaned_common(written)[0].casefold())
 
     def chosen(self) -> dict[Taxon, tuple[str, str]]:
         """Return the common name of each taxon that has one, with its language."""

@@ -109,6 +109,9 @@ class NameReader:
     def _not_listed(self, reading: Reading, given: Taxon, label: Label, found: Resolution) -> None:
         """Label a name that the taxonomy does not have, by a listed rank above it or as it is written."""
         above = self._listed_above(given)
+        if above is not None and above.ambiguous:
+            reading.refuse(AMBIGUOUS, f"{found.reason}; {above.reason}")
+            return
         if above is None:
             if reading.says_place:
                 reading.taxon = given  # of a part of life that the taxonomy does not cover
@@ -129,13 +132,16 @@ class NameReader:
         reading.changes += resolving_changes(given.truncated(rank), reading.taxon, above.reason)
 
     def _listed_above(self, given: Taxon) -> Resolution | None:
-        """Return the lowest rank above a name that the taxonomy lists as it is written; the kingdom alone does not count."""
+        """Return the lowest rank above a name that the taxonomy lists as it is written, also if it may be several taxa.
+
+        The kingdom alone does not count.
+        """
         assert self._taxonomy is not None
         assert given.rank is not None
         for rank in reversed(RANKS[1 : given.rank.depth]):
             if given.lineage[rank.depth]:
                 found = self._taxonomy.resolve(given.truncated(rank))
-                if found.taxon is not None and not is_repaired(found) and found.taxon.rank is not None:
+                if found.ambiguous or (found.taxon is not None and not is_repaired(found)):
                     return found
         return None
 

@@ -53,8 +53,8 @@ def cleaned_common(text: str) -> tuple[str, tuple[str, ...]]:
 
     The name is empty if the text has none.
 
-    >>> cleaned_common("<b>RED FOX</b> (adult)"), cleaned_common("red fox; fox")
-    (('red fox', ('common names in capitals, written in small letters',)), ('red fox', ('cells with several common names, of which the first is taken',)))
+    >>> cleaned_common("<b>Red fox</b> (adult)"), cleaned_common("red fox; fox")[0]
+    (('Red fox', ()), 'red fox')
     """
     notes: list[str] = []
     parts = [part for part in _SEPARATORS.split(clean_name(text)) if part]
