@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bioclip_training.curation.imaging.images import ImagesStage
 from bioclip_training.curation.kinds import KindsStage
+from bioclip_training.curation.naming.stage import NamesStage
 from bioclip_training.curation.records import RecordsStage
 from bioclip_training.curation.splits import SplitsStage
 from bioclip_training.curation.stages import Stage
@@ -11,5 +12,5 @@ from bioclip_training.curation.stages import Stage
 
 def stages() -> tuple[Stage, ...]:
     """Return every stage, each behind those that it needs."""
-    before = (RecordsStage(), ImagesStage(), KindsStage())
+    before = (RecordsStage(), NamesStage(), ImagesStage(), KindsStage())
     return (*before, SplitsStage(needs=tuple(stage.name for stage in before)))
