@@ -120,6 +120,22 @@ class OpenClipEncoder:
                     return self._features(parts[0])
             return np.concatenate(on_each(lambda number: self._features(parts[number]), count, self._compute.device))
 
+    def encode_images_with_lengths(
+        self, images_BHWC: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
+        """Return the features of B images, and their B lengths before normalisation, which probes of raw features need.
+
+        Torch computes them in any runtime, so with OpenVINO and graphs of a GPU they may differ from those of :meth:`encode_images` by
+        rounding.
+        """
+        import torch
+
+        with self._lock, torch.inference_mode():
+            pixels_BHWC = torch.from_numpy(np.ascontiguousarray(images_BHWC)).to(self._compute.device)
+            raw_BD = self._raw(pixels_BHWC, next(self.model.visual.parameters()).dtype)
+            unit_BD = torch.nn.functional.normalize(raw_BD, dim=-1).to(torch.float16)
+            return unit_BD.cpu().numpy(), raw_BD.norm(dim=-1).cpu().numpy()
+
     def _features(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
         import torch
 
@@ -131,9 +147,13 @@ class OpenClipEncoder:
         """Return the features of pixels, both on the device."""
         import torch
 
-        images_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std).to(self._dtype)
-        features_BD = torch.nn.functional.normalize(self.model.encode_image(images_BCHW).float(), dim=-1)
-        return features_BD.to(torch.float16)
+        return torch.nn.functional.normalize(self._raw(pixels_BHWC, self._dtype), dim=-1).to(torch.float16)
+
+    def _raw(self, pixels_BHWC: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Return features before their normalisation, in fp32."""
+        images_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float().sub_(self._mean).div_(self._std).to(dtype)
+        features_BD: torch.Tensor = self.model.encode_image(images_BCHW).float()
+        return features_BD
 
     def _gpu_tower(self) -> GpuTower | None:
         """Return the way through the queues of a GPU; None on other devices."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -49,6 +47,7 @@ from bioclip_training.evaluation.features import FeatureBook, StageProgress, say
 from bioclip_training.evaluation.few_shot import few_shot, support_pools
 from bioclip_training.evaluation.outcome import Answers, Outcome
 from bioclip_training.evaluation.pairs import confused_pairs
+from bioclip_training.evaluation.provenance import library_versions
 from bioclip_training.evaluation.questions import groups_of, query_rows
 from bioclip_training.evaluation.remarks import meaningless
 from bioclip_training.evaluation.report.page import report_html
@@ -288,18 +287,8 @@ def _provenance(config: EvaluationConfig, catalog: Catalog, compute: Compute, an
         "truths": "the words as written, without case" if config.words else RULE,
         "temperature": answered.temperature,
         "catalog": {"file": str(catalog.file), "sha256": catalog.identity, "rows": len(catalog)},
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": library_versions(),
     }
-
-
-def _versions() -> dict[str, str]:
-    known = {}
-    for name in ("bioclip-plugin", "torch", "open_clip_torch", "pillow", "numpy"):
-        try:
-            known[name] = version(name)
-        except PackageNotFoundError:  # run from a source tree
-            known[name] = "not installed"
-    return known
 
 
 def _check_output(output: Path, *, force: bool) -> None:

@@ -1,0 +1,276 @@
+"""Readers of species sets: annotation tables, class folders and NABirds' lists, in the layouts in which they are published."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bioclip_core.errors import DataError
+from bioclip_core.files.present import is_file
+from bioclip_core.findings import Findings
+from bioclip_core.nouns import number_of
+from bioclip_core.tables.options import TableOptions
+from bioclip_core.tables.reading import lines_of, sure_rows
+from bioclip_core.taxonomy import Taxon
+from bioclip_training.suites.images import MissingSetError, SetImages, in_order_of_appearance
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
+"""Suffixes that torchvision's ImageFolder, with which the published code lists folders, takes for images."""
+NOT_THERE = "images of the annotation file are not in the folder; they are left out"
+TWICE = "images are listed more than once with one class; the first row counts"
+NOT_LISTED = "images in the folder are not in the annotation file; they are not used"
+NO_CLASS = "rows have no class; they are left out"
+_RANKS = ("kingdom", "phylum", "cls", "order", "family", "genus", "species")
+_SEPARATORS = re.compile(r"[_-]")
+
+
+NO_TAXON = Taxon()
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One row of an annotation file."""
+
+    uri: str
+    word: str
+    """Its class as written."""
+    taxon: Taxon = NO_TAXON
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TableLayout:
+    """An annotation table: its columns, and where its images are."""
+
+    file: str
+    """Heading of the column with the image's name."""
+    word: str
+    """Heading of the column with the class."""
+    bases: tuple[str, ...] = ("",)
+    """Folders, relative to the table's, of which the first that has the first image is used."""
+    only: tuple[str, str] = ("", "")
+    """A column and the value that a row must have to be used."""
+    groups: tuple[str, ...] = ()
+    """Columns whose values together name the group."""
+    grouped_by: str = "image"
+
+
+ANNOTATION = TableLayout("filepath", "class")
+"""``metadata.csv`` in the repositories of BioCLIP and BioCLIP 2; Rare Species' has ranks too."""
+CAMERA_TRAPS = TableLayout(
+    "filepath", "class", ("", "images", "data"), groups=("location_id", "sequence_id"), grouped_by="camera's sequence"
+)
+BIRDS_525 = TableLayout("filepaths", "labels", only=("data set", "test"))
+META_ALBUM = TableLayout("FILE_NAME", "CATEGORY", ("images", ""))
+
+
+def read_table(table: Path, layout: TableLayout, findings: Findings) -> SetImages:
+    """Read an annotation table.
+
+    Raises:
+        MissingSetError: if none of its images is in the folder.
+        DataError: if it lacks a column, or a row cannot be read.
+    """
+    opened, rows = sure_rows(table, TableOptions())
+    for name in (layout.file, layout.word, *filter(None, layout.only[:1])):
+        if name not in opened.header:
+            raise DataError(f"{opened.name} has no column {name!r}; it has {', '.join(opened.header)}")
+    has_groups = bool(layout.groups) and all(name in opened.header for name in layout.groups)
+    listed = [
+        _listed(row.cells, layout, has_groups)
+        for row in rows
+        if not layout.only[0] or str(row.cells.get(layout.only[0], "")).strip() == layout.only[1]
+    ]
+    if not listed:
+        wanted = f" whose {layout.only[0]} is {layout.only[1]}" if layout.only[0] else ""
+        raise DataError(f"{opened.name} has no rows{wanted}")
+    root = _base_of(table.parent, layout.bases, listed)
+    found = gathered(root, listed, findings, str(table))
+    return replace(found, grouped_by=layout.grouped_by) if has_groups else found
+
+
+def _listed(cells: Mapping[str, object], layout: TableLayout, has_groups: bool) -> Listed:
+    def text(name: str) -> str:
+        return str(cells.get(name, "") or "").strip()
+
+    lineage = [text(rank) for rank in _RANKS]
+    common = text("common_name") if any(lineage) else ""
+    group = "\t".join(text(name) for name in layout.groups) if has_groups and text(layout.groups[-1]) else ""
+    if scientific := text("scientific name"):  # Birds 525, in capitals
+        words = scientific.split()
+        lineage = ["", "", "", "", "", words[0].capitalize(), " ".join(words[1:]).lower()]
+        common = text(layout.word)
+    return Listed(
+        text(layout.file).replace("\\", "/"),
+        text(layout.word),
+        Taxon.of(lineage, common) if any(lineage) else NO_TAXON,
+        group,
+    )
+
+
+def _base_of(folder: Path, bases: Sequence[str], listed: Sequence[Listed]) -> Path:
+    """Return the folder that images are relative to: the first with one of the first images."""
+    for base in bases:
+        if any(is_file(folder / base / row.uri) for row in listed[:20]):
+            return folder / base
+    return folder
+
+
+def gathered(root: Path, listed: Iterable[Listed], findings: Findings, source: str) -> SetImages:
+    """Return the images of rows, without those that are missing or doubled, each counted with the first example.
+
+    Raises:
+        MissingSetError: if no image is left.
+        DataError: for an image with two classes, since one of them is wrong.
+    """
+    kept: dict[str, Listed] = {}
+    missing, first = 0, ""
+    for row in listed:
+        if not row.word:
+            findings.add(NO_CLASS, row.uri)
+        elif row.uri in kept:
+            if kept[row.uri].word != row.word:
+                raise DataError(
+                    f"{source}: the image {row.uri} has the classes {kept[row.uri].word!r} and {row.word!r}; remove one of the rows"
+                )
+            findings.add(TWICE, row.uri)
+        elif not is_file(root / row.uri):
+            missing, first = missing + 1, first or row.uri
+        else:
+            kept[row.uri] = row
+    if missing:
+        if not kept:
+            raise MissingSetError(
+                f"none of {number_of(missing, 'image')} of {source} is in {root}; the first is {first}"
+            )
+        findings.add(NOT_THERE, first, missing)
+    rows = tuple(kept.values())
+    _count_unlisted(root, kept, findings)
+    classes, class_N = in_order_of_appearance([row.word for row in rows])
+    taxon_of: dict[str, Taxon] = {}
+    for row in rows:
+        if (known := taxon_of.setdefault(row.word, row.taxon)) != row.taxon:
+            findings.add(
+                "rows have another lineage or common name than the first row of their class; that of the first counts",
+                f"{row.uri}: {row.taxon.taxonomic_name or '(none)'}, not {known.taxonomic_name or '(none)'}",
+            )
+    taxa = tuple(taxon_of[word] for word in classes)
+    groups = tuple(row.group or f"image {row.uri}" for row in rows) if any(row.group for row in rows) else ()
+    return SetImages(root, tuple(kept), class_N, classes, taxa if any(taxon.genus for taxon in taxa) else (), groups)
+
+
+def _count_unlisted(root: Path, kept: Mapping[str, Listed], findings: Findings) -> None:
+    """Count images beside the listed ones, in the folders that hold listed ones."""
+    for folder in sorted({os.path.dirname(uri) for uri in kept}):  # noqa: PTH120 - a name inside the set
+        for name in images_in(root / folder):
+            uri = f"{folder}/{name}" if folder else name
+            if uri not in kept:
+                findings.add(NOT_LISTED, uri)
+
+
+def images_in(folder: Path) -> list[str]:
+    """Return the names of a folder's images in the order of sorted names; empty if it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [
+                entry.name for entry in entries if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and entry.is_file()
+            ]
+    except OSError:
+        return []
+    return sorted(names)
+
+
+def folders_in(folder: Path) -> list[str]:
+    """Return the names of a folder's folders in the order of sorted names, which is how the published code numbers classes."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def read_lineage_folders(folder: Path, findings: Findings) -> SetImages:
+    """Read Rare Species as on its hub: a folder per species, named by its seven ranks with ``_`` or ``-`` between them.
+
+    Common names come from ``rarespecies-catalog.csv`` in the folder or the one above, by the numbers in the images' names.
+
+    Raises:
+        MissingSetError: if there are no such folders.
+    """
+    common_of = _common_names(folder)
+    listed = []
+    for name in folders_in(folder):
+        parts = lineage_of(name)
+        if parts is None:
+            findings.add("folders are not named by seven ranks; they are left out", name)
+            continue
+        word = f"{parts[5]} {parts[6]}"
+        images = images_in(folder / name)
+        common = next(filter(None, (common_of.get("_".join(image.split("_")[:2]), "") for image in images)), "")
+        taxon = Taxon.of(parts, common)
+        listed += [Listed(f"{name}/{image}", word, taxon) for image in images]
+    if not listed:
+        raise MissingSetError(f"{folder} has no folders that are named by the seven ranks of a species")
+    return gathered(folder, listed, findings, str(folder))
+
+
+def lineage_of(folder: str) -> tuple[str, ...] | None:
+    """Return the seven ranks that a folder's name holds; None for another name. An epithet may have hyphens.
+
+    >>> lineage_of("Animalia-Chordata-Aves-Psittaciformes-Psittacidae-Ara-ambiguus")[5:]
+    ('Ara', 'ambiguus')
+    """
+    parts = _SEPARATORS.split(folder, maxsplit=6)
+    is_lineage = len(parts) == 7 and all(part[:1].isupper() and part.isalpha() for part in parts[:6])
+    return tuple(parts) if is_lineage and parts[6][:1].islower() else None
+
+
+def _common_names(folder: Path) -> dict[str, str]:
+    """Return common names by ``CONTENT_PAGE``, from the catalog of Rare Species if it is there."""
+    catalog = next(
+        (at / "rarespecies-catalog.csv" for at in (folder, folder.parent) if is_file(at / "rarespecies-catalog.csv")),
+        None,
+    )
+    if catalog is None:
+        return {}
+    _, rows = sure_rows(catalog, TableOptions())
+    return {
+        f"{row.cells.get('eol_content_id')}_{row.cells.get('eol_page_id')}": str(row.cells.get("common") or "").strip()
+        for row in rows
+    }
+
+
+def read_nabirds(folder: Path, findings: Findings) -> SetImages:
+    """Read NABirds as downloaded: ``images.txt``, ``image_class_labels.txt`` and ``classes.txt``, images below ``images``.
+
+    All images are used, as in the annotation table of BioCLIP 2, whose test is not that of ``train_test_split.txt``.
+
+    Raises:
+        MissingSetError: if a file is missing.
+        DataError: for an image without a class, or a class without a name.
+    """
+    path_of, class_of, word_of = (
+        dict(_pairs(folder / name)) for name in ("images.txt", "image_class_labels.txt", "classes.txt")
+    )
+    listed = []
+    for image, uri in path_of.items():
+        number = class_of.get(image)
+        if number is None or number not in word_of:
+            what = f"class {number} has no name in classes.txt" if number else "has no class in image_class_labels.txt"
+            raise DataError(
+                f"{folder / 'images.txt'}: the image {image} {what}; the three files are not of one version"
+            )
+        listed.append(Listed(uri, word_of[number]))
+    found = gathered(folder / "images", listed, findings, str(folder / "images.txt"))
+    parts = dict(_pairs(folder / "train_test_split.txt")) if is_file(folder / "train_test_split.txt") else {}
+    split_of = {uri: {"1": "train", "0": "test"}.get(parts.get(image, ""), "") for image, uri in path_of.items()}
+    return replace(found, splits=tuple(split_of[uri] for uri in found.uris))
+
+
+def _pairs(file: Path) -> Iterator[tuple[str, str]]:
+    """Yield the first word and the rest of each line."""
+    if not is_file(file):
+        raise MissingSetError(f"{file} is missing")
+    for line in lines_of(file):
+        first, _, rest = line.partition(" ")
+        yield first, rest.strip()

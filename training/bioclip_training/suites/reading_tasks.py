@@ -1,0 +1,276 @@
+"""Readers of sets beyond species: NeWT's tasks, traits of FishNet and AwA2, classes of Herbarium19 and PlantDoc."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.errors import DataError
+from bioclip_core.files.present import is_file, is_folder
+from bioclip_core.findings import Findings
+from bioclip_core.nouns import number_of
+from bioclip_core.tables.options import TableOptions
+from bioclip_core.tables.reading import lines_of, sure_rows
+from bioclip_training.suites.images import BinaryTask, MissingSetError, SetImages, in_order_of_appearance
+from bioclip_training.suites.reading import NOT_THERE, folders_in, images_in
+
+TRAITS = (
+    "FeedingPath",
+    "Tropical",
+    "Temperate",
+    "Subtropical",
+    "Boreal",
+    "Polar",
+    "freshwater",
+    "saltwater",
+    "brackish",
+)
+"""The nine traits of FishNet, in the order of the published code; feeding is 1 for pelagic and 0 for benthic."""
+_FEEDING = {"pelagic": 1, "benthic": 0}
+_LARGEST_SPLITS = 1 << 20
+
+
+def read_newt(folder: Path, findings: Findings) -> SetImages:
+    """Read NeWT: ``newt2021_labels.csv``, a row per image and task, and ``newt2021_images/ID.jpg``.
+
+    Raises:
+        MissingSetError: if no image is there.
+        DataError: for a label that is not 0 or 1.
+    """
+    table = folder / "newt2021_labels.csv"
+    _, rows = sure_rows(table, TableOptions())
+    row_of: dict[str, int] = {}
+    tasks: dict[str, tuple[str, list[int], list[int], list[bool]]] = {}
+    missing, first = 0, ""
+    seen: set[tuple[str, str]] = set()
+    for row in rows:
+        image, task, label, split = (str(row.cells.get(name, "")).strip() for name in ("id", "task", "label", "split"))
+        if label not in ("0", "1") or split not in ("train", "test"):
+            raise DataError(
+                f"{table}, row {row.number}: label {label!r} and split {split!r}; 0 or 1, and train or test are allowed"
+            )
+        if (image, task) in seen:
+            findings.add(
+                "rows of an image and task are doubled; the first one counts", f"row {row.number}: {image}, {task}"
+            )
+            continue
+        seen.add((image, task))
+        uri = f"newt2021_images/{image}.jpg"
+        if uri not in row_of and not is_file(folder / uri):
+            missing, first = missing + 1, first or uri
+            continue
+        _, at, labels, is_train = tasks.setdefault(task, (str(row.cells.get("task_cluster") or "none"), [], [], []))
+        at.append(row_of.setdefault(uri, len(row_of)))
+        labels.append(int(label))
+        is_train.append(split == "train")
+    if not row_of:
+        raise MissingSetError(f"none of {number_of(missing, 'image')} of {table} is in {folder}; the first is {first}")
+    if missing:
+        findings.add(NOT_THERE, first, missing)
+    found = tuple(
+        BinaryTask(name, cluster, np.array(rows_T), np.array(labels_T), np.array(is_train_T))
+        for name, (cluster, rows_T, labels_T, is_train_T) in tasks.items()
+    )
+    return SetImages(folder, tuple(row_of), np.zeros(len(row_of), np.int64), ("image",), tasks=found)
+
+
+def read_fishnet(folder: Path, findings: Findings) -> SetImages:
+    """Read FishNet's traits: ``train.csv`` and ``test.csv``, and ``Image_Library/FOLDER/NAME``.
+
+    Rows without one of the nine traits are left out, as in the published code, and counted. Columns are found by their headings; the
+    published code takes them by their places. An image's group is its species, since traits belong to species.
+
+    Raises:
+        MissingSetError: if no image is there.
+        DataError: for a trait that is not 0 or 1, or a feeding path that is neither pelagic nor benthic.
+    """
+    uris: list[str] = []
+    targets: list[list[int]] = []
+    splits: list[str] = []
+    species: list[str] = []
+    missing, first = 0, ""
+    for split in ("train", "test"):
+        table = folder / f"{split}.csv"
+        if not is_file(table):
+            raise MissingSetError(f"{table} is missing")
+        opened, rows = sure_rows(table, TableOptions())
+        for name in ("image", *TRAITS):
+            if name not in opened.header:
+                raise DataError(f"{opened.name} has no column {name!r}; it has {', '.join(opened.header)}")
+        for row in rows:
+            written = [str(row.cells.get(name, "")).strip() for name in TRAITS]
+            if not all(written):
+                findings.add(
+                    "rows lack one of the nine traits; they are left out, as in the published code",
+                    f"{split}.csv, row {row.number}",
+                )
+                continue
+            image = str(row.cells["image"])
+            within = str(row.cells.get("Folder") or Path(image).parent.as_posix())
+            uri = f"Image_Library/{within}/{Path(image).name}"
+            if not is_file(folder / uri):
+                missing, first = missing + 1, first or uri
+                continue
+            uris.append(uri)
+            targets.append([_trait(name, text, table, row.number) for name, text in zip(TRAITS, written, strict=True)])
+            splits.append(split)
+            species.append(f"{row.cells.get('Genus', '')} {row.cells.get('Species', '')}".strip() or uri)
+    if not uris:
+        raise MissingSetError(f"none of {number_of(missing, 'image')} of {folder} is there; the first is {first}")
+    if missing:
+        findings.add(NOT_THERE, first, missing)
+    classes, class_N = in_order_of_appearance(species)
+    return SetImages(
+        folder, tuple(uris), class_N, classes, groups=tuple(species), grouped_by="species", splits=tuple(splits), attributes=TRAITS,
+        target_NA=np.array(targets, dtype=np.int8),
+    )  # fmt: skip
+
+
+def _trait(name: str, text: str, table: Path, number: int) -> int:
+    if name == TRAITS[0]:
+        if text not in _FEEDING:
+            raise DataError(f"{table}, row {number}: {name} {text!r}; pelagic and benthic are allowed")
+        return _FEEDING[text]
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if value not in (0.0, 1.0):
+        raise DataError(f"{table}, row {number}: {name} {text!r}; 0 and 1 are allowed")
+    return int(value)
+
+
+def read_awa2(folder: Path, findings: Findings) -> SetImages:
+    """Read AwA2: classes, 85 attributes per class, 40 classes for fitting and 10 for testing, and ``JPEGImages/CLASS``.
+
+    Names of classes are read with or without their number before them. An image's group is its class, since attributes belong to
+    classes.
+
+    Raises:
+        MissingSetError: if a file or all images are missing.
+        DataError: if the matrix does not fit the names.
+    """
+    names = {
+        name: [_unnumbered(line) for line in lines_of(_needed(folder / f"{name}.txt"))]
+        for name in ("classes", "predicates", "trainclasses", "testclasses", "predicate-matrix-binary")
+    }
+    classes, predicates = names["classes"], names["predicates"]
+    matrix = [[int(word) for word in line.split()] for line in lines_of(folder / "predicate-matrix-binary.txt")]
+    if len(matrix) != len(classes) or any(len(line) != len(predicates) or {*line} - {0, 1} for line in matrix):
+        raise DataError(
+            f"{folder / 'predicate-matrix-binary.txt'} is not a matrix of 0 and 1 with {number_of(len(classes), 'line')} (classes.txt) of "
+            f"{number_of(len(predicates), 'number')} (predicates.txt)"
+        )
+    uris, numbers, splits = [], [], []
+    for split in ("train", "test"):
+        for name in names[f"{split}classes"]:
+            if name not in classes:
+                raise DataError(f"{folder / f'{split}classes.txt'}: {name!r} is not a class of classes.txt")
+            images = images_in(folder / "JPEGImages" / name)
+            if not images:
+                findings.add("classes have no images; they are left out", f"JPEGImages/{name}")
+            uris += [f"JPEGImages/{name}/{image}" for image in images]
+            numbers += [classes.index(name)] * len(images)
+            splits += [split] * len(images)
+    if len({*splits}) < 2:
+        raise MissingSetError(
+            f"{folder / 'JPEGImages'} has no images of the classes of trainclasses.txt or of testclasses.txt"
+        )
+    class_N = np.array(numbers, dtype=np.int64)
+    return SetImages(
+        folder, tuple(uris), class_N, tuple(classes), groups=tuple(classes[number] for number in numbers), grouped_by="class",
+        splits=tuple(splits), attributes=tuple(predicates), target_NA=np.array(matrix, dtype=np.int8)[class_N],
+    )  # fmt: skip
+
+
+def _needed(file: Path) -> Path:
+    if not is_file(file):
+        raise MissingSetError(f"{file} is missing")
+    return file
+
+
+def _unnumbered(line: str) -> str:
+    return re.sub(r"^\d+\s+(?=\D)", "", line.strip())
+
+
+def read_split_folders(folder: Path, findings: Findings, splits: Sequence[tuple[str, str]]) -> SetImages:
+    """Read class folders below a folder per part, as torchvision's ImageFolder lists them: Herbarium19, PlantDoc.
+
+    Args:
+        folder: of the set.
+        findings: gets what is odd.
+        splits: pairs of the part's name and its folder.
+
+    Raises:
+        MissingSetError: if a part is missing or has no images.
+    """
+    uris: list[str] = []
+    words: list[str] = []
+    parts: list[str] = []
+    for split, name in splits:
+        if not is_folder(folder / name):
+            raise MissingSetError(f"{folder / name} is missing")
+        for word in folders_in(folder / name):
+            images = images_in(folder / name / word)
+            if not images:
+                findings.add("class folders have no images; they are left out", f"{name}/{word}")
+            uris += [f"{name}/{word}/{image}" for image in images]
+            words += [word] * len(images)
+            parts += [split] * len(images)
+        if split not in parts:
+            raise MissingSetError(f"{folder / name} has no class folders with images")
+    classes = sorted({*words})
+    return SetImages(
+        folder,
+        tuple(uris),
+        np.array([classes.index(word) for word in words], np.int64),
+        tuple(classes),
+        splits=tuple(parts),
+    )
+
+
+class _Numbers(pickle.Unpickler):
+    """Reads lists of numbers from a pickle and nothing that could run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in (("numpy.core.multiarray", "scalar"), ("numpy._core.multiarray", "scalar")):
+            from numpy._core.multiarray import scalar
+
+            return scalar
+        if (module, name) == ("numpy", "dtype"):
+            return np.dtype
+        raise pickle.UnpicklingError(f"it holds {module}.{name}")
+
+
+def known_classes(folder: Path, classes: int) -> tuple[NDArray[np.int64], str]:
+    """Return the numbers of Herbarium19's known classes, in sorted order of the class folders, and where they come from.
+
+    They are in ``herbarium_19_class_splits.pkl`` of the published code. Without that file, the first half of the classes is known:
+    figures are then not those of the published split.
+
+    Raises:
+        DataError: if the file is not such a split.
+    """
+    file = folder / "herbarium_19_class_splits.pkl"
+    if not is_file(file):
+        return np.arange((classes + 1) // 2), ""
+    try:
+        if file.stat().st_size > _LARGEST_SPLITS:
+            raise ValueError("it is too large")
+        held = _Numbers(io.BytesIO(file.read_bytes())).load()
+        old = np.array([int(number) for number in held["Old"]], dtype=np.int64)
+        new = np.array([int(number) for number in held["New"]], dtype=np.int64)
+    except Exception as error:  # a damaged pickle raises nearly anything
+        raise DataError(f"{file} is not the split of the published code ({error}); get it again") from error
+    if sorted([*old.tolist(), *new.tolist()]) != list(range(classes)):
+        raise DataError(
+            f"{file} is a split of {number_of(len(old) + len(new), 'class', 'classes')}; the folder has {classes}"
+        )
+    return np.sort(old), file.name

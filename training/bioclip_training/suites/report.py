@@ -1,0 +1,234 @@
+"""Report of an evaluation on published sets: one page without scripts or network, with the figures of the papers beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from math import isnan
+from typing import Any
+
+import numpy as np
+
+from bioclip_core.nouns import number_of
+from bioclip_training.evaluation.markup import interval, percent, remark, section, table
+from bioclip_training.evaluation.report.style import STYLE
+from bioclip_training.suites.published_figures import ZERO_SHOT, published_for
+from bioclip_training.suites.result import MEASURED, MISSING, Figure, SetResult
+from bioclip_training.suites.sets import CAMERA_TRAP_SETS, SETS, SUITES
+
+_SETS = {one.name: one for one in SETS}
+_MAIN = {
+    "species": ZERO_SHOT, "newt": "accuracy of the tasks", "fishnet": "exact match of all traits", "awa2": "macro-F1",
+    "herbarium-19": "clustering accuracy", "plantdoc": "1-shot accuracy",
+}  # fmt: skip
+_MEANS = {
+    "bioclip": SUITES["bioclip"],
+    "bioclip-2": (
+        *(name for name in SUITES["bioclip-2"] if name not in CAMERA_TRAP_SETS and _SETS[name].kind == "species"), "camera-traps",
+    ),
+}  # fmt: skip
+"""Columns of each paper's table whose mean it gives."""
+
+
+def main_figure(result: SetResult) -> Figure | None:
+    """Return the figure of a set that the papers' tables have; None without one."""
+    return result.figure(_MAIN[_SETS[result.name].kind])
+
+
+def means_of(results: Sequence[SetResult]) -> dict[str, tuple[float, float, int, int]]:
+    """Return the means of camera traps and of each paper's table: published, corrected, columns that are there, and all columns.
+
+    A mean of fewer columns than the paper's cannot be compared with the paper's.
+    """
+    figures = {
+        result.name: figure for result in results if (figure := main_figure(result)) and result.status == MEASURED
+    }
+    values = {
+        name: (figure.published, figure.corrected)
+        for name, figure in figures.items()
+        if figure.published == figure.published
+    }
+    found = {}
+    for suite, columns in (("camera-traps", CAMERA_TRAP_SETS), *_MEANS.items()):
+        present = [values[name] for name in columns if name in values]
+        if present:
+            published, corrected = np.mean(present, axis=0).tolist()
+            found[suite] = (published, corrected, len(present), len(columns))
+            if len(present) == len(columns):
+                values[suite] = (published, corrected)
+    return found
+
+
+def suite_html(results: Sequence[SetResult], provenance: Mapping[str, Any]) -> str:
+    """Return the whole report as HTML."""
+    model = provenance["model"]["name"]
+    title = f"{model} on published evaluation sets"
+    measured = sum(result.status == MEASURED for result in results)
+    about = (
+        f"{measured} of {number_of(len(results), 'set')} measured. Figures as published repeat the papers' code, defects included, so that "
+        "they can be compared with the papers; corrected ones are what the model can do. The intervals are exact 95% ones over "
+        "independent groups."
+    )
+    parts = [
+        f"<h1>{escape(title)}</h1>", remark(about), _missing(results), _overview(results), _beside(results), _means(results),
+        *(_set(result) for result in results), _made(provenance),
+    ]  # fmt: skip
+    body = "\n".join(filter(None, parts))
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>\n<main>{body}</main>\n</body></html>\n"
+    )
+
+
+def _missing(results: Sequence[SetResult]) -> str:
+    lines = [
+        f"<li><strong>{escape(result.title)}</strong>: {escape(result.reason)}</li>"
+        for result in results
+        if result.status != MEASURED
+    ]
+    if not lines:
+        return ""
+    missing = sum(result.status == MISSING for result in results)
+    heading = f"{number_of(missing, 'set')} missing, {len(lines) - missing} not measured"
+    return f'<div class="verdict open"><strong>{heading}</strong><ul>{"".join(lines)}</ul></div>'
+
+
+def _overview(results: Sequence[SetResult]) -> str:
+    rows = []
+    for result in results:
+        figure = main_figure(result)
+        if result.status != MEASURED or figure is None:
+            continue
+        rows.append(
+            [result.title, figure.name, percent(figure.published), interval(figure.published_ci95), percent(figure.corrected),
+             interval(figure.corrected_ci95), result.images, result.classes, result.groups]
+        )  # fmt: skip
+    header = [
+        "set",
+        "figure",
+        "as published",
+        "95% interval",
+        "corrected",
+        "95% interval of it",
+        "images",
+        "classes",
+        "groups",
+    ]
+    wide_only = ["95% interval", "95% interval of it", "images", "classes", "groups"]
+    return section("All sets", table(header, rows, "All sets", wide_only=wide_only), anchor="sets") if rows else ""
+
+
+def _beside(results: Sequence[SetResult]) -> str:
+    """Show ours beside the papers'."""
+    rows = []
+    for result in results:
+        for figure in result.figures:
+            rows += [
+                [result.title, figure.name, percent(figure.published), f"{one.percent:.1f}%", one.model, one.source]
+                for one in published_for(result.name, figure.name)
+            ]
+    if not rows:
+        return ""
+    header = ["set", "figure", "this model, as published", "published", "of", "source"]
+    return section(
+        "Beside the papers",
+        table(header, rows, "Beside the papers", tall=True, wide_only=["source"]),
+        remark(
+            "Published figures are copied from their source. They are of the whole sets, with the papers' preprocessing."
+        ),
+        anchor="papers",
+    )
+
+
+def _means(results: Sequence[SetResult]) -> str:
+    rows = []
+    for suite, (published, corrected, present, columns) in means_of(results).items():
+        theirs = "; ".join(f"{one.model} {one.percent:.1f}%" for one in published_for(suite, ZERO_SHOT))
+        shown = theirs if present == columns else "not comparable: sets are missing"
+        rows.append([suite, f"{present} of {columns}", percent(published), percent(corrected), shown])
+    if not rows:
+        return ""
+    header = ["table", "columns", "as published", "corrected", "published"]
+    return section("Means of zero-shot top-1", table(header, rows, "Means"), anchor="means")
+
+
+def _set(result: SetResult) -> str:
+    if result.status != MEASURED:
+        return ""
+    about = _SETS[result.name]
+    unusable = [
+        f"{number_of(held['images'], 'image')} could not be used ({held['stage']}); the first is {held['first']}"
+        for held in result.failures
+    ]
+    groups = (
+        f"{result.groups} groups"
+        if result.grouped_by == "image"
+        else f"{result.groups} groups, each one a {result.grouped_by}"
+    )
+    size = f"{number_of(result.images, 'image')}, {result.classes} classes, tasks or attributes, {groups}, in {result.folder}."
+    settings = "".join(f"{name.replace('_', ' ')} {value}, " for name, value in result.settings.items())
+    return section(
+        result.title,
+        f"<p>{escape(size)}</p>", _figures(result),
+        _list("Not measured", [f"{figure.name}: {figure.note}" for figure in result.figures if figure.note]),
+        _list("How", [_how(figure) for figure in result.figures if figure.corrected_as]),
+        _list("What was wrong", about.wrong),
+        _list("Noticed", [*unusable, *result.findings]),
+        _details(result),
+        remark(f"{settings}data: {about.page} (licence: {about.licence})."),
+        anchor=result.name,
+    )  # fmt: skip
+
+
+def _figures(result: SetResult) -> str:
+    rows = [
+        [figure.name, percent(figure.published), interval(figure.published_ci95), percent(figure.spread), percent(figure.corrected),
+         interval(figure.corrected_ci95), figure.n, figure.groups]
+        for figure in result.figures if not (isnan(figure.published) and isnan(figure.corrected))
+    ]  # fmt: skip
+    header = ["figure", "as published", "95% interval", "spread", "corrected", "95% interval of it", "n", "groups"]
+    return table(header, rows, result.title, wide_only=["spread", "n", "groups"]) if rows else ""
+
+
+def _how(figure: Figure) -> str:
+    published = f"as published, {figure.published_as}; corrected, " if figure.published_as else ""
+    return f"{figure.name}: {published}{figure.corrected_as}"
+
+
+def _list(title: str, lines: Sequence[str]) -> str:
+    return f"<h3>{title}</h3><ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
+
+
+def _details(result: SetResult) -> str:
+    """Show the figures of parts: tasks by their cluster, or attributes one by one."""
+    held = result.details
+    if clusters := held.get("by_cluster"):
+        return table(
+            ["cluster of tasks", "mean over its tasks"],
+            [[name, percent(value)] for name, value in clusters.items()],
+            "Clusters",
+        )
+    parts = held.get("attributes") or held.get("traits")
+    if not parts:
+        return ""
+    rows = [
+        [name, percent(one["f1"]), percent(one["right"]), percent(one["share_with_it"])] for name, one in parts.items()
+    ]
+    return table(["attribute", "F1", "right", "images with it"], rows, "Attributes", tall=True)
+
+
+def _made(provenance: Mapping[str, Any]) -> str:
+    model = provenance["model"]
+    rows = {
+        "model": ", revision ".join(filter(None, (model["source"], model["revision"]))),
+        "weights": model["weights_sha256"],
+        "preprocessing": ", ".join(f"{name} {value}" for name, value in provenance["preprocessing"].items()),
+        "computed on": provenance["device"],
+        "options": ", ".join(
+            f"{name} {value}" for name, value in provenance["options"].items() if value not in (None, [], ())
+        ),
+        "versions": ", ".join(f"{name} {value}" for name, value in provenance["versions"].items()),
+        "made": provenance["made_at"],
+    }
+    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in rows.items())
+    return section("What was evaluated", f"<dl>{listed}</dl>", anchor="evaluated")
