@@ -16,20 +16,26 @@ from bioclip_plugin.commands.options import filled, force_option, options_from
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, failure_lines, log_lines, print_lines, print_table
 from bioclip_plugin.commands.signals import interruptible
+from bioclip_plugin.commands.training.evaluate_suites import SHARED_OPTIONS, check_catalog_options, evaluate_published
 from bioclip_plugin.items.request import DEFAULT_MODEL
 from bioclip_training.evaluation.config import EvaluationConfig
 from bioclip_training.evidence.minima import counted
+from bioclip_training.suites.config import SuiteConfig
 
 _UNITS = {"Labels": "labels", "Measuring": "steps", "Writing": "files"}
 _WORD_FILES = (".txt", ".csv", ".tsv")
 
 
 @click.command()
-@options_from(EvaluationConfig, omit=["groups", "force"], model=DEFAULT_MODEL)
+@options_from(EvaluationConfig, omit=["groups", "force"], model=DEFAULT_MODEL, data=None)
+@options_from(SuiteConfig, omit=SHARED_OPTIONS)
 @force_option
 @click.pass_context
 def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, **options: Any) -> int:
     """Measure a model on held-out images: accuracy at every rank with intervals, few-shot, calibration, consensus.
+
+    With --suite, the images are those of published evaluation sets instead of a catalog's, asked as in the BioCLIP papers, with corrected
+    figures and the papers' own beside them.
 
     The output folder gets report.html (one file, to look at and to pass on), metrics.json, examples.parquet (one row per
     image), and the label set if it was made of the catalog.
@@ -39,7 +45,12 @@ def evaluate(ctx: click.Context, /, words: tuple[str, ...], labels: str | None, 
     bioclip-plugin evaluate --data leaves.parquet --model local-dir:trained --output after --compare bioclip-2
     bioclip-plugin evaluate --data leaves.parquet --split unseen --model local-dir:trained --output unseen
     bioclip-plugin evaluate --data reef.parquet --model bioclip-2 --label "parrot fish" --label wrasse --output words
+    bioclip-plugin evaluate --suite bioclip-2 --root /data/sets --model bioclip-2 --output table
+    bioclip-plugin evaluate --suite newt --root /data/newt --model timm:vit_small_patch14_dinov2 --output newt
     """
+    if options["suites"]:
+        return evaluate_published(ctx, options)
+    check_catalog_options(ctx)
     from bioclip_plugin.running.label_choice import read_words
     from bioclip_training.evaluation.remarks import meaningless, trained_images
     from bioclip_training.evaluation.run import evaluate as measure

@@ -91,7 +91,7 @@ def points_interval(ends: Sequence[float | None]) -> str:
 
 def interval(ends: Sequence[float | None] | None) -> str:
     """Return the ends of an interval: "41.8–57.1%"."""
-    if ends is None or ends[0] is None or ends[1] is None:
+    if ends is None or ends[0] is None or ends[1] is None or ends[0] != ends[0]:
         return "–"
     return f"{100 * ends[0]:.1f}–{100 * ends[1]:.1f}%"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -86,29 +88,40 @@ def _commonest(target_NA: NDArray[np.int8]) -> NDArray[np.int8]:
 def measure_awa2(task: Measurement) -> Measured:
     """Return the macro-F1 of the published code, which scores 2 of 85 attributes, and that of all of them."""
     runs, _, test = _fitted(task, LEARNING_RATES["awa2"])
-    truth, group_N = task.images.target_NA[test], task.group_N[test]
-    as_published = [published_macro_f1(run.with_dropout_NA, truth) for run in runs]
-    scores = [corrected_scores(run.logits_NA, truth, group_N) for run in runs]
-    mean_NA = np.mean([run.logits_NA for run in runs], axis=0)
-    balanced = corrected_scores(mean_NA, truth, group_N)
-    f1 = float(np.mean([score.macro_f1 for score in scores]))
-    _say_constant(task, balanced.constant)
-    first_two = ", ".join(task.images.attributes[:2])
+    truth, mean_NA = task.images.target_NA[test], np.mean([run.logits_NA for run in runs], axis=0)
+    figures, constant = awa2_figures(runs, truth, task.group_N[test], task.images.attributes)
+    _say_constant(task, constant)
+    details = {"attributes": _by_attribute(task, mean_NA, truth)}
+    return figures, {"runs": task.config.runs, "learning_rate": LEARNING_RATES["awa2"], "details": details}
+
+
+def awa2_figures(
+    runs: Sequence[AttributeLogits], truth_NA: NDArray[np.int8], group_N: NDArray[np.int64], attributes: Sequence[str]
+) -> tuple[list[Figure], tuple[int, ...]]:
+    """Return the figures of several fitted networks, and the attributes that cannot be judged.
+
+    Args:
+        runs: logits of the N test images.
+        truth_NA: 1 for an attribute that the image's class has.
+        group_N: number of each image's group, its class.
+        attributes: names of the A attributes.
+    """
+    as_published = [published_macro_f1(run.with_dropout_NA, truth_NA) for run in runs]
+    f1 = float(np.mean([corrected_scores(run.logits_NA, truth_NA, group_N).macro_f1 for run in runs]))
+    balanced = corrected_scores(np.mean([run.logits_NA for run in runs], axis=0), truth_NA, group_N)
+    judged, groups = _judged(balanced.judged, len(attributes)), len(np.unique(group_N))
     figures = [
         Figure(
-            "macro-F1", float(np.mean(as_published)), corrected=f1, n=len(test), groups=task.groups_of(test),
-            spread=float(np.std(as_published)), published_as=f"of 2 attributes ({first_two}), logits above 0.5, dropout at work",
-            corrected_as=f"{_judged(balanced.judged, truth.shape[1])}, logits above 0, without dropout; an F1 is not a share, so it has no "
-            "interval",
+            "macro-F1", float(np.mean(as_published)), corrected=f1, n=len(truth_NA), groups=groups, spread=float(np.std(as_published)),
+            published_as=f"of 2 attributes ({', '.join(attributes[:2])}), logits above 0.5, dropout at work",
+            corrected_as=f"{judged}, logits above 0, without dropout; an F1 is not a share, so it has no interval",
         ),
         Figure(
-            "balanced accuracy of attributes", corrected=balanced.balanced, corrected_ci95=balanced.balanced_ci95, n=len(test),
-            groups=task.groups_of(test), corrected_as=f"{_judged(balanced.judged, truth.shape[1])}; groups are classes",
+            "balanced accuracy of attributes", corrected=balanced.balanced, corrected_ci95=balanced.balanced_ci95, n=len(truth_NA),
+            groups=groups, corrected_as=f"{judged}; groups are classes",
         ),
     ]  # fmt: skip
-    return figures, {
-        "runs": task.config.runs, "learning_rate": LEARNING_RATES["awa2"], "details": {"attributes": _by_attribute(task, mean_NA, truth)},
-    }  # fmt: skip
+    return figures, balanced.constant
 
 
 def _judged(judged: int, attributes: int) -> str:

@@ -9,7 +9,7 @@ from bioclip_core.device import PRECISIONS
 from bioclip_core.encoder import USUAL_BATCH
 from bioclip_core.errors import UsageError
 from bioclip_core.options import check_options
-from bioclip_training.suites.sets import SUITE_NAMES
+from bioclip_training.suites.names import SUITE_NAMES
 
 TextType = Literal["published", "class", "common", "scientific", "taxonomic", "scientific_common", "taxonomic_common"]
 Prompts = Literal["templates", "caption"]
@@ -21,9 +21,15 @@ class SuiteConfig:
     """An evaluation on published sets. The same settings, files and weights give the same figures."""
 
     suites: tuple[str, ...] = field(
-        default=(), metadata={"flag": "--suite", "metavar": "NAME", "automatic": "none: a catalog is evaluated"}
+        default=(),
+        metadata={
+            "flag": "--suite",
+            "metavar": "NAME",
+            "choices": SUITE_NAMES,
+            "automatic": "none: a catalog is evaluated",
+        },
     )
-    """Published evaluation set, or bioclip or bioclip-2 for all of a paper's table."""
+    """Published evaluation set, such as rare-species, or bioclip or bioclip-2 for all of a paper's table."""
     root: str | None = field(default=None, metadata={"metavar": "FOLDER"})
     """Folder that holds the folders of the sets, or the one set that is asked for."""
     model: str = ""

@@ -12,9 +12,10 @@ import numpy as np
 from bioclip_core.nouns import number_of
 from bioclip_training.evaluation.markup import interval, percent, remark, section, table
 from bioclip_training.evaluation.report.style import STYLE
+from bioclip_training.suites.names import CAMERA_TRAP_SETS, SUITES
 from bioclip_training.suites.published_figures import ZERO_SHOT, published_for
 from bioclip_training.suites.result import MEASURED, MISSING, Figure, SetResult
-from bioclip_training.suites.sets import CAMERA_TRAP_SETS, SETS, SUITES
+from bioclip_training.suites.sets import SETS
 
 _SETS = {one.name: one for one in SETS}
 _MAIN = {
@@ -35,10 +36,14 @@ def main_figure(result: SetResult) -> Figure | None:
     return result.figure(_MAIN[_SETS[result.name].kind])
 
 
-def means_of(results: Sequence[SetResult]) -> dict[str, tuple[float, float, int, int]]:
+def means_of(results: Sequence[SetResult], suites: Sequence[str]) -> dict[str, tuple[float, float, int, int]]:
     """Return the means of camera traps and of each paper's table: published, corrected, columns that are there, and all columns.
 
     A mean of fewer columns than the paper's cannot be compared with the paper's.
+
+    Args:
+        results: of the sets.
+        suites: names that were asked for; tables that are not among them have no mean.
     """
     figures = {
         result.name: figure for result in results if (figure := main_figure(result)) and result.status == MEASURED
@@ -50,6 +55,8 @@ def means_of(results: Sequence[SetResult]) -> dict[str, tuple[float, float, int,
     }
     found = {}
     for suite, columns in (("camera-traps", CAMERA_TRAP_SETS), *_MEANS.items()):
+        if not {suite, *(["bioclip-2"] if suite == "camera-traps" else [])} & {*suites}:
+            continue
         present = [values[name] for name in columns if name in values]
         if present:
             published, corrected = np.mean(present, axis=0).tolist()
@@ -70,7 +77,7 @@ def suite_html(results: Sequence[SetResult], provenance: Mapping[str, Any]) -> s
         "independent groups."
     )
     parts = [
-        f"<h1>{escape(title)}</h1>", remark(about), _missing(results), _overview(results), _beside(results), _means(results),
+        f"<h1>{escape(title)}</h1>", remark(about), _missing(results), _overview(results), _beside(results), _means(results, provenance),
         *(_set(result) for result in results), _made(provenance),
     ]  # fmt: skip
     body = "\n".join(filter(None, parts))
@@ -140,9 +147,9 @@ def _beside(results: Sequence[SetResult]) -> str:
     )
 
 
-def _means(results: Sequence[SetResult]) -> str:
+def _means(results: Sequence[SetResult], provenance: Mapping[str, Any]) -> str:
     rows = []
-    for suite, (published, corrected, present, columns) in means_of(results).items():
+    for suite, (published, corrected, present, columns) in means_of(results, provenance["options"]["suites"]).items():
         theirs = "; ".join(f"{one.model} {one.percent:.1f}%" for one in published_for(suite, ZERO_SHOT))
         shown = theirs if present == columns else "not comparable: sets are missing"
         rows.append([suite, f"{present} of {columns}", percent(published), percent(corrected), shown])

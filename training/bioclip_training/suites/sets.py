@@ -12,6 +12,7 @@ from bioclip_core.files.present import is_file, is_folder
 from bioclip_core.findings import Findings
 from bioclip_core.listed_names import did_you_mean
 from bioclip_training.suites.images import MissingSetError, SetImages
+from bioclip_training.suites.names import SUITE_NAMES, SUITES
 from bioclip_training.suites.reading import (
     ANNOTATION,
     BIRDS_525,
@@ -128,11 +129,6 @@ def _camera_traps(name: str, table: str) -> EvaluationSet:
     )  # fmt: skip
 
 
-CAMERA_TRAP_SETS = tuple(
-    f"camera-traps-{name}" for name in ("desert-lion", "ena24", "island", "orinoquia", "ohio-small-animals")
-)
-"""The five sets of IDLE-OO, whose mean is the papers' figure for camera traps."""
-
 SETS: tuple[EvaluationSet, ...] = (
     EvaluationSet(
         "rare-species", "Rare Species", "species", "https://huggingface.co/datasets/imageomics/rare-species", _AS_STATED,
@@ -215,21 +211,7 @@ SETS: tuple[EvaluationSet, ...] = (
     ),
 )  # fmt: skip
 
-SUITES: dict[str, tuple[str, ...]] = {
-    "bioclip": (
-        "birds-525", "plankton", "insects", "insects-2", "plantnet", "fungi", "plantvillage", "medicinal-leaf", "plantdoc-meta-album",
-        "rare-species",
-    ),
-    "bioclip-2": (
-        "nabirds", "plankton", "insects", "insects-2", *CAMERA_TRAP_SETS, "plantnet", "fungi", "plantvillage", "medicinal-leaf",
-        "rare-species", "fishnet", "newt", "awa2", "herbarium-19", "plantdoc",
-    ),
-    "camera-traps": CAMERA_TRAP_SETS,
-}  # fmt: skip
-"""Names that stand for several sets: all of a paper's table."""
-
 _BY_NAME = {one.name: one for one in SETS}
-SUITE_NAMES = (*SUITES, *_BY_NAME)
 
 
 def chosen_sets(names: Sequence[str]) -> tuple[EvaluationSet, ...]:

@@ -1,0 +1,236 @@
+"""Readers of evaluation sets: the published layouts, and folders that are not whole."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from suite_samples import awa2, class_folders, nabirds, newt, paint, rare_species, read, write_table
+
+from bioclip_core.errors import DataError, UsageError
+from bioclip_core.taxonomy import Taxon
+from bioclip_training.suites.images import MissingSetError
+from bioclip_training.suites.names import SET_NAMES, SUITES
+from bioclip_training.suites.reading import lineage_of
+from bioclip_training.suites.reading_tasks import TRAITS, known_classes
+from bioclip_training.suites.sets import SETS, chosen_sets
+
+SNOW_LEOPARD = ("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Panthera", "uncia")
+MACAW = ("Animalia", "Chordata", "Aves", "Psittaciformes", "Psittacidae", "Ara", "ambiguus")
+
+ON_DISK = [
+    # root below the layouts, set, images, classes, groups, first class
+    ("eval", "rare-species", 48, 6, 48, "Sphyrna tiburo"),
+    ("eval", "nabirds", 48, 6, 48, "Great Crested Flycatcher"),
+    ("eval", "plankton", 48, 6, 48, "Ciliate_mix"),
+    ("eval", "insects", 48, 6, 48, "Les Rhingies (Rhingia)"),
+    ("eval", "insects-2", 48, 6, 48, "sericaorient alismots chulsky"),
+    ("eval", "plantnet", 48, 6, 48, "Aegopodium_podagraria"),
+    ("eval", "fungi", 48, 6, 48, "Mycena epipterygia (Scop.) Gray"),
+    ("eval", "plantvillage", 48, 6, 48, "Pepper_bell___Bacterial_spot"),
+    ("eval", "medicinal-leaf", 48, 6, 48, "Jasminum (Jasmine)"),
+    ("eval", "plantdoc-meta-album", 48, 6, 48, "Blueberry leaf"),
+    ("rs-hyphen", "rare-species", 12, 2, 12, "Ara ambiguus"),
+    ("rare-species-hf", "rare-species", 12, 2, 12, "Ara ambiguus"),
+    ("nabirds-original", "nabirds", 8, 2, 8, "Oak Titmouse"),
+    ("meta-album-original", "insects-2", 10, 2, 10, "Lycorma delicatula"),
+    ("birds525", "birds-525", 10, 2, 10, "ABBOTTS BABBLER"),
+    ("idle-oo", "camera-traps-ena24", 10, 2, 5, "Vulpes vulpes"),
+    ("newt", "newt", 24, 2, 24, "ml_age_coopers_hawk"),
+    ("fishnet", "fishnet", 12, 9, 1, "Pomacentrus moluccensis"),
+    ("herbarium19", "herbarium-19", 6, 2, 6, "0"),
+    ("plantdoc", "plantdoc", 16, 2, 16, "Apple Scab Leaf"),
+]  # fmt: skip
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(("root", "name", "images", "classes", "groups", "first"), ON_DISK, ids=lambda value: str(value))
+def test_each_published_layout_is_read_whole(root: str, name: str, images: int, classes: int, groups: int, first: str) -> None:
+    found, findings = read(name, Path(os.environ["BIOCLIP_DATA"]) / "data" / "papers_layouts" / root)
+    assert len(found) == images
+    assert (len(found.tasks) or len(found.attributes) or len(found.classes)) == classes
+    assert len({*found.groups}) == (groups if found.groups else 0) or groups == images
+    assert (found.tasks[0].name if found.tasks else found.classes[0]) == first
+    assert not findings
+
+
+@pytest.mark.shared_data
+def test_taxa_and_common_names_of_the_hubs_folders_are_those_of_its_catalog() -> None:
+    layouts = Path(os.environ["BIOCLIP_DATA"]) / "data" / "papers_layouts"
+    found, _ = read("rare-species", layouts / "rare-species-hf")
+    assert found.taxa == (Taxon.of(MACAW, "great green macaw"), Taxon.of(SNOW_LEOPARD, "snow leopard"))
+    hyphens, _ = read("rare-species", layouts / "rs-hyphen")
+    assert hyphens.taxa == (Taxon.of(MACAW), Taxon.of(SNOW_LEOPARD)), "no catalog is beside these folders"
+
+
+def test_each_name_of_a_suite_is_a_set() -> None:
+    assert [one.name for one in SETS if one.name not in SET_NAMES] == []
+    assert len(SETS) == len(SET_NAMES)
+    assert [one.name for one in chosen_sets(["bioclip"])] == list(SUITES["bioclip"])
+    with pytest.raises(UsageError, match=r"suite 'rare_species': known are .*; did you mean rare-species\?"):
+        chosen_sets(["rare_species"])
+
+
+def test_ranks_of_rare_species_are_read_and_its_column_class_is_the_word(tmp_path: Path) -> None:
+    rare_species(tmp_path, [(SNOW_LEOPARD, "snow leopard", "red", 2)])
+    found, _ = read("rare-species", tmp_path)
+    assert found.classes == ("Panthera uncia",)
+    assert found.taxa == (Taxon.of(SNOW_LEOPARD, "snow leopard"),)
+
+
+def test_missing_doubled_and_unlisted_images_are_counted_with_the_first_example(tmp_path: Path) -> None:
+    root = nabirds(tmp_path, [("red bird", "red", 3)])
+    folder = root / "nabirds"
+    paint(folder / "extra.png", "blue")
+    rows = [{"filepath": name, "class": "red bird"} for name in ("0000.png", "0000.png", "gone.png", "0001.png", "0002.png")]
+    write_table(folder / "metadata.csv", rows)
+    found, findings = read("nabirds", root)
+    assert found.uris == ("0000.png", "0001.png", "0002.png")
+    assert list(findings.lines()) == [
+        "images are listed more than once with one class; the first row counts: 1 (the first: 0000.png)",
+        "images of the annotation file are not in the folder; they are left out: 1 (the first: gone.png)",
+        "images in the folder are not in the annotation file; they are not used: 1 (the first: extra.png)",
+    ]
+
+
+def test_an_image_with_two_classes_is_refused(tmp_path: Path) -> None:
+    root = nabirds(tmp_path, [("red bird", "red", 1)])
+    rows = [{"filepath": "0000.png", "class": word} for word in ("red bird", "blue bird")]
+    write_table(root / "nabirds" / "metadata.csv", rows)
+    with pytest.raises(DataError, match=r"the image 0000\.png has the classes 'red bird' and 'blue bird'; remove one of the rows"):
+        read("nabirds", root)
+
+
+def test_a_set_without_its_images_and_a_root_without_the_set_say_what_is_needed(tmp_path: Path) -> None:
+    root = nabirds(tmp_path, [("red bird", "red", 2)])
+    for image in (root / "nabirds").glob("*.png"):
+        image.unlink()
+    with pytest.raises(MissingSetError, match=r"none of 2 images of .*metadata\.csv is in .*nabirds; the first is 0000\.png"):
+        read("nabirds", root)
+    with pytest.raises(MissingSetError, match=r"no folder of NeWT: expected newt with newt2021_labels\.csv .*; get it from https://github.com/"):
+        read("newt", root)
+
+
+def test_a_set_in_two_folders_is_refused(tmp_path: Path) -> None:
+    nabirds(tmp_path, [("red bird", "red", 1)])
+    (tmp_path / "nabird").mkdir()
+    write_table(tmp_path / "nabird" / "metadata.csv", [{"filepath": "x.png", "class": "a"}])
+    with pytest.raises(UsageError, match="several folders hold it .* give one of them as --root, with --suite nabirds"):
+        read("nabirds", tmp_path)
+
+
+def test_epithets_with_hyphens_and_other_names_of_folders() -> None:
+    assert lineage_of("Animalia-Chordata-Mammalia-Diprotodontia-Phalangeridae-Spilocuscus-novae-angliae") == (
+        "Animalia", "Chordata", "Mammalia", "Diprotodontia", "Phalangeridae", "Spilocuscus", "novae-angliae",
+    )  # fmt: skip
+    assert lineage_of("Animalia_Chordata_Aves") is None
+    assert lineage_of("my photos-from-the-last-trip-to-the-zoo") is None
+
+
+def test_classes_of_nabirds_without_a_name_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "nabirds"
+    paint(folder / "images" / "0817" / "a.jpg", "red")
+    for name, line in (("images", "a 0817/a.jpg"), ("image_class_labels", "a 817"), ("classes", "816 Another Bird")):
+        (folder / f"{name}.txt").write_text(f"{line}\n", "utf-8")
+    with pytest.raises(DataError, match=r"the image a class 817 has no name in classes\.txt; the three files are not of one version"):
+        read("nabirds", tmp_path)
+
+
+def test_images_of_newt_are_shared_by_tasks_and_doubled_rows_are_counted(tmp_path: Path) -> None:
+    root = newt(tmp_path, {"age": [("red", 0, "train"), ("green", 1, "test")]})
+    rows = [("image-0000", "age", 0, "train"), ("image-0000", "age", 0, "train"), ("image-0000", "health", 1, "test"), ("image-0009", "age", 1, "test")]
+    write_table(
+        root / "newt" / "newt2021_labels.csv",
+        [dict(zip(("id", "task", "label", "split"), row, strict=True)) for row in rows],
+    )  # fmt: skip
+    found, findings = read("newt", root)
+    assert found.uris == ("newt2021_images/image-0000.jpg",)
+    assert [(task.name, task.rows_T.tolist()) for task in found.tasks] == [("age", [0]), ("health", [0])]
+    assert [count for _, count, _ in findings.found()] == [1, 1]
+    write_table(root / "newt" / "newt2021_labels.csv", [{"id": "image-0000", "task": "age", "label": 2, "split": "train"}])
+    with pytest.raises(DataError, match="row 1: label '2' and split 'train'; 0 or 1, and train or test are allowed"):
+        read("newt", root)
+
+
+def fishnet(root: Path, **changed: object) -> Path:
+    traits = dict(zip(TRAITS, ("benthic", 1, 0, 0, 0, 0, 0, 1, 0), strict=True))
+    for split in ("train", "test"):
+        paint(root / "fishnet" / "Image_Library" / "Gobiidae" / f"{split}.jpg", "red")
+        rows = [
+            {"image": f"Gobiidae/{split}.jpg", "Folder": "Gobiidae", "Genus": "Gobius", "Species": split, **traits},
+            {"image": "Gobiidae/unknown.jpg", "Folder": "Gobiidae", "Genus": "Gobius", "Species": split, **traits, "Polar": ""},
+        ]
+        rows[0].update(changed)
+        write_table(root / "fishnet" / f"{split}.csv", rows)
+    return root
+
+
+def test_traits_of_fishnet_are_found_by_their_headings_and_rows_without_one_are_counted(tmp_path: Path) -> None:
+    found, findings = read("fishnet", fishnet(tmp_path))
+    assert found.target_NA.tolist() == [[0, 1, 0, 0, 0, 0, 0, 1, 0]] * 2
+    assert found.groups == ("Gobius train", "Gobius test")
+    assert list(findings.lines()) == [
+        "rows lack one of the nine traits; they are left out, as in the published code: 2 (the first: train.csv, row 2)"
+    ]
+    with pytest.raises(DataError, match="FeedingPath 'reef'; pelagic and benthic are allowed"):
+        read("fishnet", fishnet(tmp_path, FeedingPath="reef"))
+    with pytest.raises(DataError, match="Boreal '0.5'; 0 and 1 are allowed"):
+        read("fishnet", fishnet(tmp_path, Boreal=0.5))
+
+
+ANIMALS = {"antelope": ("red", (1, 0), "train", 2), "polar+bear": ("blue", (0, 1), "test", 1)}
+
+
+def test_attributes_of_awa2_belong_to_classes_whose_numbers_are_left_out(tmp_path: Path) -> None:
+    found, findings = read("awa2", awa2(tmp_path, ANIMALS, ["black", "white"]))
+    assert (found.classes, found.attributes) == (("antelope", "polar+bear"), ("black", "white"))
+    assert found.target_NA.tolist() == [[1, 0], [1, 0], [0, 1]]
+    assert found.splits == ("train", "train", "test")
+    assert not findings
+
+
+def test_a_matrix_of_awa2_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    root = awa2(tmp_path, ANIMALS, ["black", "white"])
+    (root / "awa2" / "predicate-matrix-binary.txt").write_text("1 0\n0 -1\n", "utf-8")
+    with pytest.raises(DataError, match=r"not a matrix of 0 and 1 with 2 lines \(classes\.txt\) of 2 numbers \(predicates\.txt\)"):
+        read("awa2", root)
+    (root / "awa2" / "testclasses.txt").unlink()
+    with pytest.raises(MissingSetError, match=r"testclasses\.txt is missing"):
+        read("awa2", root)
+
+
+def test_known_classes_of_herbarium_are_those_of_the_published_split(tmp_path: Path) -> None:
+    assert known_classes(tmp_path, 3)[0].tolist() == [0, 1], "the first half without the file"
+    file = tmp_path / "herbarium_19_class_splits.pkl"
+    file.write_bytes(pickle.dumps({"Old": [np.int64(2), np.int64(0)], "New": [1]}))
+    known, source = known_classes(tmp_path, 3)
+    assert (known.tolist(), source) == ([0, 2], file.name)
+    with pytest.raises(DataError, match="is a split of 3 classes; the folder has 4"):
+        known_classes(tmp_path, 4)
+
+
+class Touch:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, ("made by a pickle",)
+
+
+def test_a_split_that_would_run_code_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "herbarium_19_class_splits.pkl").write_bytes(pickle.dumps({"Old": Touch(), "New": []}))
+    with pytest.raises(DataError, match="is not the split of the published code .* get it again"):
+        known_classes(tmp_path, 2)
+    assert not (tmp_path / "made by a pickle").exists()
+
+
+def test_class_folders_without_images_are_counted(tmp_path: Path) -> None:
+    class_folders(tmp_path / "plantdoc" / "train", {"b": ("red", 1), "a": ("blue", 2)})
+    class_folders(tmp_path / "plantdoc" / "test", {"a": ("blue", 1)})
+    (tmp_path / "plantdoc" / "test" / "b").mkdir()
+    (tmp_path / "plantdoc" / "test" / "a" / "notes.txt").write_text("", "utf-8")
+    found, findings = read("plantdoc", tmp_path)
+    assert found.classes == ("a", "b")
+    assert found.class_N.tolist() == [0, 0, 1, 0]
+    assert list(findings.lines()) == ["class folders have no images; they are left out: 1 (the first: test/b)"]
