@@ -18,7 +18,13 @@ from bioclip_training.suites.result import SetResult
 from bioclip_training.suites.run import SuiteOutcome, evaluate_suites
 from bioclip_training.suites.sets import chosen_sets, located
 
-COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "orange": (255, 100, 0), "teal": (0, 200, 255)}
+COLOURS = {
+    "red": (255, 0, 0),
+    "green": (0, 255, 0),
+    "blue": (0, 0, 255),
+    "orange": (255, 100, 0),
+    "teal": (0, 200, 255),
+}
 
 
 def paint(path: Path, colour: str, number: int = 0) -> None:
@@ -61,7 +67,15 @@ def rare_species(root: Path, taxa: Sequence[tuple[Sequence[str], str, str, int]]
             file = f"2024-03-20/{len(rows)}.png"
             paint(root / "rare_species" / file, colour, len(rows))
             word = f"{lineage[5]} {lineage[6]}"
-            rows.append({"": len(rows), **dict(zip(names, lineage, strict=True)), "common_name": common, "filepath": file, "class": word})
+            rows.append(
+                {
+                    "": len(rows),
+                    **dict(zip(names, lineage, strict=True)),
+                    "common_name": common,
+                    "filepath": file,
+                    "class": word,
+                }
+            )
     write_table(root / "rare_species" / "metadata.csv", rows)
     return root
 
@@ -84,8 +98,12 @@ def awa2(root: Path, classes: Mapping[str, tuple[str, Sequence[int], str, int]],
     """Write AwA2: of each class the colour, attributes, part and number of images."""
     folder = root / "awa2"
     folder.mkdir(parents=True)
-    (folder / "classes.txt").write_text("".join(f"{number:8d}\t{name}\n" for number, name in enumerate(classes, 1)), "utf-8")
-    (folder / "predicates.txt").write_text("".join(f"{number:8d}\t{name}\n" for number, name in enumerate(attributes, 1)), "utf-8")
+    (folder / "classes.txt").write_text(
+        "".join(f"{number:8d}\t{name}\n" for number, name in enumerate(classes, 1)), "utf-8"
+    )
+    (folder / "predicates.txt").write_text(
+        "".join(f"{number:8d}\t{name}\n" for number, name in enumerate(attributes, 1)), "utf-8"
+    )
     lines = [" ".join(map(str, held)) for _, held, _, _ in classes.values()]
     (folder / "predicate-matrix-binary.txt").write_text("\n".join(lines) + "\n", "utf-8")
     for part in ("train", "test"):
@@ -120,9 +138,18 @@ def fake(*, text_tower: bool = True) -> tuple[FakeEncoder, dict[str, ModelEntry]
     return model.encoder, {entry.name: entry for entry in found}
 
 
-def evaluated(root: Path, output: Path, *suites: str, entries: dict[str, ModelEntry] | None = None, **options: Any) -> SuiteOutcome:
+def evaluated(
+    root: Path, output: Path, *suites: str, entries: dict[str, ModelEntry] | None = None, **options: Any
+) -> SuiteOutcome:
     """Evaluate the fake model on sets."""
-    given: dict[str, Any] = {"prompts": "caption", "workers": 1, "search_draws": 2, "runs": 1, "device": "cpu", **options}
+    given: dict[str, Any] = {
+        "prompts": "caption",
+        "workers": 1,
+        "search_draws": 2,
+        "runs": 1,
+        "device": "cpu",
+        **options,
+    }
     config = SuiteConfig(suites=suites, root=str(root), model=given.pop("model", "fake"), output=str(output), **given)
     return evaluate_suites(config, entries or fake()[1])
 
