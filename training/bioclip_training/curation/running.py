@@ -200,11 +200,10 @@ def _check_unchanged(stage: Stage, config: Curation, identity: Identity) -> None
 def _finish(folder: Path, name: str, identity: Identity, work: StageWork, rows_in: int) -> StageManifest:
     parts = records_in(folder)
     tallied = added([work.tally.tallied(), *(part.tallied for part in parts)])
-    others = [folder / other for other in sorted(work.others)]
     manifest = StageManifest(
         name, identity, tallied.rows_read or rows_in, sum(part.rows for part in parts), tallied.dropped, tallied.counts, tallied.notes,
         tuple(replace(part, tallied=Tallied()) for part in parts),
-        tuple(OtherFile(file.name, file.stat().st_size, sha256_of(file)) for file in others),
+        tuple(OtherFile(other, (folder / other).stat().st_size, sha256_of(folder / other)) for other in sorted(work.others)),
     )  # fmt: skip
     manifest.write(folder)
     return manifest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bioclip_training.curation.catalog import CatalogStage
 from bioclip_training.curation.imaging.images import ImagesStage
 from bioclip_training.curation.kinds import KindsStage
 from bioclip_training.curation.naming.stage import NamesStage
@@ -13,4 +14,5 @@ from bioclip_training.curation.stages import Stage
 def stages() -> tuple[Stage, ...]:
     """Return every stage, each behind those that it needs."""
     before = (RecordsStage(), NamesStage(), ImagesStage(), KindsStage())
-    return (*before, SplitsStage(needs=tuple(stage.name for stage in before)))
+    names = tuple(stage.name for stage in before)
+    return (*before, SplitsStage(needs=names), CatalogStage(needs=(*names, "splits")))
