@@ -1,0 +1,17 @@
+"""The configuration with which ``curate`` reads a rendering."""
+
+from __future__ import annotations
+
+from bioclip_training.biosphere.publishing.plan import HOLDOUT, RARE
+
+
+def curate_yaml(sources: list[str]) -> str:
+    """Return ``curate.yaml``: every source, the taxonomy, and both evaluation sets."""
+    listed = "".join(f"  {name}:\n    path: {name}\n    layout: {name}\n" for name in sources)
+    return (
+        "# Build the taxonomy first: bioclip-plugin taxonomy build taxonomy --output taxonomy.sqlite\n"
+        f"output: curated\ntaxonomy: taxonomy.sqlite\nsources:\n{listed}"
+        "evaluation_sets:\n"
+        f"  {RARE}:\n    path: evaluation/{RARE}\n    layout: rare-species\n    taxa: exclude\n"
+        f"  {HOLDOUT}:\n    path: evaluation/{HOLDOUT}\n    layout: gbif\n    taxa: report\n"
+    )
