@@ -121,6 +121,11 @@ class EvaluationSetConfig:
     """Options of the layout's reader."""
     taxa: Literal["exclude", "report"] = "report"
     """What becomes of records whose species is in the set: left out, as unseen-taxon sets need it, or only reported."""
+    file_names: bool = False
+    """Take records for the same observation if their files have the same name, whatever its suffix.
+
+    For collections whose files are named by an id.
+    """
 
     def __post_init__(self) -> None:
         check_options(self)

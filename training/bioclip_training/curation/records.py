@@ -104,7 +104,7 @@ def _read(name: str, source: SourceConfig, work: StageWork, folder: Path, tally:
     options = ReadOptions(
         settings=source.options, threads=work.threads, memory=work.memory // 2, work_folder=work.temporary
     )
-    rows = sum(write_runs(_keyed(name, layout.name, layout.read(source.path, options)), folder, RECORDS))
+    rows = sum(write_runs(keyed(name, layout.name, layout.read(source.path, options)), folder, RECORDS))
     for reason, count, example in options.skipped.found():
         tally.drop(f"source {name}: {reason}", count, example)
     for text, count, example in options.findings.found():
@@ -124,7 +124,12 @@ def _read(name: str, source: SourceConfig, work: StageWork, folder: Path, tally:
     return _Read(layout.name, rows, tally.tallied())
 
 
-def _keyed(name: str, layout: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def keyed(name: str, layout: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of a reader with the columns that it leaves out: key, source and layout.
+
+    Raises:
+        SourceError: for a record without an id.
+    """
     for batch in batches:
         assert batch.schema.equals(SOURCE_RECORDS), f"the reader of {layout} gives other columns"
         ids = batch["record_id"].to_pylist()
