@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ from bioclip_training.curation.database import opened, parts_in, streamed
 from bioclip_training.curation.imaging.images import PIECES, examine
 from bioclip_training.curation.imaging.openers import UNPACKED, Openers
 from bioclip_training.curation.imaging.tasks import TASK_COLUMNS
-from bioclip_training.curation.manifests import part_file
+from bioclip_training.curation.manifests import UNFINISHED_FOLDER, part_file
 from bioclip_training.curation.naming.stage import NamesStage
 from bioclip_training.curation.records import keyed
 from bioclip_training.curation.stages import StageWork
@@ -54,10 +54,12 @@ def evaluation_items(work: StageWork) -> EvaluationItems:
         except BioclipError as error:
             raise type(error)(f"evaluation set {name}: {error}") from error
     _examine(found, work)
+    config = replace(work.config, precedence=())  # of sources, which these are not
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    (found.names / UNFINISHED_FOLDER).mkdir()
     NamesStage().run(
-        StageWork(
-            found.names, {_RECORDS: found.records}, work.config, folder, work.kept, work.threads, work.memory
-        )
+        StageWork(found.names, {_RECORDS: found.records}, config, scratch, work.kept, work.threads, work.memory)
     )
     return found
 
@@ -92,7 +94,10 @@ def _records(name: str, entry: EvaluationSetConfig, work: StageWork) -> Iterator
 def _examine(found: EvaluationItems, work: StageWork) -> None:
     sets = work.config.evaluation_sets
     records = parts_in(found.records)
-    with Openers({name: entry.path for name, entry in sets.items()}, work.kept / UNPACKED) as openers, opened(work) as database:
+    with (
+        Openers({name: entry.path for name, entry in sets.items()}, work.kept / UNPACKED) as openers,
+        opened(work) as database,
+    ):
         holders = database.execute(
             f"SELECT DISTINCT source, split_part(uri, '#', 1) FROM {records} WHERE contains(uri, '#') ORDER BY ALL"
         ).fetchall()

@@ -41,6 +41,4 @@ def identities(records: str, *, file_names: bool) -> str:
     """
     texts = [_OBSERVATION, _EVENT, _CONTENT, _PHOTO, _TREEOFLIFE, *([_STEM] if file_names else [])]
     listed = ", ".join(f"({text})" for text in texts)
-    return (
-        f"SELECT key, source, id FROM (SELECT key, source, unnest([{listed}]) AS id FROM {records}) WHERE id <> '' AND id <> 'file '"
-    )
+    return f"SELECT key, source, id FROM (SELECT key, source, unnest([{listed}]) AS id FROM {records}) WHERE id <> '' AND id <> 'file '"

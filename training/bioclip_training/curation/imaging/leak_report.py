@@ -129,10 +129,12 @@ def _set_html(name: str, found: dict[str, Any]) -> str:
         if rows
         else "<p>No record leaks into this set.</p>"
     )
-    unread = f" {found['unreadable_images']:,} images of it cannot be read, and were not compared." if found["unreadable_images"] else ""
-    return (
-        f"<h2>{escape(name)}</h2><p>{found['items']:,} items, {found['items_with_species']:,} of them with a species.{unread}</p>{table}"
+    unread = (
+        f" {found['unreadable_images']:,} images of it cannot be read, and were not compared."
+        if found["unreadable_images"]
+        else ""
     )
+    return f"<h2>{escape(name)}</h2><p>{found['items']:,} items, {found['items_with_species']:,} of them with a species.{unread}</p>{table}"
 
 
 def _examples_html(examples: list[dict[str, str]]) -> str:

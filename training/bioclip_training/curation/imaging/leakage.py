@@ -69,7 +69,9 @@ class LeakageStage:
                 items = evaluation_items(work)
                 _find(database, work, items)
             else:
-                work.tally.note("no evaluation set is named, so that nothing was compared: evaluation_sets in the configuration")
+                work.tally.note(
+                    "no evaluation set is named, so that nothing was compared: evaluation_sets in the configuration"
+                )
             _write(database, work)
             report = leak_report(database, work, items)
         write_whole(work.folder / REPORT_FILE, report_text(report))
@@ -102,9 +104,10 @@ def _find(database: DuckDBPyConnection, work: StageWork, items: EvaluationItems)
             )  # fmt: skip
     _add(
         database, "taxon",
-        f"SELECT t.key, item.evaluation_set, item.record_id FROM {names} t JOIN {parts_in(items.names)} e USING (genus, species) "
-        "JOIN item ON item.key = e.key WHERE genus <> '' AND species <> '' "
-        "AND (t.kingdom = e.kingdom OR t.kingdom = '' OR e.kingdom = '')",
+        f"WITH taxa AS (SELECT evaluation_set, genus, species, kingdom, min(record_id) AS record_id FROM {parts_in(items.names)} "
+        "JOIN item USING (key) WHERE genus <> '' AND species <> '' GROUP BY ALL) "
+        f"SELECT t.key, taxa.evaluation_set, taxa.record_id FROM {names} t JOIN taxa USING (genus, species) "
+        "WHERE t.kingdom = taxa.kingdom OR t.kingdom = '' OR taxa.kingdom = ''",
     )  # fmt: skip
 
 

@@ -210,10 +210,8 @@ def _sorted_keys(entries: _Entries, border: int | None, band: tuple[int, ...]) -
         bands |= entries.byte(number)
     chosen: NDArray[Any] | None = None
     if border is not None:
-        is_wanted = np.zeros(1 << (8 * BAND_BYTES), dtype=bool)
         is_second = np.tile(entries.order >= border, len(bands) // max(1, entries.count))
-        is_wanted[bands[is_second]] = True
-        chosen = np.flatnonzero(is_wanted[bands])
+        chosen = np.flatnonzero(np.isin(bands, bands[is_second], kind=None if len(bands) > _AT_ONCE else "sort"))
         bands = bands[chosen]
     keys = bands.astype(np.uint64)
     del bands
