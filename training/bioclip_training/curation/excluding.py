@@ -119,6 +119,9 @@ def _cases(table: pa.Table, config: Curation, filters: Sequence[str], leaks: pa.
             "leaks into ", pc.take(leaks["evaluation_set"], at), " by ", pc.take(leaks["kind"], at), ""
         )
         yield pc.is_valid(at), why, why
+    if "conflict" in names:
+        why = pc.binary_join_element_wise("contradicting labels", table["conflict"], ": ")
+        yield pc.not_equal(table["conflict"], ""), why, pa.scalar("contradicting labels of equal images")
     if "duplicate_of" in names:
         why = pc.binary_join_element_wise("duplicate of", table["duplicate_of"], " ")
         yield pc.not_equal(table["duplicate_of"], ""), why, pa.scalar("duplicate of another record")

@@ -30,7 +30,7 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "names": ("genus", "species", "scientific_name", "unresolved"),
     "images": ("unreadable",),
     "kinds": ("image_kind",),
-    "duplicates": ("near_group", "duplicate_of"),
+    "duplicates": ("near_group", "duplicate_of", "conflict"),
 }
 _GROUP_LEAKS = ("image", "near", "observation")
 _TRAIN = ("train", "training")
