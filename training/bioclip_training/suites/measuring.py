@@ -93,7 +93,8 @@ def _zero_shot(task: Measurement, text_type: str) -> list[Figure]:
         if top >= len({*words[0]}):
             figures.append(
                 Figure(
-                    f"zero-shot top-{top}", note=f"with {len({*words[0]})} classes every answer is among the best {top}"
+                    f"zero-shot top-{top}",
+                    note=f"with {number_of(len({*words[0]}), 'class', 'classes')} every answer is among the best {top}",
                 )
             )
             continue
@@ -118,7 +119,9 @@ def words_of(images: SetImages, text_type: str) -> tuple[list[str], list[str]]:
 
 def _text_change(words: tuple[list[str], list[str]]) -> str:
     changed = [pair for pair in zip(*words, strict=True) if pair[0] != pair[1]]
-    return f"; {len(changed)} prompts differ ({changed[0][0]!r} is asked as {changed[0][1]!r})" if changed else ""
+    if not changed:
+        return ""
+    return f"; other words for {number_of(len(changed), 'class', 'classes')} ({changed[0][0]!r} is asked as {changed[0][1]!r})"
 
 
 def _places(task: Measurement, texts: list[str], *, merged: bool) -> Places:

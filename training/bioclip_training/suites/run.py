@@ -22,6 +22,7 @@ from bioclip_core.files.whole import write_whole
 from bioclip_core.findings import Findings
 from bioclip_core.identity import settings_id
 from bioclip_core.models import FoundModel, ModelEntry
+from bioclip_core.nouns import number_of
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_core.progress import silent
 from bioclip_training.evaluation.features import StageProgress
@@ -118,7 +119,7 @@ def _check_present(wanted: Sequence[EvaluationSet], root: Path) -> None:
         except MissingSetError as error:
             missing.append(str(error))
     if len(missing) == len(wanted):
-        more = f" ({len(missing) - 1} more sets are missing too)" if len(missing) > 1 else ""
+        more = f" ({number_of(len(missing) - 1, 'more set')} of {len(wanted)} missing too)" if len(missing) > 1 else ""
         raise MissingSetError(f"{missing[0]}{more}")
 
 

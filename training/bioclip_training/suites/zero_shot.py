@@ -98,20 +98,17 @@ def places(features_ND: NDArray[np.float16], classes_CD: NDArray[np.float32], cl
     (SigLIP) are compared in the same way.
     """
     unique_UD, number_C = _distinct_rows(classes_CD)
-    counts_U = np.bincount(number_C, minlength=len(unique_UD)).astype(np.int64)
-    step = max(1, _PASS_BYTES // (4 * max(1, len(unique_UD))))
-    above, equal = np.empty(len(class_N), np.int64), np.empty(len(class_N), np.int64)
+    step = max(1, _PASS_BYTES // (4 * max(1, len(classes_CD))))
+    above, equal, before = (np.empty(len(class_N), np.int64) for _ in range(3))
     for start in range(0, len(class_N), step):
-        sums_BU = features_ND[start : start + step].astype(np.float32) @ unique_UD.T
-        own_B = number_C[class_N[start : start + step]]
-        right_B = sums_BU[np.arange(len(sums_BU)), own_B][:, None]
-        above[start : start + step] = (sums_BU > right_B) @ counts_U
-        equal[start : start + step] = (sums_BU == right_B) @ counts_U
-    order_C = np.argsort(number_C, kind="stable")
-    first_U = np.searchsorted(number_C[order_C], np.arange(len(unique_UD)))
-    before_C = np.empty(len(number_C), np.int64)
-    before_C[order_C] = np.arange(len(number_C)) - first_U[number_C[order_C]]
-    return Places(above, equal, before_C[class_N], len(classes_CD))
+        part = slice(start, start + step)
+        sums_BC = (features_ND[part].astype(np.float32) @ unique_UD.T)[:, number_C]
+        own_B1 = class_N[part, None]
+        right_B1 = np.take_along_axis(sums_BC, own_B1, axis=1)
+        is_equal_BC = sums_BC == right_B1
+        above[part], equal[part] = (sums_BC > right_B1).sum(axis=1), is_equal_BC.sum(axis=1)
+        before[part] = (is_equal_BC & (np.arange(len(classes_CD)) < own_B1)).sum(axis=1)
+    return Places(above, equal, before, len(classes_CD))
 
 
 def _distinct_rows(rows_CD: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -1,0 +1,303 @@
+"""Evaluations on published sets from their folders to the report: figures by hand, kept work, and folders that are not whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from suite_samples import awa2, class_folders, evaluated, fake, nabirds, newt, only, paint, rare_species, write_table
+
+from bioclip_core.errors import DataError
+from bioclip_training.suites.images import MissingSetError
+from bioclip_training.suites.reading_tasks import TRAITS
+from bioclip_training.suites.report import means_of
+from bioclip_training.suites.result import MEASURED, Figure, SetResult
+
+RED = ("Fictia", "Warmata", "Picta", "Rufales", "Warmidae", "Red", "fictus")
+GREEN = ("Fictia", "Coldata", "Picta", "Virides", "Coldidae", "Green", "fictus")
+
+
+def figures_of(result: SetResult) -> dict[str, tuple[float, float]]:
+    return {figure.name: (figure.published, figure.corrected) for figure in result.figures}
+
+
+def test_accuracies_of_a_set_by_hand(tmp_path: Path) -> None:
+    words = [
+        ("a red bird", "red", 6),
+        ("a green bird", "green", 2),
+        ("a blue bird", "blue", 1),
+        ("a blue bird", "red", 1),
+    ]
+    result = only(evaluated(nabirds(tmp_path, words), tmp_path / "out", "nabirds"))
+    found = result.figure("zero-shot top-1")
+    assert found is not None
+    assert found.published == pytest.approx(9 / 10), "over images"
+    assert found.corrected == pytest.approx((1 + 1 + 0.5) / 3), "over classes"
+    assert found.published_ci95[0] < 0.9 < found.published_ci95[1]
+    assert (found.n, found.groups) == (10, 10)
+    three = result.figure("zero-shot top-3")
+    assert three is not None
+    assert three.note == "with 3 classes every answer is among the best 3"
+    assert result.findings[0].startswith("the published set has 48,562 images, this folder has 10 and 555 classes")
+
+
+def test_underscores_are_asked_as_published_and_as_blanks_corrected(tmp_path: Path) -> None:
+    """mteb, pull request 1103: EuroSAT asked with its folder's names, without blanks between words, loses most of its accuracy."""
+    words = [("Leaf_red_spot", "red", 1), ("green", "green", 1)]
+    result = only(evaluated(nabirds(tmp_path, words), tmp_path / "out", "nabirds"))
+    found = result.figure("zero-shot top-1")
+    assert found is not None
+    assert found.corrected == 1.0
+    assert "other words for 1 class ('Leaf_red_spot' is asked as 'Leaf red spot')" in found.corrected_as
+
+
+def test_words_of_taxa_are_made_as_the_paper_has_them_or_as_asked(tmp_path: Path) -> None:
+    root = rare_species(tmp_path, [(RED, "scarlet invention", "red", 7), (GREEN, "", "green", 7)])
+    result = only(evaluated(root, tmp_path / "out", "rare-species"))
+    assert result.settings["text_type"] == "taxonomic_common"
+    assert figures_of(result)["zero-shot top-1"] == (1.0, 1.0)
+    assert figures_of(result)["5-shot accuracy"] == (1.0, 1.0)
+    common = only(evaluated(root, tmp_path / "common", "rare-species", text_type="common"))
+    note = common.figures[0].note
+    assert note == "1 class without common words (the first: Green fictus)"
+    scientific = only(evaluated(root, tmp_path / "scientific", "rare-species", text_type="scientific"))
+    assert figures_of(scientific)["zero-shot top-1"] == (1.0, 1.0)
+
+
+def test_a_set_without_taxa_has_no_prompts_of_taxa_and_says_so(tmp_path: Path) -> None:
+    result = only(
+        evaluated(
+            nabirds(tmp_path, [("red", "red", 2), ("blue", "blue", 2)]),
+            tmp_path / "out",
+            "nabirds",
+            text_type="scientific",
+        )
+    )
+    assert (
+        result.figures[0].note
+        == "the set has no taxa, so there are no scientific words; --text-type class asks with its own"
+    )
+    assert figures_of(result)["1-shot accuracy"] == (1.0, 1.0)
+
+
+def test_classes_that_share_their_words_are_counted_and_share_the_chance(tmp_path: Path) -> None:
+    taxa = [(RED, "invention", "red", 3), (GREEN, "invention", "green", 3)]
+    result = only(evaluated(rare_species(tmp_path, taxa), tmp_path / "out", "rare-species", text_type="common"))
+    assert (
+        "classes share the words of another one in the published prompts: 1 (the first: invention)" in result.findings
+    )
+    found = result.figures[0]
+    assert found.note == "with 1 class every answer is among the best 1", "the published code makes one class of both"
+
+
+def test_an_image_encoder_without_text_has_few_shot_figures_alone(tmp_path: Path) -> None:
+    root = nabirds(tmp_path, [("red", "red", 3), ("blue", "blue", 3)])
+    result = only(evaluated(root, tmp_path / "out", "nabirds", entries=fake(text_tower=False)[1]))
+    assert "few-shot figures need no text" in result.figures[0].note
+    assert figures_of(result)["1-shot accuracy"] == (1.0, 1.0)
+
+
+def test_unreadable_images_are_counted_with_the_first_example_and_the_others_measured(tmp_path: Path) -> None:
+    root = nabirds(tmp_path, [("red", "red", 3), ("blue", "blue", 3)])
+    (root / "nabirds" / "0001.png").write_bytes(b"not an image")
+    result = only(evaluated(root, tmp_path / "out", "nabirds"))
+    assert (result.images, result.failed) == (5, 1)
+    assert [(one["stage"], one["images"]) for one in result.failures] == [("decode", 1)]
+    assert result.failures[0]["first"].startswith("0001.png: ")
+    assert "1 image could not be used (decode); the first is 0001.png" in (tmp_path / "out" / "report.html").read_text(
+        "utf-8"
+    )
+
+
+def test_missing_sets_get_a_line_and_the_others_are_measured(tmp_path: Path) -> None:
+    root = nabirds(tmp_path, [("red", "red", 2), ("blue", "blue", 2)])
+    outcome = evaluated(root, tmp_path / "out", "nabirds", "newt")
+    assert [result.status for result in outcome.results] == ["measured", "missing"]
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "1 set missing, 0 not measured" in page
+    assert (
+        "expected newt with newt2021_labels.csv and newt2021_images/; get it from https://github.com/visipedia/newt"
+        in page
+    )
+    with pytest.raises(MissingSetError, match=r"no folder of NeWT.* \(1 more set of 2 missing too\)"):
+        evaluated(root, tmp_path / "other", "newt", "awa2")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_set_that_cannot_be_measured_ends_neither_the_others_nor_the_report(tmp_path: Path) -> None:
+    root = nabirds(tmp_path, [("red", "red", 2), ("blue", "blue", 2)])
+    newt(root, {"age": [("red", 0, "train"), ("red", 0, "test")]})
+    failed, measured = evaluated(root, tmp_path / "out", "newt", "nabirds").results
+    assert (failed.status, measured.status) == ("failed", "measured")
+    assert failed.reason.endswith("none of 1 task can be measured")
+    assert (
+        "tasks have no test images, or training images of one label alone; they are left out: 1 (the first: age)"
+        in failed.findings
+    )
+
+
+def test_a_second_run_encodes_nothing_and_measures_what_changed(tmp_path: Path) -> None:
+    root, output = nabirds(tmp_path, [("red", "red", 3), ("blue", "blue", 3)]), tmp_path / "out"
+    encoder, entries = fake()
+    first = only(evaluated(root, output, "nabirds", entries=entries))
+    assert encoder.images_encoded == 6
+    (output / "report.html").unlink()
+    kept = only(evaluated(root, output, "nabirds", entries=entries))
+    assert kept.as_json() == first.as_json()
+    assert (output / "report.html").exists()
+    other = only(evaluated(root, output, "nabirds", entries=entries, folds=2))
+    assert other.settings["folds"] == 2
+    assert encoder.images_encoded == 6
+    paint(root / "nabirds" / "0000.png", "teal", 7)
+    changed = only(evaluated(root, output, "nabirds", entries=entries))
+    assert encoder.images_encoded == 12
+    assert figures_of(changed)["zero-shot top-1"] == (pytest.approx(5 / 6), pytest.approx((1 + 2 / 3) / 2))
+
+
+def test_a_damaged_part_of_features_is_made_again(tmp_path: Path) -> None:
+    root, output = nabirds(tmp_path, [("red", "red", 2), ("blue", "blue", 2)]), tmp_path / "out"
+    encoder, entries = fake()
+    evaluated(root, output, "nabirds", entries=entries)
+    (part,) = (output / "features").rglob("*.npz")
+    part.write_bytes(part.read_bytes()[:-40])
+    (output / "sets" / "nabirds.json").write_text("{", "utf-8")
+    assert figures_of(only(evaluated(root, output, "nabirds", entries=entries)))["zero-shot top-1"] == (1.0, 1.0)
+    assert encoder.images_encoded == 8
+
+
+def test_an_output_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    root = nabirds(tmp_path, [("red", "red", 2), ("blue", "blue", 2)])
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("", "utf-8")
+    with pytest.raises(DataError, match=r"holds chapter\.txt and is not the folder of an evaluation on published sets"):
+        evaluated(root, tmp_path / "thesis", "nabirds")
+
+
+def test_the_document_of_a_run_has_figures_and_what_they_were_made_with(tmp_path: Path) -> None:
+    root = nabirds(tmp_path, [("red", "red", 2), ("blue", "blue", 2)])
+    evaluated(root, tmp_path / "out", "nabirds", resize="squash", exact=True)
+    held = json.loads((tmp_path / "out" / "suite.json").read_text("utf-8"))
+    assert (held["preprocessing"]["resize_mode"], held["preprocessing"]["decode"]) == ("squash", "full")
+    assert held["model"]["source"] == "fake"
+    assert len(held["model"]["weights_sha256"]) == 64
+    (figure,) = [one for one in held["sets"]["nabirds"]["figures"] if one["name"] == "1-shot accuracy"]
+    assert (figure["published"], figure["corrected"]) == (1.0, 1.0)
+    assert held["sets"]["nabirds"]["figures"][1]["published"] is None, "JSON has no NaN"
+
+
+def test_larger_tasks_of_newt_count_more_as_published_and_equally_corrected(tmp_path: Path) -> None:
+    """biobench aggregates the tasks' examples; NeWT's own figure is over tasks."""
+    right = [("red", 0, "train"), ("green", 1, "train")] * 3 + [("red", 0, "test"), ("green", 1, "test")]
+    upside_down = [("red", 0, "train"), ("green", 1, "train")] * 3 + [("red", 1, "test"), ("green", 0, "test")] * 4
+    result = only(evaluated(newt(tmp_path, {"right": right, "upside down": upside_down}), tmp_path / "out", "newt"))
+    assert figures_of(result) == {"accuracy of the tasks": (pytest.approx(2 / 10), pytest.approx(1 / 2))}
+    assert result.details["tasks"] == {"right": 1.0, "upside down": 0.0}
+    assert (result.classes, result.images) == (2, 22)
+
+
+def test_classes_of_plantdoc_that_test_lacks_shift_the_published_numbers(tmp_path: Path) -> None:
+    """CLIP_benchmark, issue 21: prompts of KITTI were in another order than the classes of its folder."""
+    class_folders(tmp_path / "plantdoc" / "train", {"apple": ("red", 2), "mites": ("green", 2), "zinnia": ("blue", 2)})
+    class_folders(tmp_path / "plantdoc" / "test", {"apple": ("red", 3), "zinnia": ("blue", 1)}, first=50)
+    result = only(evaluated(tmp_path, tmp_path / "out", "plantdoc"))
+    assert figures_of(result) == {"1-shot accuracy": (pytest.approx(3 / 4), pytest.approx(1.0))}
+    assert result.findings[0].startswith(
+        "classes are in one of train and test alone; the published code numbers both apart"
+    )
+    assert result.findings[0].endswith("1 (the first: mites)")
+
+
+def test_copies_of_plantdocs_examples_are_no_queries_of_the_corrected_figure(tmp_path: Path) -> None:
+    class_folders(tmp_path / "plantdoc" / "train", {"apple": ("red", 1), "pear": ("blue", 1)})
+    class_folders(tmp_path / "plantdoc" / "test", {"apple": ("red", 1), "pear": ("blue", 2)})
+    found = only(evaluated(tmp_path, tmp_path / "out", "plantdoc")).figures[0]
+    assert (found.published, found.corrected, found.n) == (1.0, 1.0, 1), (
+        "one test image has other bytes than the examples"
+    )
+
+
+def test_known_and_new_classes_of_herbarium_that_look_alike_are_both_right_only_as_published(tmp_path: Path) -> None:
+    class_folders(
+        tmp_path / "herbarium19" / "small-train",
+        {"0": ("red", 5), "1": ("green", 5), "2": ("red", 4), "3": ("blue", 4)},
+    )
+    result = only(evaluated(tmp_path, tmp_path / "out", "herbarium-19"))
+    found = result.figures[0]
+    assert found.published > found.corrected
+    assert [figure.name for figure in result.figures[1:]] == [
+        "clustering accuracy, known classes",
+        "clustering accuracy, new classes",
+    ]
+    assert result.settings == {"runs": 1, "known_classes": 2, "class_split": "first half", "labelled_images": 8}
+    assert any("the first half of the classes is known" in line for line in result.findings)
+
+
+def test_traits_of_new_species_and_of_a_fixed_answer_are_given_beside_fishnets_figure(tmp_path: Path) -> None:
+    rows: dict[str, list[dict[str, object]]] = {"train": [], "test": []}
+    kinds = {"Red fish": ("red", "pelagic", 1), "Blue fish": ("blue", "benthic", 0), "New fish": ("red", "pelagic", 1)}
+    for split, species, count in (
+        ("train", "Red fish", 6),
+        ("train", "Blue fish", 4),
+        ("test", "Blue fish", 2),
+        ("test", "New fish", 2),
+    ):
+        colour, feeding, tropical = kinds[species]
+        for number in range(count):
+            name = f"{species.split()[0]}_{split}{number}.png"
+            paint(
+                tmp_path / "fishnet" / "Image_Library" / "Fishes" / name,
+                colour,
+                len(rows["train"]) + 20 * len(rows["test"]),
+            )
+            genus, epithet = species.split()
+            held = dict(zip(TRAITS, (feeding, tropical, *[0] * 7), strict=True))
+            rows[split].append(
+                {"image": f"Fishes/{name}", "Folder": "Fishes", "Genus": genus, "Species": epithet, **held}
+            )
+    for split, listed in rows.items():
+        write_table(tmp_path / "fishnet" / f"{split}.csv", listed)
+    result = only(evaluated(tmp_path, tmp_path / "out", "fishnet"))
+    found = {figure.name: figure for figure in result.figures}
+    exact = "exact match of all traits"
+    assert found[f"{exact}, species not in train.csv"].n == 2
+    assert found[f"{exact}, always the commonest traits of train.csv"].corrected == 0.5
+    assert found["balanced accuracy of traits"].corrected_as.startswith("of 2 of 9 attributes")
+    assert (result.groups, result.grouped_by) == (3, "species")
+    assert any(line.startswith("the encoder gives normalised features alone") for line in result.findings)
+
+
+def test_attributes_of_awa2_are_measured_over_classes_that_were_not_learnt(tmp_path: Path) -> None:
+    animals = {
+        "ape": ("red", (1, 0, 1), "train", 3), "bat": ("blue", (0, 1, 0), "train", 3), "cat": ("orange", (1, 0, 1), "test", 2),
+        "dog": ("teal", (0, 1, 0), "test", 2),
+    }  # fmt: skip
+    result = only(evaluated(awa2(tmp_path, animals, ["black", "white", "furry"]), tmp_path / "out", "awa2"))
+    found = {figure.name: figure for figure in result.figures}
+    assert found["macro-F1"].published_as.startswith("of 2 attributes (black, white)")
+    assert found["balanced accuracy of attributes"].groups == 2
+    assert list(result.details["attributes"]) == ["black", "white", "furry"]
+    assert (result.images, result.classes) == (10, 3)
+
+
+def test_a_mean_of_fewer_sets_than_the_papers_is_marked() -> None:
+    def result(name: str, published: float) -> SetResult:
+        return SetResult(name, name, MEASURED, figures=(Figure("zero-shot top-1", published, corrected=published / 2),))
+
+    found = means_of([result("plankton", 0.2), result("fungi", 0.4), result("rare-species", 0.6)], ["bioclip"])
+    assert found == {"bioclip": (pytest.approx(0.4), pytest.approx(0.2), 3, 10)}
+    traps = [
+        result(f"camera-traps-{name}", 0.5)
+        for name in ("desert-lion", "ena24", "island", "orinoquia", "ohio-small-animals")
+    ]
+    found = means_of([*traps, result("plankton", 0.1)], ["bioclip-2"])
+    assert found["camera-traps"] == (pytest.approx(0.5), pytest.approx(0.25), 5, 5)
+    assert found["bioclip-2"] == (pytest.approx(0.3), pytest.approx(0.15), 2, 10), "camera traps are one column of ten"
+
+
+def test_palette_and_transparent_images_are_read(tmp_path: Path) -> None:
+    root = nabirds(tmp_path, [("red", "red", 2), ("blue", "blue", 2)])
+    Image.new("RGBA", (20, 20), (255, 0, 0, 255)).save(root / "nabirds" / "0000.png")
+    Image.new("RGB", (20, 20), (0, 0, 255)).convert("P").save(root / "nabirds" / "0002.png")
+    assert figures_of(only(evaluated(root, tmp_path / "out", "nabirds")))["zero-shot top-1"] == (1.0, 1.0)
