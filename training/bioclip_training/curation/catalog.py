@@ -17,7 +17,7 @@ from pyarrow import parquet
 from bioclip_core.files.whole import write_whole
 from bioclip_training.curation.columns import KEY, RANK_COLUMNS
 from bioclip_training.curation.configuration import Curation
-from bioclip_training.curation.excluding import aligned, filter_columns
+from bioclip_training.curation.excluding import LeaksInOrder, aligned, filter_columns
 from bioclip_training.curation.manifests import part_file, records_in
 from bioclip_training.curation.stages import StageWork
 from bioclip_training.curation.tallies import added
@@ -104,13 +104,14 @@ def _rows(work: StageWork, schema: pa.Schema) -> Iterator[pa.Table]:
     """Yield the rows of each bucket, in the order of keys."""
     filters = filter_columns(work)
     columns = {"records": (*TREE_OF_LIFE, *_FROM_RECORDS), **_FROM_STAGES, "filters": filters}
-    parts = work.parts_of("records")
+    parts, leaks = work.parts_of("records"), LeaksInOrder(work)
     for number, path in enumerate(parts):
         work.progress(number, len(parts))
         found = aligned(work, path, columns)
+        keys = found[KEY]
         names = [{"common_name": "common"}.get(name, name) for name in found.column_names]
         found = found.rename_columns([f"filter_{name}" if name in filters else name for name in names])
-        found = found.append_column(LEAKS, _leaks(work, path, found[KEY]))
+        found = found.append_column(LEAKS, _leaks(leaks.until(keys[-1].as_py()) if len(keys) else [], keys))
         rows = found.num_rows
         yield pa.table([_column(found, entry, rows) for entry in schema], schema=schema)
 
@@ -121,13 +122,11 @@ def _column(table: pa.Table, field: pa.Field, rows: int) -> pa.ChunkedArray | pa
     return pa.repeat("", rows) if field.type == pa.string() else pa.nulls(rows, field.type)
 
 
-def _leaks(work: StageWork, path: Path, keys: pa.ChunkedArray) -> pa.Array:
+def _leaks(rows: list[dict[str, Any]], keys: pa.ChunkedArray) -> pa.Array:
     """Return the leaks of each record of a bucket as sentences, sorted."""
-    found: dict[str, set[str]] = {}
-    if "leakage" in work.before:
-        file = work.before["leakage"] / path.name
-        for row in parquet.read_table(file).to_pylist() if file.exists() else ():
-            found.setdefault(row[KEY], set()).add(f"{row['evaluation_set']}: {row['kind']} of {row['evaluation_item']}")
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row[KEY], []).append(f"{row['evaluation_set']}: {row['kind']} of {row['evaluation_item']}")
     if not found:
         return pa.array([[]] * len(keys), pa.list_(pa.string()))
     return pa.array([sorted(found.get(key, ())) for key in keys.to_pylist()], pa.list_(pa.string()))

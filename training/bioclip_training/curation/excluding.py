@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +16,7 @@ from bioclip_training.curation.columns import KEY
 from bioclip_training.curation.configuration import Curation
 from bioclip_training.curation.stages import StageWork
 
+_BATCH = 65_536
 LEAK_KINDS = ("image", "near", "observation", "taxon")
 
 
@@ -72,6 +76,26 @@ def leaks_by_key(work: StageWork) -> pa.Table:
         else pa.array([], pa.bool_())
     )
     return keyed.filter(is_first).drop_columns(["order"])
+
+
+class LeaksInOrder:
+    """The rows of the stage ``leakage``, read in the order of their keys, as many as are asked for."""
+
+    def __init__(self, work: StageWork) -> None:
+        files = work.parts_of("leakage") if "leakage" in work.before else []
+        self._batches = (batch for file in files for batch in parquet.ParquetFile(file).iter_batches(_BATCH))
+        self._waiting: list[dict[str, Any]] = []
+
+    def until(self, key: str) -> list[dict[str, Any]]:
+        """Return the rows that were not returned yet, up to those of a key."""
+        while not self._waiting or self._waiting[-1][KEY] <= key:
+            batch = next(self._batches, None)
+            if batch is None:
+                break
+            self._waiting += batch.to_pylist()
+        at = bisect_right(self._waiting, key, key=itemgetter(KEY))
+        found, self._waiting = self._waiting[:at], self._waiting[at:]
+        return found
 
 
 def reasons(table: pa.Table, config: Curation, filters: Sequence[str], leaks: pa.Table) -> tuple[pa.Array, pa.Array]:
