@@ -112,3 +112,20 @@ def test_no_entry_of_the_header_is_empty_for_a_model_from_nothing(tmp_path: Path
     assert found["license"] == "other"
     assert None not in found.values()
     assert "base_model" not in found
+
+
+def test_what_a_curation_found_of_evaluation_sets_is_stated(tmp_path: Path) -> None:
+    catalog = catalog_of(tmp_path, ["CC0"] * 3)
+    found = {"records": 1200, "items": 3, "excluded": True}
+    catalog.leakage = {
+        "rare_species": {"taxa": "exclude", "leaks": {"image": found, "taxon": found}},
+        "nabirds": {"taxa": "report", "leaks": {"taxon": {**found, "excluded": False}}},
+        "birds525": {"taxa": "report", "leaks": {}},
+    }
+    card = model_card(facts(catalog))
+    assert "- Evaluation set rare_species: 2,400 leaks into it were left out.\n" in card
+    assert (
+        "- Evaluation set nabirds: no leak into it was found and left out; 1,200 images of its species were learnt from or held out, "
+        "so that its species are not unseen.\n"
+    ) in card
+    assert "- Evaluation set birds525: no leak into it was found and left out.\n" in card

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -182,6 +183,8 @@ class Catalog:
     """True if the images are in the collection itself, as in shards, and not in files that it lists."""
     made_again = "build the catalog again from its sources"
     """How it is made anew, as the end of a sentence."""
+    leakage: Mapping[str, Any] = MappingProxyType({})
+    """What the curation that it comes from found of evaluation sets in its sources; it goes with shards and checkpoints."""
 
     def __init__(
         self, file: Path, table: Any, *, dev_fraction: float = DEV_FRACTION, moved: MovedNames | None = None

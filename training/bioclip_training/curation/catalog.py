@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from bioclip_training.curation.stages import StageWork
 from bioclip_training.curation.tallies import added
 
 CATALOG_FILE = "catalog.json"
-"""Beside the folder of the catalog."""
+"""Beside the folder of the catalog. It does not say where sources are: the same collections elsewhere give the same bytes."""
 FORMAT, VERSION = "bioclip-curated-catalog", 1
 PART_ROWS = 100_000
 
@@ -74,7 +73,7 @@ class CatalogStage:
     needs: tuple[str, ...] = ("records", "names", "images", "kinds", "filters", "duplicates", "leakage", "splits")
 
     def settings(self, config: Curation) -> dict[str, Any]:
-        return {"sources": {name: _place(config, name) for name in sorted(config.sources)}}
+        return {"seed": config.seed}
 
     def inputs(self, config: Curation) -> Mapping[str, Path]:  # noqa: ARG002
         return {}
@@ -90,14 +89,6 @@ class CatalogStage:
                         part.tally.count(f"{entry['source']}: {entry['split'] or 'in no split'}", entry["count_all"])
         write_whole(work.folder.parent / CATALOG_FILE, _described(work, schema))
         work.keep(f"../{CATALOG_FILE}")
-
-
-def _place(config: Curation, source: str) -> str:
-    """Return the folder of a source relative to the output, with slashes."""
-    try:
-        return Path(os.path.relpath(config.sources[source].path, config.output)).as_posix()
-    except ValueError:  # another drive of Windows
-        return config.sources[source].path.absolute().as_posix()
 
 
 def _rows(work: StageWork, schema: pa.Schema) -> Iterator[pa.Table]:
@@ -155,14 +146,13 @@ def _described(work: StageWork, schema: pa.Schema) -> str:
     splits: Counter[str] = Counter()
     for name, count in counts.items():
         splits[name.rpartition(": ")[2]] += count
-    config = work.config
     document = {
         "format": FORMAT,
         "version": VERSION,
         "rows": sum(part.rows for part in parts),
         "splits": dict(sorted(splits.items())),
-        "sources": {name: {"path": _place(config, name)} for name in sorted(config.sources)},
-        "seed": config.seed,
+        "sources": sorted(work.config.sources),
+        "seed": work.config.seed,
         "columns": {field.name: str(field.type) for field in schema},
         "parts": [
             {"file": f"catalog/{part.file}", "rows": part.rows, "bytes": part.bytes, "sha256": part.sha256}

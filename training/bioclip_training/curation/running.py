@@ -200,10 +200,13 @@ def _check_unchanged(stage: Stage, config: Curation, identity: Identity) -> None
 def _finish(folder: Path, name: str, identity: Identity, work: StageWork, rows_in: int) -> StageManifest:
     parts = records_in(folder)
     tallied = added([work.tally.tallied(), *(part.tallied for part in parts)])
+    others = [
+        OtherFile(other, (folder / other).stat().st_size, sha256 or sha256_of(folder / other))
+        for other, sha256 in sorted(work.others.items())
+    ]
     manifest = StageManifest(
-        name, identity, tallied.rows_read or rows_in, sum(part.rows for part in parts), tallied.dropped, tallied.counts, tallied.notes,
-        tuple(replace(part, tallied=Tallied()) for part in parts),
-        tuple(OtherFile(other, (folder / other).stat().st_size, sha256_of(folder / other)) for other in sorted(work.others)),
+        name, identity, tallied.rows_read or rows_in, sum(part.rows for part in parts) + tallied.rows_written, tallied.dropped,
+        tallied.counts, tallied.notes, tuple(replace(part, tallied=Tallied()) for part in parts), tuple(others),
     )  # fmt: skip
     manifest.write(folder)
     return manifest

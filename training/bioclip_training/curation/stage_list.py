@@ -9,6 +9,7 @@ from bioclip_training.curation.imaging.leakage import LeakageStage
 from bioclip_training.curation.kinds import KindsStage
 from bioclip_training.curation.naming.stage import NamesStage
 from bioclip_training.curation.records import RecordsStage
+from bioclip_training.curation.shards import ShardsStage
 from bioclip_training.curation.splits import SplitsStage
 from bioclip_training.curation.stages import Stage
 
@@ -17,4 +18,4 @@ def stages() -> tuple[Stage, ...]:
     """Return every stage, each behind those that it needs."""
     before = (RecordsStage(), NamesStage(), ImagesStage(), KindsStage(), DuplicatesStage(), LeakageStage())
     names = tuple(stage.name for stage in before)
-    return (*before, SplitsStage(needs=names), CatalogStage(needs=(*names, "splits")))
+    return (*before, SplitsStage(needs=names), CatalogStage(needs=(*names, "splits")), ShardsStage())

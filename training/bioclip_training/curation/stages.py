@@ -70,8 +70,8 @@ class StageWork:
     tally: Tally = field(default_factory=Tally)
     """Counts of the whole stage, which every call of ``run`` makes anew; counts about the rows of a part belong to the part's tally."""
     progress: Progress = silent
-    others: list[str] = field(default_factory=list)
-    """Names of the files that :meth:`keep` was called for."""
+    others: dict[str, str] = field(default_factory=dict)
+    """The files that :meth:`keep` was called for, with their sha256 if it is known."""
 
     def parts_of(self, stage: str) -> list[Path]:
         """Return the parts of a finished stage in order. Stages with a row per record share the names of their parts."""
@@ -99,10 +99,14 @@ class StageWork:
                 yield part
         write_record(self.folder, name, PartRecord.of(file, part.rows, part.tally))
 
-    def keep(self, name: str) -> None:
-        """Have a file of the stage's folder that is not a part, such as a document, belong to the result by its sha256."""
-        if name not in self.others:
-            self.others.append(name)
+    def keep(self, name: str, sha256: str = "") -> None:
+        """Have a file of the stage's folder that is not a part, such as a document, belong to the result.
+
+        Args:
+            name: of the file.
+            sha256: of its bytes, if it is known.
+        """
+        self.others[name] = sha256
 
 
 class Part:

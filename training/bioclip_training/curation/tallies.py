@@ -27,6 +27,7 @@ class Tallied:
     counts: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     rows_read: int = 0
+    rows_written: int = 0
 
 
 class Tally:
@@ -39,13 +40,18 @@ class Tally:
         self._dropped: dict[str, tuple[int, str]] = {}
         self._counts: dict[str, int] = {}
         self._notes: set[str] = set()
-        self._rows_read = 0
+        self._rows_read = self._rows_written = 0
         self._lock = Lock()
 
     def read(self, rows: int) -> None:
         """Count rows that the stage read; without a call, they are the rows of the first stage that it needs."""
         with self._lock:
             self._rows_read += rows
+
+    def wrote(self, rows: int) -> None:
+        """Count rows that the stage wrote elsewhere than to parts."""
+        with self._lock:
+            self._rows_written += rows
 
     def drop(self, reason: str, count: int = 1, example: str = "") -> None:
         """Count rows that the stage drops or marks as excluded.
@@ -81,6 +87,7 @@ class Tally:
         for note in tallied.notes:
             self.note(note)
         self.read(tallied.rows_read)
+        self.wrote(tallied.rows_written)
 
     def tallied(self) -> Tallied:
         """Return the counts so far."""
@@ -90,6 +97,7 @@ class Tally:
                 dict(sorted(self._counts.items())),
                 tuple(sorted(self._notes)),
                 self._rows_read,
+                self._rows_written,
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,10 +149,10 @@ def _statement(title: str, catalog: Catalog, facts: CardFacts) -> str:
 
 
 def _limits(facts: CardFacts) -> str:
-    catalog = facts.data
-    counts = Counter(catalog.taxon_of_N[_learnt(facts, catalog)].tolist())
-    few = sorted(catalog.taxa[taxon].scientific_name for taxon, count in counts.items() if count < _FEW)
-    untrained = sorted(catalog.taxa[taxon].scientific_name for taxon in range(len(catalog.taxa)) if taxon not in counts)
+    data = facts.data
+    counts = Counter(data.taxon_of_N[_learnt(facts, data)].tolist())
+    few = sorted(data.taxa[taxon].scientific_name for taxon, count in counts.items() if count < _FEW)
+    untrained = sorted(data.taxa[taxon].scientific_name for taxon in range(len(data.taxa)) if taxon not in counts)
     lines = ["## Limits", ""]
     if few:
         lines.append(
@@ -167,6 +167,8 @@ def _limits(facts: CardFacts) -> str:
             lines.append(
                 f"- {shared} images of `{split}` share a file or group with training: figures on `{split}` are too good."
             )
+    for catalog in filter(None, (facts.data, facts.replay)):
+        lines += _curated_leakage(catalog)
     lines.append(
         "- Its probabilities are not calibrated for other collections; `bioclip-plugin calibrate` fits a temperature."
     )
@@ -174,6 +176,16 @@ def _limits(facts: CardFacts) -> str:
         "- Accuracy differs between species; `by_taxon.csv` of `bioclip-plugin evaluate` has each with its interval."
     )
     return "\n".join(lines)
+
+
+def _curated_leakage(catalog: Catalog) -> Iterator[str]:
+    """Yield what the curation of a collection found of each evaluation set in its sources."""
+    for name, found in sorted(catalog.leakage.items()):
+        left_out = sum(leak["records"] for leak in found["leaks"].values() if leak["excluded"])
+        text = f"{left_out:,} leaks into it were left out" if left_out else "no leak into it was found and left out"
+        if (taxa := found["leaks"].get("taxon")) and not taxa["excluded"]:
+            text += f"; {taxa['records']:,} images of its species were learnt from or held out, so that its species are not unseen"
+        yield f"- Evaluation set {_cell(name)}: {text}."
 
 
 def _figures(facts: CardFacts) -> str:

@@ -97,7 +97,9 @@ class Journal:
                 remove(draft)
             self._read_records()
             return None
-        if not removed and self.folder.exists() and any(self.folder.iterdir()):
+        # a stage of a curation has its own records here, whose names begin with _
+        others = [file for file in self.folder.glob("*") if not file.name.startswith("_")]
+        if not removed and others:
             raise DataError(
                 f"the folder {self.folder} holds other files than shards of this program; give a new folder"
             )

@@ -48,4 +48,5 @@ class ShardOptions:
             "shard_bytes": self.shard_bytes,
             "max_side": self.max_side,
             "quality": self.quality,
+            **({"leakage": catalog.leakage} if catalog.leakage else {}),
         }

@@ -116,6 +116,7 @@ def open_index(folder: Path) -> ShardCatalog:
             "shards write --force writes all shards anew"
         )
     catalog = ShardCatalog(file, Catalog.open(file).table, folder, manifest.taxa)
+    catalog.leakage = manifest.settings.get("leakage", {})
     known = {taxon.lineage for taxon in manifest.taxa}
     if unknown := [taxon for taxon in catalog.taxa if taxon.lineage not in known]:
         raise SourceError(

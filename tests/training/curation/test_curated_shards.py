@@ -1,0 +1,168 @@
+"""Shards of a curation: they are like any other shards, and the leakage report goes with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from published_numbers import CsvLayout, write_source
+from stated_stages import Stated
+from tiny_stages import digests
+
+from bioclip_core.errors import SourceError
+from bioclip_training.batches.data import open_images
+from bioclip_training.curation.catalog import CatalogStage
+from bioclip_training.curation.configuration import Curation, ShardsConfig, SourceConfig, SplitsConfig
+from bioclip_training.curation.imaging.images import ImagesStage
+from bioclip_training.curation.kinds import KindsStage
+from bioclip_training.curation.records import RecordsStage
+from bioclip_training.curation.running import Outcome, run_stages
+from bioclip_training.curation.shards import ShardsStage
+from bioclip_training.curation.splits import SplitsStage
+from bioclip_training.curation.stages import StageWork
+from bioclip_training.published import known
+from bioclip_training.shards.checking import check_shards
+from bioclip_training.shards.manifest import Manifest
+
+LEAKS = {"image": {"records": 1, "items": 1, "excluded": True, "examples": [{"record": "x"}]}}
+REPORT = {"evaluation_sets": {"rare": {"taxa": "exclude", "items": 3, "leaks": LEAKS}}}
+
+
+@pytest.fixture(autouse=True)
+def csv_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "layouts", lambda: (CsvLayout(),))
+
+
+@dataclass(frozen=True)
+class Reported(Stated):
+    def run(self, work: StageWork) -> None:
+        super().run(work)
+        (work.folder / "leakage.json").write_text(json.dumps(REPORT))
+        work.keep("leakage.json")
+
+
+def made(folder: Path, count: int = 8) -> Path:
+    """Write a source of images, one colour per species."""
+    rows: list[dict[str, Any]] = []
+    for number in range(count):
+        name = f"{number}.png"
+        (folder / "s").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40 + number, 30), (30 * number, 90, 250 - 20 * number)).save(folder / "s" / name)
+        rows.append({"record_id": f"r{number}", "uri": name, "licence": "CC0"})
+    rows[1] |= {"bboxX": 0.5, "bboxY": 0, "bboxWidth": 0.5, "bboxHeight": 1}
+    return write_source(folder / "s", rows)
+
+
+def run(folder: Path, source: Path, names: Mapping[str, Mapping[str, Any]] | None = None, **shards: Any) -> Outcome:
+    labels = names or {
+        f"r{n}": {
+            "kingdom": "Plantae",
+            "genus": "Rosa",
+            "species": "ab"[n % 2] * 3,
+            "scientific_name": f"Rosa {'ab'[n % 2] * 3}",
+        }
+        for n in range(7)
+    }
+    labels = {"r7": {"unresolved": "no name"}, **labels}
+    config = Curation(
+        folder / "out",
+        {"s": SourceConfig(source)},
+        splits=SplitsConfig(val=0.4),
+        shards=ShardsConfig(samples_per_shard=3, **shards),
+    )
+    before = (
+        RecordsStage(),
+        Stated("names", labels),
+        ImagesStage(),
+        KindsStage(),
+        Stated("duplicates"),
+        Reported("leakage"),
+    )
+    splits = SplitsStage(needs=tuple(stage.name for stage in before))
+    return run_stages(config, (*before, splits, CatalogStage(needs=(*splits.needs, "splits")), ShardsStage()))[-1]
+
+
+def test_they_are_whole_and_give_the_images_and_names_of_the_records_in_a_split(tmp_path: Path) -> None:
+    outcome = run(tmp_path, made(tmp_path))
+    folder = tmp_path / "out/shards"
+    assert check_shards(folder, decode=True) == []
+    assert (outcome.manifest.rows_in, outcome.manifest.rows_out) == (7, 7)
+    images = open_images(folder, "all")
+    assert len(images) == 7
+    assert [taxon.scientific_name for taxon in images.taxa] == ["Rosa aaa", "Rosa bbb"]
+    rows = images.catalog.table.to_pylist()
+    assert {row["uri"] for row in rows} == {f"s/{n}.png" for n in range(7)}
+    assert {row["split"] for row in rows} == {"train", "val"}
+    boxed = next(at for at, row in enumerate(rows) if row["uri"] == "s/1.png")
+    assert images.catalog.encoded(boxed).size() == (20, 30)  # half of 41 pixels
+    assert all(row["sha256"] and row["image_kind"] == "unknown" for row in rows)
+
+
+def test_the_leakage_report_goes_with_them(tmp_path: Path) -> None:
+    run(tmp_path, made(tmp_path))
+    folder = tmp_path / "out/shards"
+    found = {"rare": {"taxa": "exclude", "items": 3, "leaks": {"image": {"records": 1, "items": 1, "excluded": True}}}}
+    assert Manifest.read(folder).settings["leakage"] == found
+    assert open_images(folder, "all").catalog.leakage == found
+    assert json.loads((folder / "leakage.json").read_text()) == REPORT
+
+
+def test_a_kill_between_two_shards_and_other_threads_change_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bioclip_training.shards import journal
+
+    source = made(tmp_path)
+    run(tmp_path, source)
+    wanted = {
+        name: digest for name, digest in digests(tmp_path / "out").items() if name.startswith(("shards", "catalog"))
+    }
+    (tmp_path / "killed").mkdir()
+    add = journal.Journal.add
+
+    def killed(self: journal.Journal, record: journal.ShardRecord) -> None:
+        add(self, record)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(journal.Journal, "add", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "killed", source)
+    monkeypatch.undo()
+    monkeypatch.setattr(known, "layouts", lambda: (CsvLayout(),))
+    run(tmp_path / "killed", source)
+    found = {
+        name: digest
+        for name, digest in digests(tmp_path / "killed/out").items()
+        if name.startswith(("shards", "catalog"))
+    }
+    assert found == wanted
+
+
+def test_a_shard_that_is_gone_is_written_again(tmp_path: Path) -> None:
+    source = made(tmp_path)
+    run(tmp_path, source)
+    before = digests(tmp_path / "out/shards")
+    tar = sorted((tmp_path / "out/shards").glob("*.tar"))[0]
+    tar.unlink()
+    assert run(tmp_path, source).why_run == f"{tar.name} is missing or has another size"
+    assert digests(tmp_path / "out/shards") == before
+
+
+def test_without_a_record_in_a_split_the_reason_is_where_to_look(tmp_path: Path) -> None:
+    names = {f"r{n}": {"unresolved": "no name"} for n in range(8)}
+    with pytest.raises(
+        SourceError,
+        match="is in a split, so that there is nothing to write; the column excluded and the report say why",
+    ):
+        run(tmp_path, made(tmp_path), names)
+
+
+def test_shards_that_are_not_wanted_are_not_written(tmp_path: Path) -> None:
+    outcome = run(tmp_path, made(tmp_path), write=False)
+    assert outcome.manifest.notes == ("shards are not written: shards.write in the configuration",)
+    assert not list((tmp_path / "out/shards").glob("*.tar"))
