@@ -1,0 +1,1 @@
+"""Scaling study: how the structure of a model's space changes with the number of training images, on the biosphere."""
