@@ -92,7 +92,7 @@ class Study:
     def __init__(self, size: Size, *, may_train: bool = True, say: Callable[[str], None] = print) -> None:
         self.size = size
         self._may_train = may_train
-        self._say = say
+        self.say = say
 
     def features(self, seed: int, images: int) -> Features | None:
         """Return the stored features of a cell, or train its model now; None if they are not stored and training is off.
@@ -101,19 +101,21 @@ class Study:
             seed: of the world and of the first weights.
             images: size of the collection; ``UNTRAINED`` takes the first random weights.
         """
-        folder = self._folder / "cells" / settings_id({**asdict(self.size), "name": "", "seed": seed, "images": images})[:16]
+        folder = (
+            self._folder / "cells" / settings_id({**asdict(self.size), "name": "", "seed": seed, "images": images})[:16]
+        )
         if not folder.is_dir():
             if not self._may_train:
                 return None
-            self._say(f"world {seed}, {images} images")
+            self.say(f"world {seed}, {images} images")
             made = self._made(seed, images, folder.with_name(folder.name + "-run"))
             with replacing_folder(folder) as draft:
                 np.save(draft / "images.npy", made.images_ND.astype(np.float16))
                 np.save(draft / "texts.npy", made.texts_SD.astype(np.float16))
                 (draft / "facts.json").write_text(json.dumps(dict(made.facts), indent=2) + "\n", "utf-8")
             shutil.rmtree(folder.with_name(folder.name + "-run"), ignore_errors=True)
-            self._say(f"  {dict(made.facts)}")
-        images_ND, texts_SD = (np.load(folder / f"{name}.npy").astype(np.float32) for name in ("images", "texts"))  # noqa: N806
+            self.say(f"  {dict(made.facts)}")
+        images_ND, texts_SD = (np.load(folder / f"{name}.npy").astype(np.float32) for name in ("images", "texts"))
         return Features(images_ND, texts_SD, json.loads((folder / "facts.json").read_text("utf-8")))
 
     @property
@@ -127,9 +129,10 @@ class Study:
         plates = plates_of(self.size.pool(seed))
         trained = self._trained(seed, images, run, plates)
         seconds = time.process_time() - started
-        images_ND, texts_SD = _encoded(trained, plates)  # noqa: N806
+        images_ND, texts_SD = _encoded(trained, plates)
         facts = {
-            "seed": seed, "images": images, "species": len(plates.covered(images)) if images else 0, "steps": self.size.steps if images else 0,
+            "seed": seed, "images": images, "species": len(plates.covered(images)) if images else 0,
+            "steps": self.size.steps if images else 0,
             "training_cpu_s": round(seconds, 1), "commit": machine.commit(), **(_losses(run) if images else {}),
         }  # fmt: skip
         return Features(images_ND, texts_SD, facts)
@@ -148,6 +151,7 @@ class Study:
             data=str(plates.training(images or size.sizes[0])), start=f"new:{start}", output=str(run), seed=seed, steps=steps,
             batch_size=size.batch_size, validate_every=steps, save_every=min(steps, 200), dev_fraction=0.0, wise_ft=False,
             augmentation="none", precision="fp32", learning_rate=size.learning_rate if images else 1e-12, trunk_rate=1.0, workers=1,
+            measure=False,
         )  # fmt: skip
         train(config, {})
         return run
@@ -175,11 +179,13 @@ def _encoded(model: Path, plates: Plates) -> tuple[NDArray[np.float32], NDArray[
     from bioclip_training.evaluation.features import FeatureBook
 
     catalog = Catalog.open(plates.measured())
-    rows_N = np.arange(len(catalog))  # noqa: N806
+    rows_N = np.arange(len(catalog))
     encoder = open_encoder(find_model(f"local-dir:{model}", {}), choose_compute(precision="fp32"))
     book = FeatureBook(catalog, encoder, batch_size=64, workers=1)
     book.encode(rows_N, "images", silent)
     if book.failures:
-        raise SourceError(f"{catalog.file}: {len(book.failures)} plates cannot be read, the first: {min(book.failures.items())}")
-    texts_SD = encoder.encode_texts([captions_for_labels(taxon, Caption.TAXONOMIC)[0] for taxon in plates.taxa])  # noqa: N806
+        raise SourceError(
+            f"{catalog.file}: {len(book.failures)} plates cannot be read, the first: {min(book.failures.items())}"
+        )
+    texts_SD = encoder.encode_texts([captions_for_labels(taxon, Caption.TAXONOMIC)[0] for taxon in plates.taxa])
     return book.of(rows_N).astype(np.float32), np.asarray(texts_SD, dtype=np.float32)

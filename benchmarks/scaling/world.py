@@ -24,6 +24,7 @@ from bioclip_training.catalog.rows import CatalogRow, table_from
 
 _PLATE = (112, 84)  # pixels; larger than the input of the models
 _TRAIN, _HELD_OUT = 0, 1  # part of the random seed, so that the two kinds of plates differ
+_FEW = 40  # species that are rendered sooner than a process starts
 _TREE, _SUBSET = 20, 7  # other parts of the random seed
 _ABOUT = "about.csv"
 
@@ -111,7 +112,10 @@ class Plates:
         if not file.is_file():
             about = self._render(sorted(set(wanted)), kind)
             if kind == _HELD_OUT:
-                with replacing_file(self.folder / _ABOUT) as draft, draft.open("w", encoding="utf-8", newline="") as table:
+                with (
+                    replacing_file(self.folder / _ABOUT) as draft,
+                    draft.open("w", encoding="utf-8", newline="") as table,
+                ):
                     lines = csv.writer(table)
                     lines.writerow(("lifeStage", "sex"))
                     lines.writerows(about[one] for one in wanted)
@@ -127,14 +131,19 @@ class Plates:
         if kind == _TRAIN:  # a folder is whole or absent, so it has what the largest subset asks for
             for species in by_species:
                 by_species[species] = list(range(int((self.drawn_N == species).sum())))
-        jobs = [(self.pool, self._folder(species, kind), species, kind, numbers) for species, numbers in by_species.items()]
+        jobs = [
+            (self.pool, self._folder(species, kind), species, kind, numbers) for species, numbers in by_species.items()
+        ]
         missing = [job for job in jobs if not job[1].is_dir()]
-        if missing:
+        if len(missing) < _FEW:
+            for job in missing:
+                _rendered(job)
+        else:
             with ProcessPoolExecutor(self._processes, mp_context=get_context("spawn")) as processes:
                 list(processes.map(_rendered, missing, chunksize=8))
         if kind == _TRAIN:
             return {}
-        found = {}
+        found: dict[tuple[int, int], tuple[str, str]] = {}
         for species in by_species:
             with (self._folder(species, kind) / _ABOUT).open(encoding="utf-8", newline="") as file:
                 found |= {(species, number): (row[0], row[1]) for number, row in enumerate(csv.reader(file))}
