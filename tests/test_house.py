@@ -192,7 +192,7 @@ PARSE_ALONE = {
     "core/bioclip_core/files/documents.py": "the one reader",
     "core/bioclip_core/files/yaml_documents.py": "the one reader of YAML: scalars of YAML 1.2, unique names, no tags",
     "core/bioclip_core/files/meta_xml.py": "the one reader of XML: it refuses document type declarations",
-    "bioclip_plugin/formats/shared/streamed_json.py": "the reader of large files, with the limits of documents.py per element",
+    "core/bioclip_core/files/streamed_json.py": "the reader of large files, with the limits of documents.py per element",
     "bioclip_plugin/formats/addaxai/inference.py": "it runs in another program, without this package",
     "bioclip_plugin/contracts/contained_detectors.py": "a copy of a value in memory",
     "bioclip_plugin/formats/camtrap_dp/read_reviews.py": SCRATCH,

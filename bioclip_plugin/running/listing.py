@@ -17,10 +17,10 @@ from bioclip_core.errors import SourceError
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.present import exists
 from bioclip_core.files.regular import NOT_A_FILE, is_special
+from bioclip_core.files.streamed_json import beginning
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source, TemporaryFolders
 from bioclip_plugin.fetching.schemes import refusal_of
 from bioclip_plugin.formats.shared.paths import moved_name
-from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 from bioclip_plugin.items.web import WITH_PASSWORD, is_web_address, kept_secret, without_password
 from bioclip_plugin.running.unused_options import UnusedOptions

@@ -9,9 +9,9 @@ from typing import BinaryIO
 
 from bioclip_core.files.drives import name_from_pipe
 from bioclip_core.files.present import is_file
+from bioclip_core.files.streamed_json import beginning
 from bioclip_core.tables.text import lines_within
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
 from bioclip_plugin.items.web import is_web_address
 

@@ -19,7 +19,7 @@ _READERS = {
     "a JSON document": "from bioclip_core.files.documents import read_document; read_document(path, dict, name='document')",
     "an options file": "from bioclip_core.files.documents import read_toml; read_toml(path, name='options')",
     "an archive": "from bioclip_core.files.archives import open_archive; open_archive(path)",
-    "a streamed document": "from bioclip_plugin.formats.shared.streamed_json import walk; list(walk(path))",
+    "a streamed document": "from bioclip_core.files.streamed_json import walk; list(walk(path))",
     "a list of a rule": "from bioclip_plugin.rules.tables import read_text; read_text(path, 'list')",
     "a checklist": "from bioclip_training.taxonomy.formats import open_checklist; open_checklist(path)",
     "labelled data": "from bioclip_plugin.labelled.sources import _kind_of; _kind_of(str(path))",

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.present import is_file
+from bioclip_core.files.streamed_json import elements, kind_of, members
 from bioclip_plugin.contracts.problem import Problem, Severity
 from bioclip_plugin.formats.megadetector.read import VERSIONS, VIDEO_SUFFIXES, version_of
 from bioclip_plugin.formats.shared.detections import Duplicates, box_of, is_number
-from bioclip_plugin.formats.shared.streamed_json import elements, kind_of, members
 
 MOST = 1_000
 """Number of errors, and of warnings, that are reported; a file with more has one mistake in all records."""

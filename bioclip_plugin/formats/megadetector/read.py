@@ -12,6 +12,15 @@ from typing import Any, NamedTuple
 from bioclip_core.cells import is_unknown
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.present import is_file
+from bioclip_core.files.streamed_json import (
+    AtOnce,
+    Beginning,
+    Several,
+    beginning,
+    elements,
+    kind_of,
+    members,
+)
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.megadetector.plain import PlainDetection, PlainImage, are_apart, in_range, well_formed
 from bioclip_plugin.formats.shared.detections import (
@@ -33,15 +42,6 @@ from bioclip_plugin.formats.shared.frame_names import located_frame
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.shared.pixel_boxes import header_of, turned_reason, upright_region
 from bioclip_plugin.formats.shared.stated_values import StatedValues
-from bioclip_plugin.formats.shared.streamed_json import (
-    AtOnce,
-    Beginning,
-    Several,
-    beginning,
-    elements,
-    kind_of,
-    members,
-)
 from bioclip_plugin.items.categories import is_named
 from bioclip_plugin.items.media import WHOLE_BOX, MediaItem, Region, Unlisted, path_of, uri_of
 from bioclip_plugin.items.time_zones import in_zone

@@ -13,6 +13,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from bioclip_core.files.present import is_file
+from bioclip_core.files.streamed_json import beginning
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
 from bioclip_plugin.contracts.problem import Problem
@@ -20,7 +21,6 @@ from bioclip_plugin.formats.megadetector.read import OWN_INFO, VERSIONS, is_mega
 from bioclip_plugin.formats.megadetector.write_entries import EntryWriter
 from bioclip_plugin.formats.shared.detections import is_whole_file
 from bioclip_plugin.formats.shared.relative_names import CommonFolder, NamesUnder, RelativeNames
-from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.items.deployment_options import DEPLOYMENT_SETTINGS
 from bioclip_plugin.store.records import StoredItem, asked_level
 

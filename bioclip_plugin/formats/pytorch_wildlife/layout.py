@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.files.streamed_json import Beginning, kind_of, walk
 from bioclip_plugin.formats.shared.detections import Duplicates, is_number, shown
-from bioclip_plugin.formats.shared.streamed_json import Beginning, kind_of, walk
 
 BoxMeaning = Literal["corners in pixels", "corners", "sides"]
 """Left, top, right, bottom in pixels or as fractions; or x, y, width, height as fractions."""

@@ -9,6 +9,7 @@ from typing import Any
 from bioclip_core.cells import json_value
 from bioclip_core.errors import UsageError
 from bioclip_core.files.present import is_file
+from bioclip_core.files.streamed_json import beginning, members
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.pytorch_wildlife.layout import (
     Detection,
@@ -33,7 +34,6 @@ from bioclip_plugin.formats.shared.detections import (
 )
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.shared.pixel_boxes import Box, Corners, boxes_in, header_of
-from bioclip_plugin.formats.shared.streamed_json import beginning, members
 from bioclip_plugin.items.categories import is_named
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri_of
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 from bioclip_core.cells import number_of, share_of
 from bioclip_core.errors import UsageError
-from bioclip_plugin.formats.shared.streamed_json import kind_of
+from bioclip_core.files.streamed_json import kind_of
 from bioclip_plugin.items.media import BOX_UNIT, MediaItem, Region, Unlisted
 from bioclip_plugin.store.records import StoredItem
 

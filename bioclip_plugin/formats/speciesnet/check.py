@@ -15,10 +15,10 @@ from typing import Any
 
 from bioclip_core.cells import degrees_of
 from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.files.streamed_json import kind_of, members
 from bioclip_plugin.contracts.problem import Problem, Severity
 from bioclip_plugin.formats.shared.counted_warnings import counted_warnings
 from bioclip_plugin.formats.shared.detections import Duplicates, is_number
-from bioclip_plugin.formats.shared.streamed_json import kind_of, members
 from bioclip_plugin.formats.speciesnet.read import (
     FAILURES,
     FORMAT_VERSION,

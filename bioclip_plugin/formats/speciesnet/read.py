@@ -10,6 +10,7 @@ from typing import Any
 from bioclip_core.cells import json_value
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.present import is_file
+from bioclip_core.files.streamed_json import Beginning, beginning, elements, kind_of, members
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.detections import (
     Boxes,
@@ -25,7 +26,6 @@ from bioclip_plugin.formats.shared.detections import (
 from bioclip_plugin.formats.shared.frame_names import located_frame
 from bioclip_plugin.formats.shared.paths import located
 from bioclip_plugin.formats.shared.stated_values import StatedValues
-from bioclip_plugin.formats.shared.streamed_json import Beginning, beginning, elements, kind_of, members
 from bioclip_plugin.items.categories import is_named
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri_of
 

@@ -14,6 +14,7 @@ from typing import Any
 from bioclip_core.cells import three_letters
 from bioclip_core.classify import Candidate
 from bioclip_core.files.present import is_file
+from bioclip_core.files.streamed_json import beginning
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_plugin.contracts.export import Export
 from bioclip_plugin.contracts.export_options import ExportOptions
@@ -23,7 +24,6 @@ from bioclip_plugin.formats.shared.frame_names import frame_name
 from bioclip_plugin.formats.shared.image_verdicts import is_below, threshold_of
 from bioclip_plugin.formats.shared.relative_names import NamesUnder, OutsideFolder, RelativeNames
 from bioclip_plugin.formats.shared.species_labels import ANIMAL, description_of, kind_of_word, label_of_kind
-from bioclip_plugin.formats.shared.streamed_json import beginning
 from bioclip_plugin.formats.speciesnet.check import check_speciesnet
 from bioclip_plugin.formats.speciesnet.read import (
     FAILED,

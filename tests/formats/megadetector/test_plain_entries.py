@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bioclip_core.errors import SourceError
+from bioclip_core.files import streamed_json
+from bioclip_core.files.streamed_json import AtOnce, Several, walk
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.megadetector.plain import PlainImage, are_apart, in_range, well_formed
 from bioclip_plugin.formats.megadetector.read import MegaDetectorSource
-from bioclip_plugin.formats.shared import streamed_json
-from bioclip_plugin.formats.shared.streamed_json import AtOnce, Several, walk
 
 HEADER = {"detection_categories": {"1": "animal", "2": "person"}, "info": {"format_version": "1.4", "detector": "d"}}
 BOX = {"category": "1", "conf": 0.9, "bbox": [0.1, 0.2, 0.3, 0.4]}

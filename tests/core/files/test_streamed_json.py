@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bioclip_core.errors import SourceError
-from bioclip_plugin.formats.shared.streamed_json import beginning, members, walk
+from bioclip_core.files.streamed_json import beginning, members, walk
 
 
 def written(tmp_path: Path, text: str | bytes) -> Path:
