@@ -6,9 +6,10 @@ import codecs
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, NamedTuple
 
 from bioclip_core.errors import SourceError
@@ -26,6 +27,7 @@ _LOOK_AT = 65_536  # bytes that show the format of a file
 _TAIL = 16  # an error this near the end of the text at hand may be a literal or an escape that was cut
 _COMMA = re.compile(r"[ \t\n\r]*,[ \t\n\r]*")
 _SPACE = re.compile(r"[ \t\n\r]*")
+_FIRST_KEY = re.compile(r'\{[ \t\n\r]*"([A-Za-z_]+)"')
 _MAY_BE_SPACE = frozenset(("", " ", "\t", "\n", "\r"))
 
 _LEAST_AT_ONCE = 4_096
@@ -68,7 +70,7 @@ class AtOnce:
     array: str
     """Name of the top-level array."""
     key: str
-    """Name of the first member of each simple element, in ASCII letters."""
+    """Name of the first member of each simple element, in ASCII letters; empty: that of the first element."""
     decode: Callable[[str], list[Any] | None]
     """Returns the elements of ``{...}, {...}``, or None: they are then decoded one by one, with every check."""
 
@@ -117,21 +119,24 @@ def elements(path: Path, name: str, head: dict[str, Any], at_once: AtOnce | None
             yield event.number, event.value
 
 
-def walk(path: Path, *, chunk_bytes: int = 1 << 20, at_once: AtOnce | None = None) -> Iterator[Event]:
+def walk(
+    path: Path, *, chunk_bytes: int = 1 << 20, at_once: AtOnce | Sequence[AtOnce] | None = None
+) -> Iterator[Event]:
     """Yield the top level of a JSON file in order: each array element by element, every other member as a whole.
 
     Args:
         path: the file.
         chunk_bytes: bytes that are read at once.
         at_once: yields :class:`Several` elements where it can, with the number of the first one; their places and errors are
-            the same.
+            the same. Several of them for several arrays.
 
     Raises:
         SourceError: if the file cannot be read, or is not JSON (with line and column).
     """
     try:
         with open_regular(path) as file:
-            yield from _events(_Text(str(path), file, chunk_bytes), at_once)
+            several = [at_once] if isinstance(at_once, AtOnce) else at_once or ()
+            yield from _events(_Text(str(path), file, chunk_bytes), {one.array: one for one in several})
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -337,9 +342,9 @@ class _Text:
         return self._line + lines, at - self.text.rindex("\n", 0, at)
 
 
-def _events(text: _Text, at_once: AtOnce | None = None) -> Iterator[Event]:
+def _events(text: _Text, at_once: Mapping[str, AtOnce] = MappingProxyType({})) -> Iterator[Event]:
     if text.take("{[", "'{' or '['") == "[":
-        yield from _elements(text, "", at_once)
+        yield from _elements(text, "", at_once.get(""))
     elif text.peek() == "}":
         text.at += 1
     else:
@@ -356,7 +361,7 @@ def _events(text: _Text, at_once: AtOnce | None = None) -> Iterator[Event]:
             text.names[name] = None
             if text.peek() == "[":
                 text.at += 1
-                yield from _elements(text, name, at_once)
+                yield from _elements(text, name, at_once.get(name))
             else:
                 yield Event(name, None, text.value())
             separator = text.take(",}", "',' or '}'")
@@ -370,11 +375,12 @@ def _elements(text: _Text, name: str, at_once: AtOnce | None) -> Iterator[Event]
     if text.peek() == "]":
         text.at += 1
         return
-    is_simple = at_once is not None and at_once.array == name
-    first = re.compile(rf'\{{[ \t\n\r]*"{at_once.key}"') if at_once is not None and is_simple else _SPACE
+    first = _FIRST_KEY.match(text.text, text.at)  # after peek(), which has the bracket and mostly the key at hand
+    key = at_once.key or (first[1] if first else "") if at_once is not None else ""
+    simple = re.compile(rf'\{{[ \t\n\r]*"{key}"') if key else None
     number, comma = 0, ""
     while True:
-        found = text.several(at_once, comma, first) if at_once is not None and is_simple and comma else None
+        found = text.several(at_once, comma, simple) if at_once is not None and simple and comma else None
         if found is None:
             yield Event(name, number, text.value())
             number += 1

@@ -24,9 +24,9 @@ from bioclip_core.tables.text import BAD_CHARACTERS, NUL, SHORT, STRAY, SURPLUS
 
 BLOCK_BYTES = 8 << 20
 _LONGEST_LINE = 64 << 20
+_TAIL_BYTES = 1 << 20
 _AHEAD = 2 * RECORD_CHARACTERS
 """Characters behind a block that the careful reader may need for its last record."""
-_MARKED_LINE = re.compile(rb'[^\n]*"[^\n]*\n?')
 _LONE_RETURN = re.compile(rb"\r(?!\n)")
 BREAKS = "cells hold a line break of an old Mac, which is read as a blank"
 CUT = "tables end in the middle of a row; is the file complete?"
@@ -69,7 +69,9 @@ def read_columns(
         with open_file() as file:
             yield from reader.batches(_Blocks(file, form, findings))
     except UnicodeError as error:
-        raise SourceError(f"the table {form.name} cannot be read as {form.encoding}: {error}; state its encoding") from error
+        raise SourceError(
+            f"the table {form.name} cannot be read as {form.encoding}: {error}; state its encoding"
+        ) from error
     except EOFError as error:
         raise SourceError(f"the table {form.name} is cut short: {error}; copy the archive again") from error
     except OSError as error:
@@ -156,13 +158,13 @@ class _Reader:
 
     def batches(self, blocks: _Blocks) -> Iterator[pa.RecordBatch]:
         blocks.skip_lines(self._form.lines_before)
-        last = b""
+        tail = b""
         while True:
             line = blocks.line
             block = blocks.next()
             if not block:
                 break
-            last = block[-1:]
+            tail = block[-_TAIL_BYTES:]
             unsound = self._unsound(block) if self._form.quote and b'"' in block else -1
             plain, rest = (block, b"") if unsound < 0 else (block[:unsound], block[unsound:])
             yield from self._parsed(plain)
@@ -171,20 +173,23 @@ class _Reader:
             if self._odd:
                 yield self._batch(self._odd)
                 self._odd = []
-        if last not in (b"", b"\n") and self._last_odd:
+        if self._last_odd and tail.endswith(self._last_odd.encode("utf-8", "surrogateescape")):
             self._findings.add(CUT, f"{self._form.name}: {self._last_odd[:80]!r}")
 
     def _unsound(self, block: bytes) -> int:
         """Return the place of the first line whose quotation marks need the careful reader; -1 if there is none."""
         width = len(self._form.columns)
-        for found in _MARKED_LINE.finditer(block):
-            text = found[0].decode("utf-8", "surrogateescape").rstrip("\r\n")
+        end = 0
+        while (mark := block.find(b'"', end)) >= 0:
+            start = block.rfind(b"\n", end, mark) + 1 or end
+            end = block.find(b"\n", mark) + 1 or len(block)
+            text = block[start:end].decode("utf-8", "surrogateescape").rstrip("\r\n")
             try:
                 cells = next(csv.reader([text], delimiter=self._form.separator, strict=True))
             except csv.Error:
-                return found.start()
+                return start
             if len(cells) != width:
-                return found.start()
+                return start
         return -1
 
     def _parsed(self, block: bytes) -> Iterator[pa.RecordBatch]:
@@ -272,12 +277,18 @@ class _Reader:
             records.as_text.clear()
             if any(cell.strip() for cell in record.cells):
                 cells = [latin_1(cell) for cell in record.cells]
-                yield cells if len(cells) == len(self._form.columns) else self._sized(cells, self._form.separator.join(cells))
+                yield (
+                    cells
+                    if len(cells) == len(self._form.columns)
+                    else self._sized(cells, self._form.separator.join(cells))
+                )
         lines = ahead.count("\n") if passed is None else passed
         at = 0
         for _ in range(lines):
             at = ahead.index("\n", at) + 1
-        blocks.pass_bytes(len(ahead[:at].encode("utf-8", "surrogateescape")) if passed is not None else len(blocks.ahead()))
+        blocks.pass_bytes(
+            len(ahead[:at].encode("utf-8", "surrogateescape")) if passed is not None else len(blocks.ahead())
+        )
 
     def _batch(self, rows: Iterator[list[str]] | list[list[str]]) -> pa.RecordBatch:
         columns: list[list[str]] = [[] for _ in self._places]

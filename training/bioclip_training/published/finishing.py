@@ -1,0 +1,114 @@
+"""The last step of every reader: ids that are given once, images that are on disk, and counts of what is left over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bioclip_core.errors import SourceError
+from bioclip_core.nouns import number_of
+from bioclip_core.tables.rows import shown_path
+from bioclip_training.published.hashed import ImageFiles, Seen, hashes_of
+from bioclip_training.published.layout import Layout, LayoutOption, ReadOptions, one_of, setting
+
+IMAGES = LayoutOption("images", "Folder of the images, relative to the folder of the source.")
+MISSING_IMAGES = LayoutOption(
+    "missing_images", "skip (the default): rows without an image file are skipped; keep: the disk is not looked at."
+)
+REPEATED_ID = "rows repeat the id of an earlier row"
+NO_ID = "rows lack an id"
+NO_IMAGE = "rows without an image file"
+NO_ROW = "image files without a row"
+
+
+def keeps_missing(layout: Layout, options: ReadOptions) -> bool:
+    """Return True if records of images that are not on disk are given as well."""
+    return bool(setting(layout, options, "missing_images", "skip", one_of("skip", "keep")) == "keep")
+
+
+def finished(
+    batches: Iterable[pa.RecordBatch],
+    path: Path,
+    options: ReadOptions,
+    files: ImageFiles | None,
+    *,
+    where: str = "",
+) -> Iterator[pa.RecordBatch]:
+    """Yield records with an id of their own and an image, and report the others.
+
+    Args:
+        batches: of the schema SOURCE_RECORDS.
+        path: the source.
+        options: for what is reported.
+        files: images on disk, by their names relative to the source; None: images are not looked for.
+        where: folder in which they were looked for, for messages.
+
+    Raises:
+        SourceError: if there are rows but no image of any of them.
+    """
+    seen, rows, given, first_missing = Seen(), 0, 0, ""
+    for whole in batches:
+        rows += whole.num_rows
+        batch = _with_ids(whole, seen, options)
+        if files is not None and batch.num_rows:
+            there = files.are_there(batch.column("uri"))
+            if not there.all():
+                first = batch.column("uri")[int(np.argmin(there))].as_py()
+                first_missing = first_missing or first
+                options.skip(NO_IMAGE, f"{first}{files.hint(first) if not given else ''}", int((~there).sum()))
+                batch = batch.filter(pa.array(there))
+        given += batch.num_rows
+        if batch.num_rows:
+            yield batch
+    options.count("rows", rows)
+    options.count("records", given)
+    if files is None:
+        return
+    options.count("image files", len(files))
+    if first_missing and not given:
+        raise SourceError(
+            f"{shown_path(path)}: none of the images of {number_of(rows, 'row')} is in {where or 'the folder'} "
+            f"(the first: {first_missing}); found there: {number_of(len(files), 'image file')}. Give images: FOLDER, "
+            "or missing_images: keep for records without images"
+        )
+    count, example = files.unused()
+    if count:
+        options.findings.add(NO_ROW, example, count)
+
+
+def _with_ids(batch: pa.RecordBatch, seen: Seen, options: ReadOptions) -> pa.RecordBatch:
+    ids = batch.column("record_id")
+    empty = pc.equal(ids, "")
+    if pc.any(empty).as_py():
+        options.skip(NO_ID, batch.column("uri")[pc.index(empty, True).as_py()].as_py(), pc.sum(empty).as_py())
+        batch = batch.filter(pc.invert(empty))
+        ids = batch.column("record_id")
+    new = seen.first_time(hashes_of(ids))
+    if not new.all():
+        options.skip(REPEATED_ID, ids[int(np.argmin(new))].as_py(), int((~new).sum()))
+        batch = batch.filter(pa.array(new))
+    return batch
+
+
+def image_folder(layout: Layout, path: Path, options: ReadOptions, guesses: Sequence[str]) -> str:
+    """Return the folder of the images, relative to the source: the given one, or the one of some names that exists.
+
+    Args:
+        layout: which is read.
+        path: folder of the source.
+        options: has the option ``images``.
+        guesses: names of folders, of which the first that exists counts; the last one needs not exist.
+
+    Raises:
+        SourceError: for a given folder that does not exist.
+    """
+    given = setting(layout, options, "images", "", str)
+    if given:
+        if not (path / given).is_dir():
+            raise SourceError(f"images: {given} is not a folder in {shown_path(path)}")
+        return Path(given).as_posix() if Path(given) != Path() else ""
+    return next((name for name in guesses if (path / name).is_dir()), guesses[-1])
