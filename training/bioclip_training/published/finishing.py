@@ -1,4 +1,4 @@
-"""The last step of every reader: ids that are given once, images that are on disk, and counts of what is left over."""
+"""The last step of every reader: rows with an id, images that are on disk, and counts of what is left over."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ import pyarrow.compute as pc
 from bioclip_core.errors import SourceError
 from bioclip_core.nouns import number_of
 from bioclip_core.tables.rows import shown_path
-from bioclip_training.published.hashed import ImageFiles, Seen, hashes_of
+from bioclip_training.published.hashed import ImageFiles
 from bioclip_training.published.layout import Layout, LayoutOption, ReadOptions, one_of, setting
 
 IMAGES = LayoutOption("images", "Folder of the images, relative to the folder of the source.")
 MISSING_IMAGES = LayoutOption(
     "missing_images", "skip (the default): rows without an image file are skipped; keep: the disk is not looked at."
 )
-REPEATED_ID = "rows repeat the id of an earlier row"
 NO_ID = "rows lack an id"
 NO_IMAGE = "rows without an image file"
 NO_ROW = "image files without a row"
@@ -38,7 +37,7 @@ def finished(
     *,
     where: str = "",
 ) -> Iterator[pa.RecordBatch]:
-    """Yield records with an id of their own and an image, and report the others.
+    """Yield records with an id and an image, and report the others.
 
     Args:
         batches: of the schema SOURCE_RECORDS.
@@ -50,10 +49,10 @@ def finished(
     Raises:
         SourceError: if there are rows but no image of any of them.
     """
-    seen, rows, given, first_missing = Seen(), 0, 0, ""
+    rows, given, first_missing = 0, 0, ""
     for whole in batches:
         rows += whole.num_rows
-        batch = _with_ids(whole, seen, options)
+        batch = _with_ids(whole, options)
         if files is not None and batch.num_rows:
             there = files.are_there(batch.column("uri"))
             if not there.all():
@@ -80,18 +79,12 @@ def finished(
         options.findings.add(NO_ROW, example, count)
 
 
-def _with_ids(batch: pa.RecordBatch, seen: Seen, options: ReadOptions) -> pa.RecordBatch:
-    ids = batch.column("record_id")
-    empty = pc.equal(ids, "")
-    if pc.any(empty).as_py():
-        options.skip(NO_ID, batch.column("uri")[pc.index(empty, True).as_py()].as_py(), pc.sum(empty).as_py())
-        batch = batch.filter(pc.invert(empty))
-        ids = batch.column("record_id")
-    new = seen.first_time(hashes_of(ids))
-    if not new.all():
-        options.skip(REPEATED_ID, ids[int(np.argmin(new))].as_py(), int((~new).sum()))
-        batch = batch.filter(pa.array(new))
-    return batch
+def _with_ids(batch: pa.RecordBatch, options: ReadOptions) -> pa.RecordBatch:
+    empty = pc.equal(batch.column("record_id"), "")
+    if not pc.any(empty).as_py():
+        return batch
+    options.skip(NO_ID, batch.column("uri")[pc.index(empty, True).as_py()].as_py(), pc.sum(empty).as_py())
+    return batch.filter(pc.invert(empty))
 
 
 def image_folder(layout: Layout, path: Path, options: ReadOptions, guesses: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Sets of millions of texts in eight bytes each: image files on disk, and ids that were given before."""
+"""Names of millions of image files on disk, in eight bytes each."""
 
 from __future__ import annotations
 
@@ -24,27 +24,6 @@ def hashes_of(texts: pa.Array | Sequence[str]) -> Hashes:
     """Return a 64-bit hash per text, good within this process. Two of ten million texts collide once in a hundred thousand runs."""
     values = texts.to_pylist() if isinstance(texts, pa.Array) else texts
     return np.fromiter(map(hash, values), np.int64, len(values))
-
-
-class Seen:
-    """Texts that were given before."""
-
-    def __init__(self) -> None:
-        self._runs: list[Hashes] = []
-
-    def first_time(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
-        """Return True for each hash that was not given before, also in this call, and note it."""
-        new = np.zeros(len(hashes), np.bool_)
-        new[np.unique(hashes, return_index=True)[1]] = True
-        for run in self._runs:
-            new &= ~_is_in(hashes, run)
-        self._add(np.sort(hashes[new]))
-        return new
-
-    def _add(self, run: Hashes) -> None:
-        self._runs.append(run)
-        while len(self._runs) > 1 and 2 * len(self._runs[-1]) >= len(self._runs[-2]):
-            self._runs[-2:] = [np.sort(np.concatenate(self._runs[-2:]), kind="stable")]
 
 
 def _is_in(hashes: Hashes, run: Hashes) -> npt.NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -140,19 +140,30 @@ def setting(
         raise UsageError(f"option {name}: {given!r} of layout {layout.name} {error}") from None
 
 
+COMMON_OPTIONS = (
+    LayoutOption("encoding", "Encoding of text tables, such as cp1252."),
+    LayoutOption("columns", "Columns of other names: a mapping from the layout's column to the heading in the table."),
+)
+"""Options that every layout has."""
+
+
 def check_settings(layout: Layout, options: ReadOptions) -> None:
-    """Refuse options that a layout does not have.
+    """Refuse options that a layout does not have, and apply those of reading tables that all have.
 
     Raises:
-        UsageError: for the first unknown one.
+        UsageError: for the first unknown one, and for values that cannot be used.
     """
-    known = [option.name for option in layout.options]
+    known = [option.name for option in (*layout.options, *COMMON_OPTIONS)]
     for name in options.settings:
         if name not in known:
             raise UsageError(
-                f"layout {layout.name} has no option {name!r}; it has {', '.join(known) or 'none'}"
-                f"{did_you_mean(str(name), known)}"
+                f"layout {layout.name} has no option {name!r}; it has {', '.join(known)}{did_you_mean(str(name), known)}"
             )
+    if encoding := setting(layout, options, "encoding", "", str):
+        options.table = replace(options.table, encoding=encoding)
+    if columns := setting(layout, options, "columns", {}, dict):
+        pairs = tuple(f"{field}={heading}" for field, heading in columns.items())
+        options.table = replace(options.table, column=options.table.column + pairs)
 
 
 def one_of(*allowed: str) -> Callable[[Any], str]:
