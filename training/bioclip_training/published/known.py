@@ -16,7 +16,19 @@ _MOST_FOLDERS = 50
 
 def layouts() -> tuple[Layout, ...]:
     """Return every layout, in the order of the documentation."""
-    return ()
+    # Imported here, so that a command which only names the layouts loads no Arrow.
+    from bioclip_training.published.bioscan import Bioscan1M, Bioscan5M
+    from bioclip_training.published.eol import Eol
+    from bioclip_training.published.evaluation_sets import IMAGE_TABLES
+    from bioclip_training.published.gbif import Gbif
+    from bioclip_training.published.inat21 import Inat21
+    from bioclip_training.published.label_folders import HERBARIUM_19, PLANTDOC, NABirds
+    from bioclip_training.published.lila import Lila
+    from bioclip_training.published.rare_species import RareSpecies
+
+    return (
+        Inat21(), Bioscan1M(), Bioscan5M(), Eol(), Gbif(), Lila(), RareSpecies(), NABirds(), PLANTDOC, HERBARIUM_19, *IMAGE_TABLES,
+    )  # fmt: skip
 
 
 def layout_named(name: str) -> Layout:
