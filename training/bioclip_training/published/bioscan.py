@@ -12,9 +12,6 @@ import pyarrow.compute as pc
 from bioclip_core.errors import SourceError
 from bioclip_core.files.streamed_json import beginning, walk
 from bioclip_core.tables.rows import shown_path
-from bioclip_training.published.finishing import IMAGES, MISSING_IMAGES, finished, keeps_missing
-from bioclip_training.published.folders import folders_named, names_of_folders
-from bioclip_training.published.hashed import ImageFiles
 from bioclip_training.published.layout import (
     BATCH_ROWS,
     Layout,
@@ -24,9 +21,12 @@ from bioclip_training.published.layout import (
     check_settings,
     setting,
 )
+from bioclip_training.published.reading.finishing import IMAGES, MISSING_IMAGES, finished, keeps_missing
+from bioclip_training.published.reading.folders import folders_named, names_of_folders
+from bioclip_training.published.reading.hashed import ImageFiles
+from bioclip_training.published.reading.tables import has_columns, header_of, open_columns
+from bioclip_training.published.reading.values import joined, places
 from bioclip_training.published.records import batch_of
-from bioclip_training.published.tables import has_columns, header_of, open_columns
-from bioclip_training.published.values import joined, places
 
 UNCLASSIFIED = ("not_classified",)
 _PART = r"part\d+"

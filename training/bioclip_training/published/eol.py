@@ -15,9 +15,6 @@ from bioclip_core.errors import SourceError
 from bioclip_core.nouns import number_of
 from bioclip_core.tables.rows import shown_path
 from bioclip_training.published.eol_taxa import EolTaxa
-from bioclip_training.published.finishing import IMAGES, image_folder
-from bioclip_training.published.folders import folders_below
-from bioclip_training.published.hashed import IMAGE_SUFFIXES, image_names
 from bioclip_training.published.layout import (
     BATCH_ROWS,
     LayoutOption,
@@ -26,8 +23,11 @@ from bioclip_training.published.layout import (
     check_settings,
     setting,
 )
+from bioclip_training.published.reading.finishing import IMAGES, image_folder
+from bioclip_training.published.reading.folders import folders_below
+from bioclip_training.published.reading.hashed import IMAGE_SUFFIXES, image_names
+from bioclip_training.published.reading.tables import has_columns, header_of, open_columns
 from bioclip_training.published.records import batch_of
-from bioclip_training.published.tables import has_columns, header_of, open_columns
 
 _NAME = re.compile(r"(\d+)_(\d+)_eol[^/]*\.\w+")
 _TAR = re.compile(r".+\.(?:tar|tar\.gz|tgz)")

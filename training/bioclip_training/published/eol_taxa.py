@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from bioclip_training.published.columns import RANK_COLUMNS
 from bioclip_training.published.layout import ReadOptions
-from bioclip_training.published.tables import open_columns
+from bioclip_training.published.reading.tables import open_columns
 
 _LONGEST_CHAIN = 200  # EOL's deepest chains have some 60 taxa
 _WANTED = {

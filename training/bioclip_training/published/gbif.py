@@ -10,13 +10,13 @@ import pyarrow.compute as pc
 
 from bioclip_core.errors import SourceError
 from bioclip_core.tables.rows import shown_path
-from bioclip_training.published.finishing import finished
 from bioclip_training.published.gbif_tables import GbifTables, found_tables
-from bioclip_training.published.joining import Joining, joining
 from bioclip_training.published.layout import LayoutOption, ReadOptions, Recognition, check_settings, one_of, setting
+from bioclip_training.published.reading.finishing import finished
+from bioclip_training.published.reading.joining import Joining, joining
+from bioclip_training.published.reading.tables import ColumnTable, has_columns, header_of
+from bioclip_training.published.reading.values import dates, places
 from bioclip_training.published.records import batch_of
-from bioclip_training.published.tables import ColumnTable, has_columns, header_of
-from bioclip_training.published.values import dates, places
 
 _OCCURRENCE: Mapping[str, Sequence[str]] = {
     "id": ["id", "gbifID", "occurrenceID"],

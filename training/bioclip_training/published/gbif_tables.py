@@ -18,8 +18,15 @@ from bioclip_core.findings import Findings
 from bioclip_core.tables.marks import split_line
 from bioclip_core.tables.options import TableOptions
 from bioclip_core.tables.rows import shown_path
-from bioclip_training.published.tables import ColumnTable, as_text, has_columns, header_of, open_columns, open_file
-from bioclip_training.published.text_columns import TextForm, read_columns
+from bioclip_training.published.reading.tables import (
+    ColumnTable,
+    as_text,
+    has_columns,
+    header_of,
+    open_columns,
+    open_file,
+)
+from bioclip_training.published.reading.text_columns import TextForm, read_columns
 
 MEDIA_KINDS = ("Multimedia", "Image", "StillImage", "Audiovisual")
 _NESTED = ("media", "multimedia", "images")

@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
 from bioclip_core.tables.rows import shown_path
-from bioclip_training.published.finishing import IMAGES, MISSING_IMAGES, finished, image_folder, keeps_missing
-from bioclip_training.published.hashed import ImageFiles
 from bioclip_training.published.layout import LayoutOption, ReadOptions, Recognition, check_settings, one_of, setting
+from bioclip_training.published.reading.finishing import IMAGES, MISSING_IMAGES, finished, image_folder, keeps_missing
+from bioclip_training.published.reading.hashed import ImageFiles
+from bioclip_training.published.reading.tables import has_columns, header_of, open_columns
+from bioclip_training.published.reading.values import dates
 from bioclip_training.published.records import batch_of
-from bioclip_training.published.tables import has_columns, header_of, open_columns
-from bioclip_training.published.values import dates
 
 LABELS = LayoutOption(
     "labels", "Read the labels as caption (the default), scientific names or common names: caption, scientific, common."

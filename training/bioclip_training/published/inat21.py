@@ -13,12 +13,7 @@ import pyarrow.compute as pc
 from bioclip_core.errors import SourceError
 from bioclip_core.files.streamed_json import beginning
 from bioclip_core.tables.rows import shown_path
-from bioclip_training.published.coco import CocoFile, by_id, id_text, ids, texts
 from bioclip_training.published.columns import RANK_COLUMNS
-from bioclip_training.published.finishing import IMAGES, MISSING_IMAGES, finished, keeps_missing
-from bioclip_training.published.folders import names_of_folders
-from bioclip_training.published.hashed import ImageFiles, image_names
-from bioclip_training.published.joining import Joining, joining
 from bioclip_training.published.layout import (
     BATCH_ROWS,
     ReadOptions,
@@ -26,8 +21,13 @@ from bioclip_training.published.layout import (
     check_settings,
     setting,
 )
+from bioclip_training.published.reading.coco import CocoFile, by_id, id_text, ids, texts
+from bioclip_training.published.reading.finishing import IMAGES, MISSING_IMAGES, finished, keeps_missing, note_names
+from bioclip_training.published.reading.folders import names_of_folders
+from bioclip_training.published.reading.hashed import ImageFiles, image_names
+from bioclip_training.published.reading.joining import Joining, joining
+from bioclip_training.published.reading.values import dates, file_name_of, places
 from bioclip_training.published.records import batch_of
-from bioclip_training.published.values import dates, file_name_of, places
 
 # A number, six ranks and the epithet, which may have underscores of its own. A rank that is not known is empty.
 _FOLDER = re.compile(r"(\d{5})_" + "_".join(r"([^_]*)" for _ in range(6)) + r"_(.+)")
@@ -100,13 +100,19 @@ class Inat21:
             listed = ImageFiles(
                 root, [prefix + _shown(folder).rstrip("/") for folder in folders if (images / folder).is_dir()]
             )
-        yield from finished(self._records(files, parents, images, prefix, options), path, options, listed)
+        yield from finished(self._records(files, parents, images, prefix, listed, options), path, options, listed)
 
     def _records(
-        self, files: list[Path], parents: list[Path], images: Path, prefix: str, options: ReadOptions
+        self,
+        files: list[Path],
+        parents: list[Path],
+        images: Path,
+        prefix: str,
+        listed: ImageFiles | None,
+        options: ReadOptions,
     ) -> Iterator[pa.RecordBatch]:
         for file in files:
-            yield from _json_records(file, prefix, options)
+            yield from _json_records(file, prefix, listed, options)
         for parent in parents:
             yield from _folder_records(images, parent, prefix)
 
@@ -151,11 +157,13 @@ def _class_parents(root: Path) -> list[Path]:
 # -- JSON --------------------------------------------------------------------------------------------------------------
 
 
-def _json_records(file: Path, prefix: str, options: ReadOptions) -> Iterator[pa.RecordBatch]:
+def _json_records(file: Path, prefix: str, listed: ImageFiles | None, options: ReadOptions) -> Iterator[pa.RecordBatch]:
     with joining(options, file.name) as join:
         source = CocoFile(file, options)
         _load(source, file, join, options)
         _check(join, options)
+        if listed is not None:
+            note_names(listed, join.batches("SELECT file FROM images"), prefix)
         for batch in join.batches(
             "SELECT i.* EXCLUDE (nr), c.* EXCLUDE (id, nr), c.id AS category FROM images i "
             "JOIN (SELECT image, arg_min(category, nr) AS category FROM annotations GROUP BY image) a ON a.image = i.id "
@@ -198,13 +206,11 @@ def _pairs(values: Mapping[str, str]) -> pa.RecordBatch:
 
 
 def _image_batch(found: list[Any], split: str, options: ReadOptions) -> pa.RecordBatch:
-    latitude, longitude = places(
-        *(
-            pa.array(["" if (value := getattr(one, name)) is None else str(value) for one in found], pa.string())
-            for name in ("latitude", "longitude")
-        ),
-        options,
+    north, east = (
+        pa.array(["" if (value := getattr(one, name)) is None else str(value) for one in found], pa.string())
+        for name in ("latitude", "longitude")
     )
+    latitude, longitude = places(north, east, options)
     return pa.RecordBatch.from_arrays(
         [
             ids([one.id for one in found]),
@@ -260,7 +266,8 @@ def _check(join: Joining, options: ReadOptions) -> None:
 def _record_batch(batch: pa.RecordBatch, prefix: str) -> pa.RecordBatch:
     column = batch.column
     file = column("file")
-    parts = pc.replace_substring_regex(column("folder"), pattern=r"^\d{5}_", replacement="")
+    folder = pc.replace_substring_regex(column("folder"), pattern=r"^\d{5}_", replacement="")
+    number = pc.replace_substring_regex(column("folder"), pattern=r"^0{0,4}(\d+)_.*$", replacement=r"\1")
     return batch_of(
         batch.num_rows,
         {
@@ -276,8 +283,8 @@ def _record_batch(batch: pa.RecordBatch, prefix: str) -> pa.RecordBatch:
             "event_date": column("date"),
             "published_split": column("split"),
             "inat21_filename": file_name_of(file),
-            "inat21_cls_name": parts,
-            "inat21_cls_num": column("category"),
+            "inat21_cls_name": folder,
+            "inat21_cls_num": number,
             "latitude": column("latitude"),
             "longitude": column("longitude"),
         },

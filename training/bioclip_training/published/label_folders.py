@@ -12,10 +12,10 @@ import pyarrow as pa
 from bioclip_core.errors import SourceError
 from bioclip_core.tables.reading import lines_of
 from bioclip_core.tables.rows import shown_path
-from bioclip_training.published.finishing import IMAGES, MISSING_IMAGES, finished, image_folder, keeps_missing
-from bioclip_training.published.folders import names_of_folders
-from bioclip_training.published.hashed import ImageFiles, image_names
 from bioclip_training.published.layout import ReadOptions, Recognition, check_settings
+from bioclip_training.published.reading.finishing import IMAGES, MISSING_IMAGES, finished, image_folder, keeps_missing
+from bioclip_training.published.reading.folders import names_of_folders
+from bioclip_training.published.reading.hashed import ImageFiles, image_names
 from bioclip_training.published.records import batches_of
 
 _PLANTDOC = frozenset(

@@ -87,13 +87,21 @@ class ReadOptions:
 class Layout(Protocol):
     """One published layout."""
 
-    name: str
-    """What ``layout:`` in the YAML file says: ``inat21``."""
-    title: str
-    """Name of the collection for readers."""
-    needs: str
-    """What a folder must hold to be read as this layout, as the end of a sentence."""
-    options: tuple[LayoutOption, ...]
+    @property
+    def name(self) -> str:
+        """What ``layout:`` in the YAML file says: ``inat21``."""
+
+    @property
+    def title(self) -> str:
+        """Name of the collection for readers."""
+
+    @property
+    def needs(self) -> str:
+        """What a folder must hold to be read as this layout, as the end of a sentence."""
+
+    @property
+    def options(self) -> tuple[LayoutOption, ...]:
+        """Options of this layout, beside :data:`COMMON_OPTIONS`."""
 
     def recognise(self, path: Path) -> Recognition | None:
         """Return what is there, from names and first rows only; None if it is something else.

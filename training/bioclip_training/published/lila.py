@@ -13,10 +13,6 @@ from bioclip_core.errors import SourceError
 from bioclip_core.files.streamed_json import beginning
 from bioclip_core.nouns import number_of
 from bioclip_core.tables.rows import shown_path
-from bioclip_training.published.coco import CocoFile, by_id, ids, texts
-from bioclip_training.published.finishing import IMAGES, MISSING_IMAGES, finished, image_folder, keeps_missing
-from bioclip_training.published.hashed import ImageFiles
-from bioclip_training.published.joining import Joining, joining
 from bioclip_training.published.layout import ReadOptions, Recognition, check_settings
 from bioclip_training.published.lila_categories import (
     CATEGORIES,
@@ -27,8 +23,19 @@ from bioclip_training.published.lila_categories import (
     Category,
     categories_of,
 )
+from bioclip_training.published.reading.coco import CocoFile, by_id, ids, texts
+from bioclip_training.published.reading.finishing import (
+    IMAGES,
+    MISSING_IMAGES,
+    finished,
+    image_folder,
+    keeps_missing,
+    note_names,
+)
+from bioclip_training.published.reading.hashed import ImageFiles
+from bioclip_training.published.reading.joining import Joining, joining
+from bioclip_training.published.reading.values import BAD_BOX, dates
 from bioclip_training.published.records import SOURCE_RECORDS, batch_of
-from bioclip_training.published.values import BAD_BOX, dates
 
 _MARKS = frozenset(("location", "seq_id", "seq_num_frames", "frame_num", "datetime"))
 _BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
@@ -50,7 +57,7 @@ NO_ANNOTATION = "images without an annotation"
 NO_IMAGE_ENTRY = "annotations of an image that is not listed"
 NO_CATEGORY = "annotations of a category that is not listed"
 SEQUENCE_LABELS = "annotations are of a whole sequence, not of the single image"
-_QUERY = """SELECT i.* EXCLUDE (nr), a.annotation, a.x, a.y, a.w, a.h, c.* EXCLUDE (nr, skipped), c.id AS category
+_QUERY = """SELECT i.* EXCLUDE (nr), a.annotation, a.x, a.y, a.w, a.h, c.* EXCLUDE (id, nr, skipped), c.id AS category
 FROM annotations a JOIN images i ON i.id = a.image JOIN categories c ON c.id = a.category WHERE c.skipped = ''"""
 
 
@@ -94,6 +101,8 @@ class Lila:
         with joining(options, files[0].name) as join:
             self._load(files[0], root, join, options)
             prefix = f"{images}/" if images else ""
+            if listed is not None:
+                note_names(listed, join.batches("SELECT file FROM images"), prefix)
             batches = (_record_batch(batch, prefix, options) for batch in join.batches(_QUERY))
             yield from finished(batches, path, options, listed, where=images)
 

@@ -13,7 +13,7 @@ from bioclip_core.names import judge_name, verdict_of_word
 from bioclip_core.nouns import number_of
 from bioclip_training.published.columns import RANK_COLUMNS
 from bioclip_training.published.layout import Implausible, Layout, LayoutOption, ReadOptions, one_of, setting
-from bioclip_training.published.tables import ColumnTable, open_columns
+from bioclip_training.published.reading.tables import ColumnTable, open_columns
 
 CATEGORIES = LayoutOption(
     "categories",

@@ -11,12 +11,12 @@ import pyarrow as pa
 from bioclip_core.errors import SourceError
 from bioclip_core.tables.rows import shown_path
 from bioclip_training.published.columns import RANK_COLUMNS
-from bioclip_training.published.finishing import finished
-from bioclip_training.published.folders import names_of_folders
-from bioclip_training.published.hashed import image_names
 from bioclip_training.published.layout import ReadOptions, Recognition, check_settings
+from bioclip_training.published.reading.finishing import finished
+from bioclip_training.published.reading.folders import names_of_folders
+from bioclip_training.published.reading.hashed import image_names
+from bioclip_training.published.reading.tables import has_columns, header_of, open_columns
 from bioclip_training.published.records import batches_of
-from bioclip_training.published.tables import has_columns, header_of, open_columns
 
 # Seven names with one separator. Only the last one, the epithet, may hold the separator itself.
 _FOLDER = re.compile(r"(?P<kingdom>[A-Z][a-z]+)(?P<separator>[-_])" + r"(?:[A-Z][a-z]*(?P=separator)){5}[a-z].*")

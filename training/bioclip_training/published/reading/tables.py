@@ -23,7 +23,7 @@ from bioclip_core.tables.marks import split_line
 from bioclip_core.tables.options import TableOptions
 from bioclip_core.tables.rows import Headings, shown_path
 from bioclip_training.published.layout import BATCH_ROWS
-from bioclip_training.published.text_columns import TextForm, read_columns
+from bioclip_training.published.reading.text_columns import TextForm, read_columns
 
 EMPTY_MARKS = "cells hold a word for an unknown value and are read as empty"
 _MARKS = pa.array(sorted(UNKNOWN - {""}))

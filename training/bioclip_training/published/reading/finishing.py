@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from bioclip_core.errors import SourceError
 from bioclip_core.nouns import number_of
 from bioclip_core.tables.rows import shown_path
-from bioclip_training.published.hashed import ImageFiles
 from bioclip_training.published.layout import Layout, LayoutOption, ReadOptions, one_of, setting
+from bioclip_training.published.reading.hashed import ImageFiles
 
 IMAGES = LayoutOption("images", "Folder of the images, relative to the folder of the source.")
 MISSING_IMAGES = LayoutOption(
@@ -77,6 +77,12 @@ def finished(
     count, example = files.unused()
     if count:
         options.findings.add(NO_ROW, example, count)
+
+
+def note_names(files: ImageFiles, batches: Iterable[pa.RecordBatch], prefix: str) -> None:
+    """Note all files that the metadata name (the first column) as used: rows that are skipped for another reason have theirs."""
+    for batch in batches:
+        files.are_there(pc.binary_join_element_wise(prefix, batch.column(0), ""))
 
 
 def _with_ids(batch: pa.RecordBatch, options: ReadOptions) -> pa.RecordBatch:
