@@ -195,7 +195,7 @@ def test_a_layout_that_does_not_fit_says_what_it_needs(papers: Path) -> None:
         SourceError, match=r"plantdoc is not BIOSCAN-1M as published: needed is .*found is test/, train/"
     ):
         recognise(papers / "plantdoc", "bioscan-1m")
-    with pytest.raises(UsageError, match="layout 'inat-21' is not known; known are inat21, .*did you mean inat21"):
+    with pytest.raises(UsageError, match=r"layout 'inat-21' is not known; known are inat21, .*did you mean inat21"):
         layout_named("inat-21")
 
 
