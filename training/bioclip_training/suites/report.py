@@ -13,7 +13,7 @@ from bioclip_core.nouns import number_of
 from bioclip_training.evaluation.markup import interval, percent, remark, section, table
 from bioclip_training.evaluation.report.style import STYLE
 from bioclip_training.suites.names import CAMERA_TRAP_SETS, SUITES
-from bioclip_training.suites.published_figures import ZERO_SHOT, published_for
+from bioclip_training.suites.published_figures import PUBLISHED, ZERO_SHOT, published_for
 from bioclip_training.suites.result import MEASURED, MISSING, Figure, SetResult
 from bioclip_training.suites.sets import SETS
 
@@ -22,6 +22,7 @@ _MAIN = {
     "species": ZERO_SHOT, "newt": "accuracy of the tasks", "fishnet": "exact match of all traits", "awa2": "macro-F1",
     "herbarium-19": "clustering accuracy", "plantdoc": "1-shot accuracy",
 }  # fmt: skip
+_INTERVAL = "95% interval"
 _MEANS = {
     "bioclip": SUITES["bioclip"],
     "bioclip-2": (
@@ -89,7 +90,7 @@ def suite_html(results: Sequence[SetResult], provenance: Mapping[str, Any]) -> s
 
 def _missing(results: Sequence[SetResult]) -> str:
     lines = [
-        f"<li><strong>{escape(result.title)}</strong>: {escape(result.reason)}</li>"
+        f"<li><b>{escape(result.title)}</b>: {escape(result.reason)}</li>"
         for result in results
         if result.status != MEASURED
     ]
@@ -108,43 +109,45 @@ def _overview(results: Sequence[SetResult]) -> str:
             continue
         rows.append(
             [result.title, figure.name, percent(figure.published), interval(figure.published_ci95), percent(figure.corrected),
-             interval(figure.corrected_ci95), result.images, result.classes, result.groups]
+             interval(figure.corrected_ci95), result.images, result.classes]
         )  # fmt: skip
-    header = [
-        "set",
-        "figure",
-        "as published",
-        "95% interval",
-        "corrected",
-        "95% interval of it",
-        "images",
-        "classes",
-        "groups",
-    ]
-    wide_only = ["95% interval", "95% interval of it", "images", "classes", "groups"]
-    return section("All sets", table(header, rows, "All sets", wide_only=wide_only), anchor="sets") if rows else ""
+    header = ["set", "figure", "as published", _INTERVAL, "corrected", _INTERVAL, "images", "classes"]
+    return (
+        section("All sets", table(header, rows, "All sets", wide_only=[_INTERVAL, "images", "classes"]), anchor="sets")
+        if rows
+        else ""
+    )
 
 
 def _beside(results: Sequence[SetResult]) -> str:
-    """Show ours beside the papers'."""
-    rows = []
-    for result in results:
-        for figure in result.figures:
-            rows += [
-                [result.title, figure.name, percent(figure.published), f"{one.percent:.1f}%", one.model, one.source]
+    """Show ours beside the papers': a table per source, with a column per model."""
+    measured = [(result, figure) for result in results for figure in result.figures if not isnan(figure.published)]
+    tables = []
+    for source in dict.fromkeys(one.source for one in PUBLISHED):
+        models = list(dict.fromkeys(one.model for one in PUBLISHED if one.source == source))
+        rows = []
+        for result, figure in measured:
+            theirs = {
+                one.model: f"{one.percent:.1f}%"
                 for one in published_for(result.name, figure.name)
-            ]
-    if not rows:
+                if one.source == source
+            }
+            if theirs:
+                rows.append(
+                    [
+                        f"{result.title}, {figure.name}",
+                        percent(figure.published),
+                        *(theirs.get(model, "–") for model in models),
+                    ]
+                )
+        if rows:
+            tables += [f"<h3>{escape(source)}</h3>", table(["figure", "this model", *models], rows, source)]
+    if not tables:
         return ""
-    header = ["set", "figure", "this model, as published", "published", "of", "source"]
-    return section(
-        "Beside the papers",
-        table(header, rows, "Beside the papers", tall=True, wide_only=["source"]),
-        remark(
-            "Published figures are copied from their source. They are of the whole sets, with the papers' preprocessing."
-        ),
-        anchor="papers",
+    copied = (
+        "All figures are as published. Those of the papers are copied from their source; they are of the whole sets."
     )
+    return section("Beside the papers", *tables, remark(copied), anchor="papers")
 
 
 def _means(results: Sequence[SetResult], provenance: Mapping[str, Any]) -> str:
@@ -178,7 +181,7 @@ def _set(result: SetResult) -> str:
         result.title,
         f"<p>{escape(size)}</p>", _figures(result),
         _list("Not measured", [f"{figure.name}: {figure.note}" for figure in result.figures if figure.note]),
-        _list("How", [_how(figure) for figure in result.figures if figure.corrected_as]),
+        _list("How", _how(result.figures)),
         _list("What was wrong", about.wrong),
         _list("Noticed", [*unusable, *result.findings]),
         _details(result),
@@ -193,13 +196,18 @@ def _figures(result: SetResult) -> str:
          interval(figure.corrected_ci95), figure.n, figure.groups]
         for figure in result.figures if not (isnan(figure.published) and isnan(figure.corrected))
     ]  # fmt: skip
-    header = ["figure", "as published", "95% interval", "spread", "corrected", "95% interval of it", "n", "groups"]
+    header = ["figure", "as published", _INTERVAL, "spread", "corrected", _INTERVAL, "n", "groups"]
     return table(header, rows, result.title, wide_only=["spread", "n", "groups"]) if rows else ""
 
 
-def _how(figure: Figure) -> str:
-    published = f"as published, {figure.published_as}; corrected, " if figure.published_as else ""
-    return f"{figure.name}: {published}{figure.corrected_as}"
+def _how(figures: Sequence[Figure]) -> list[str]:
+    """Return how figures are computed, with the names of those that are computed alike."""
+    names_of: dict[str, list[str]] = {}
+    for figure in figures:
+        published = f"as published, {figure.published_as}; corrected, " if figure.published_as else ""
+        if figure.corrected_as:
+            names_of.setdefault(f"{published}{figure.corrected_as}", []).append(figure.name)
+    return [f"{', '.join(names)}: {how}" for how, names in names_of.items()]
 
 
 def _list(title: str, lines: Sequence[str]) -> str:

@@ -154,10 +154,10 @@ def _result(
             return kept
         found = _measured(config, wanted, folder, images, findings, output, model, progress)
     except MissingSetError as error:
-        log.warning("%s is missing: %s", wanted.name, error)
+        log.debug("%s is missing: %s", wanted.name, error)
         return SetResult(wanted.name, wanted.title, MISSING, str(error))
     except (DataError, SourceError) as error:
-        log.warning("%s cannot be measured: %s", wanted.name, error)
+        log.debug("%s cannot be measured: %s", wanted.name, error)
         return SetResult(wanted.name, wanted.title, FAILED, str(error), str(folder), findings=tuple(findings.lines()))
     file.parent.mkdir(exist_ok=True)
     write_whole(file, json.dumps({"key": key, **found.as_json()}, indent=1, allow_nan=False) + "\n")
@@ -226,18 +226,14 @@ def _other_counts(wanted: EvaluationSet, images: SetImages) -> list[str]:
     """Return a sentence for a set of another size than the published one, whose figures cannot be compared."""
     classes = len(images.tasks) or len(images.attributes) or len(images.classes)
     other = [
-        f"{published:,} {what}, this folder has {here:,}"
+        f"{here:,} {what} instead of {published:,}"
         for what, published, here in (
             ("images", wanted.images, len(images)),
             ("classes, tasks or attributes", wanted.classes, classes),
         )
         if published and here != published
     ]
-    return (
-        [f"the published set has {' and '.join(other)}: figures cannot be compared with the published ones"]
-        if other
-        else []
-    )
+    return [f"it has {' and '.join(other)}: figures cannot be compared with the published ones"] if other else []
 
 
 def _failures(images: SetImages, features: SetFeatures) -> tuple[dict[str, Any], ...]:
