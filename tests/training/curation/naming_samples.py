@@ -39,6 +39,8 @@ CHECKLIST: tuple[tuple[str, ...], ...] = (
     ("15", "13", "", "Fictolaeliara brevis", "Mak.", "species", "accepted", ""),
     ("16", "7", "", "Fictavis volans minor", "Inv.", "subspecies", "accepted", ""),
     ("17", "4", "5", "Fictornidae", "", "family", "synonym", ""),
+    ("18", "6", "7", "Fictavis dubia", "Inv.", "species", "proparte synonym", ""),
+    ("19", "10", "11", "Fictavis dubia", "Mak.", "species", "proparte synonym", ""),
     ("51", "", "", "Plantae", "", "kingdom", "accepted", ""),
     ("52", "51", "", "Fictophyta", "", "phylum", "accepted", ""),
     ("53", "52", "", "Fictopsida", "", "class", "accepted", ""),

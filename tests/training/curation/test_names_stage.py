@@ -53,6 +53,7 @@ LABELLED: tuple[tuple[dict[str, str], str, str], ...] = (
     ({"verbatim_name": "Fictolaeliara tormalis", "kingdom": "Viridiplantae"}, "Fictolaeliara tormalis", "class Fictopsida"),
     ({"verbatim_name": "Fictolaeliara tormalis", "class": "Fictaves"}, "Fictolaeliara tormalis", "phylum Fictochordata"),
     ({"verbatim_name": "Fictolaeliara cordata"}, "Fictolaeliara cordata", "kingdom Plantae"),
+    ({"verbatim_name": "Fictavis dubia"}, "Fictavidae", "labelled by what they share"),
 )  # fmt: skip
 REFUSED: tuple[tuple[dict[str, str], str, str], ...] = (
     # cells, reason in the summary, reason of the record

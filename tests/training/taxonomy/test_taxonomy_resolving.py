@@ -330,3 +330,7 @@ def test_a_damaged_name_is_the_only_one_that_fits(index: TaxonomyIndex, written:
 def test_an_epithet_with_a_latin_ending_is_not_taken_for_the_beginning_of_another_one(index: TaxonomyIndex) -> None:
     assert index.resolve(plant("Fictomala", "platanoi")).taxon is None
     assert index.resolve(plant("Fictomala", "pla")).taxon is None
+
+
+def test_the_first_two_letters_may_be_swapped(index: TaxonomyIndex) -> None:
+    assert name_of(index, plant("Fictomala", "urbescens")) == "Fictomala rubescens"

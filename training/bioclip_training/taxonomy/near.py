@@ -110,7 +110,7 @@ def _near_under(index: TaxonomyFile, epithet: str, genera: list[tuple[str, int]]
 
 def _errors(epithet: str, other: str, away: int) -> int | None:
     """Return the errors of a whole name whose genus has ``away`` of them, at most two; None if the epithet is too far."""
-    if other[:1] != epithet[:1]:
+    if other[:1] != epithet[:1] and other[:2] != epithet[1::-1]:  # rubescens and pubescens, marginata and emarginata
         return None
     most = min(edits_allowed(epithet), MOST_EDITS - away)
     between = distance(epithet, other, most)

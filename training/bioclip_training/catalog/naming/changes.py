@@ -16,6 +16,7 @@ _KINDS = (
     (r"completed from other (?:rows|records)", "ranks completed from other rows of the same taxon"),
     (r"common name .* read as ", "common name of a single species"),
     (r"common name ", "one common name per taxon"),
+    (r".*; labelled by what they share", "several taxa of one name; labelled by the rank that they share"),
     (r".*; labelled by its ", "not listed; labelled by a rank above it"),
     (
         r".*(?: letters? away| is not whole; | within two letters of |: a capital or a digit inside a word| without its space)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from bioclip_core.names import NameKind, clean_name, parse_name
@@ -29,6 +30,7 @@ _OF_FAULT = {
     NameKind.VERDICT: NO_ORGANISM, NameKind.SEVERAL: SEVERAL, NameKind.COMMON: COMMON, NameKind.MISSPELT: MISSPELT,
     NameKind.CODE: NO_NAME, NameKind.FOLDER: NO_NAME, NameKind.DOUBTFUL: NO_NAME,
 }  # fmt: skip
+_NOT_MEANT = frozenset((Outcome.WRONG_RANK, Outcome.HIGHER_RANK, Outcome.MISAPPLIED, Outcome.NONE))
 _SURE = frozenset((Outcome.EXACT, Outcome.SYNONYM, Outcome.DOUBTFUL))
 
 
@@ -97,7 +99,7 @@ class NameReader:
         elif found.taxon is not None:
             self._accept(reading, given, found)
         elif found.ambiguous:
-            reading.refuse(AMBIGUOUS, found.reason)
+            self._share(reading, given, found)
         else:
             self._not_listed(reading, given, label, found)
 
@@ -105,6 +107,24 @@ class NameReader:
         assert found.taxon is not None
         reading.taxon, reading.taxon_id, reading.outcome = _bare(found.taxon), found.taxon_id, str(found.outcome)
         reading.changes += resolving_changes(given, reading.taxon, found.reason)
+
+    def _share(self, reading: Reading, given: Taxon, found: Resolution) -> None:
+        """Label a name of several taxa by the lowest rank that they share, below the kingdom."""
+        taxa = [
+            one.accepted for one in found.candidates
+            if one.accepted is not None and one.taxon_id and one.outcome not in _NOT_MEANT
+            and given.kingdom in ("", one.accepted.kingdom)
+        ]  # fmt: skip
+        shared = next((rank for rank in reversed(RANKS[1:6]) if _is_shared(taxa, rank)), None)
+        if shared is None:
+            reading.refuse(AMBIGUOUS, found.reason)
+            return
+        above = taxa[0].truncated(shared)
+        reading.changes.append(f"{found.reason}; labelled by what they share")
+        reading.outcome = str(Outcome.HIGHER_RANK)
+        assert self._taxonomy is not None
+        reading.taxon, reading.taxon_id = _bare(above), self._taxonomy.resolve(above).taxon_id
+        reading.changes += resolving_changes(given.truncated(shared), reading.taxon, "")
 
     def _not_listed(self, reading: Reading, given: Taxon, label: Label, found: Resolution) -> None:
         """Label a name that the taxonomy does not have, by a listed rank above it or as it is written."""
@@ -144,6 +164,12 @@ class NameReader:
                 if found.ambiguous or (found.taxon is not None and not is_repaired(found)):
                     return found
         return None
+
+
+def _is_shared(taxa: Sequence[Taxon], rank: Rank) -> bool:
+    """True if several taxa have the same names down to a rank, and one at this rank."""
+    lineages = {taxon.lineage[: rank.depth + 1] for taxon in taxa}
+    return len(lineages) == 1 and bool(next(iter(lineages))[-1])
 
 
 def _bare(taxon: Taxon) -> Taxon:
