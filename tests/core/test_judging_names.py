@@ -33,7 +33,8 @@ def test_words_for_verdicts_are_no_names_in_several_languages(word: str, verdict
     "name",
     ["Deer", "Fox", "Red fox", "great tit", "European Hedgehog", "White-tailed deer", "Père David's deer", "Longnose sucker", "Rotfuchs",
      "Reh", "Renard roux", "Cabeza de serpiente rojo", "Zorro rojo", "Volpe", "Raposa", "Wilde kat", "Rådjur", "Sika deer", "roe_deer",
-     "Kleiner Fuchs", "Bird of prey", "mammals", "gazelleThomsons", "Zebra", "FOX"],
+     "Kleiner Fuchs", "Bird of prey", "mammals", "gazelleThomsons", "Zebra", "FOX",
+     "bright half-collared grolbet"],
 )  # fmt: skip
 def test_common_names_are_no_names_of_taxa(name: str) -> None:
     assert judge_name(name).kind is NameKind.COMMON

@@ -15,6 +15,8 @@ _COMPOUND = re.compile(
     re.IGNORECASE,
 )
 """First words such as "white-tailed" and "longnose"."""
+_PARTICIPLE = re.compile(r"[a-z]{2,}-[a-z]{2,}ed")
+"""Words such as "half-collared", which no epithet is like."""
 _HEAD = re.compile(
     r"[a-z]{2,}(?:fish|bird|fowl|worm|weed|crab|wort|grass|berry|duck|hawk|mouse|snake|eater|catcher|pecker|creeper|hopper|skipper|shark|deer|squirrel"
     r"|goose|finch|thrush|owl|dove|pigeon|eagle|vogel|kaefer|fuchs|hirsch|schwein|hase|marder|meise|drossel|specht|eule|bussard|adler"
@@ -81,6 +83,8 @@ def is_common_name(text: str) -> bool:
         return first in ALONE
     if first in FIRST_WORDS and _is_name_of(written[1:]):
         return False
+    if any(_PARTICIPLE.fullmatch(word) for word in written[1:]):
+        return True
     if first in FIRST_WORDS or _COMPOUND.fullmatch(written[0]) or _POSSESSIVE.match(text.replace("’", "'")):
         return True
     if len(keys) > 2 and written[1].lower() in _OF and written[1].islower() and written[2][0].islower():
