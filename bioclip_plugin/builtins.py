@@ -1,4 +1,4 @@
-"""The lists of built-ins: models, sources, exporters, rules, detectors, engines and commands, registered through the public hooks."""
+"""The lists of built-ins: models, sources, exporters, rules, detectors, engines, content filters, commands, all through public hooks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.contracts.manager import BioclipPluginManager
     from bioclip_plugin.contracts.rule import Rule
     from bioclip_plugin.contracts.source import Source
+    from bioclip_training.curation.content_filters import ContentFilter
     from bioclip_training.loop.plan_record import TrainingPlan
     from bioclip_training.loop.recipe import TrainConfig, TrainResult
 
@@ -61,6 +62,7 @@ NAMES = {
     "rule": ("only", "prior", "sequences", "thresholds", "speciesnet-ensemble", "geofence", "blanks", "unknown"),
     "detector": ("speciesnet",),
     "engine": ("local", "slurm", "ray"),
+    "content filter": ("support-set", "empty-frames", "people"),
     "source": (
         "standard input", "Camtrap DP package", "Darwin Core archive", "Wildlife Insights images", "MegaDetector results (.json)",
         "SpeciesNet predictions (.json)", "PyTorch-Wildlife detections (.json)", "shards", "folder", "Timelapse table",
@@ -198,6 +200,14 @@ class Builtins:
 
         for engine in (LocalEngine(), SlurmEngine(), RayEngine()):
             register(engine)
+
+    @hookimpl
+    def register_content_filters(self, register: Callable[[ContentFilter], None]) -> None:
+        from bioclip_plugin.formats.megadetector.content_filters import EmptyFramesFilter, PeopleFilter
+        from bioclip_training.curation.imaging.support_set import SupportSetFilter
+
+        for content_filter in (SupportSetFilter(), EmptyFramesFilter(), PeopleFilter()):
+            register(content_filter)
 
     @hookimpl
     def register_commands(self, cli: Any) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.plugin_api import (
         Answer,
         ClassifyRequest,
+        ContentFilter,
         Detector,
         ExecutionEngine,
         Exporter,
@@ -91,6 +92,11 @@ def register_detectors(register: Callable[[Detector], None]) -> None:
 @hookspec
 def register_engines(register: Callable[[ExecutionEngine], None]) -> None:
     """Add execution engines that ``--engine`` takes: they have the shards of a run worked on, on other machines too."""
+
+
+@hookspec
+def register_content_filters(register: Callable[[ContentFilter], None]) -> None:
+    """Add filters that ``curate`` takes under ``filters``: they score the content of images; nothing is deleted."""
 
 
 @hookspec

@@ -51,6 +51,7 @@ from bioclip_plugin.items.media import MediaItem, Place, Region, Unlisted, path_
 from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.items.verdicts import ReviewVerdict, Verdict
 from bioclip_plugin.store.records import ReviewTarget, Run, StatedReview
+from bioclip_training.curation.content_filters import ContentFilter, FilterOptions, FilterRecord, OpenedFilter
 from bioclip_training.loop.plan_record import TrainingPlan
 from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, TrainResult
 
@@ -60,6 +61,7 @@ __all__ = [
     "BioclipPluginManager",
     "ChoosableDetector",
     "ClassifyRequest",
+    "ContentFilter",
     "DataError",
     "DescribedDetector",
     "Detection",
@@ -72,6 +74,8 @@ __all__ = [
     "Exporter",
     "Failure",
     "FetchingDetector",
+    "FilterOptions",
+    "FilterRecord",
     "FolderExporter",
     "ImageError",
     "InstallationError",
@@ -86,6 +90,7 @@ __all__ = [
     "NameIndex",
     "NestedFolderExporter",
     "NoTextTower",
+    "OpenedFilter",
     "OptionalDetector",
     "OptionalEngine",
     "Place",

@@ -25,11 +25,14 @@ from bioclip_plugin.cli import CommandGroup
 from bioclip_plugin.engines.worker import Worker
 from bioclip_plugin.plugin_api import (
     BioclipPluginManager,
+    ContentFilter,
     Detection,
     Detector,
     ExecutionEngine,
     Export,
     ExportOptions,
+    FilterOptions,
+    FilterRecord,
     ListingOptions,
     Problem,
     Rule,
@@ -535,6 +538,38 @@ def test_hook_register_engines(pm: BioclipPluginManager, tmp_path: Path) -> None
     assert [item.regions[0].by_rank["label"][0].name for item in items] == ["a blue fish", "a red fish", "a red fish"]
     listed = CliRunner().invoke(cli.command_line(pm), ["plugins"], obj=pm)
     assert "backwards" in next(line for line in listed.output.splitlines() if line.startswith("Engines: "))
+
+
+def test_hook_register_content_filters(pm: BioclipPluginManager) -> None:
+    class Small:
+        """Scores boxes by how small they are; a whole image cannot be told."""
+
+        name, description = "small", "boxes that are small"
+        preprocessing, batch_size = None, 64
+
+        def identity(self, options: FilterOptions) -> Mapping[str, Any]:
+            return {"version": 1}
+
+        def open(self, options: FilterOptions) -> Small:
+            return self
+
+        def score(self, records: Sequence[FilterRecord]) -> list[float | None]:
+            return [None if one.box is None else 1 - one.box[2] * one.box[3] for one in records]
+
+    class Filters:
+        @hookimpl
+        def register_content_filters(self, register: Callable[[ContentFilter], None]) -> None:
+            register(Small())
+
+    pm.register(Filters())
+    options = FilterOptions(models=pm.models())
+    small = pm.content_filters()["small"]
+    assert small.identity(options) == {"version": 1}
+    records = [FilterRecord("a", "x.jpg", None, box, None) for box in ((0.0, 0.0, 0.5, 0.5), None)]
+    assert small.open(options).score(records) == [0.75, None]
+    listed = CliRunner().invoke(cli.command_line(pm), ["plugins"], obj=pm)
+    names = next(line for line in listed.output.splitlines() if line.startswith("Content filters: "))
+    assert names == "Content filters: small, support-set, empty-frames, people"
 
 
 def test_hook_register_detectors(pm: BioclipPluginManager) -> None:

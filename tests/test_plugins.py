@@ -253,8 +253,8 @@ def test_the_built_ins_are_one_plugin_among_others_through_the_public_hooks() ->
     manager = create_plugin_manager(installed=False)
     hooks = {row["name"]: row["hooks"] for row in manager.described()}
     assert hooks == {
-        "builtins": "plan_training, register_commands, register_detectors, register_engines, register_exporters, register_models, "
-        "register_rules, register_sources, train_model",
+        "builtins": "plan_training, register_commands, register_content_filters, register_detectors, register_engines, "
+        "register_exporters, register_models, register_rules, register_sources, train_model",
         "media": "expand_media, media_suffixes, open_media",
         "host-hooks": "classify_images, embed_images",
     }
@@ -267,6 +267,7 @@ def test_the_reserved_names_are_those_that_the_built_ins_register() -> None:
     assert set(NAMES["rule"]) == set(manager.rules())
     assert set(NAMES["detector"]) == set(manager.detectors())
     assert set(NAMES["engine"]) == set(manager.engines())
+    assert set(NAMES["content filter"]) == set(manager.content_filters())
     assert set(NAMES["source"]) == {source.name for source in manager.sources()}
     assert set(NAMES["command"]) == set(cli.command_line(manager).commands)
 

@@ -32,6 +32,7 @@ def plugins(ctx: click.Context) -> None:
         f"Rules: {', '.join(manager.rules())}",
         f"Detectors: {', '.join(map(_with_needs, manager.detectors().values())) or 'none'}",
         f"Engines: {', '.join(map(_with_needs, manager.engines().values()))}",
+        f"Content filters: {', '.join(manager.content_filters())}",
     )
     manager.media_suffixes()  # a plugin that fails only now is left out before the plugins are listed
     rows = [(row["name"], row["distribution"], row["hooks"]) for row in manager.described()]

@@ -20,6 +20,7 @@ from bioclip_plugin.contracts.checking import (
 )
 from bioclip_plugin.contracts.contained_detectors import contained_detector
 from bioclip_plugin.contracts.contained_engines import contained_engine
+from bioclip_plugin.contracts.contained_filters import contained_filter
 from bioclip_plugin.contracts.contained_models import contained_model
 from bioclip_plugin.contracts.contained_objects import contained_exporter, contained_source
 from bioclip_plugin.contracts.containing import Garbage, Owner, at_work, mark, reason_of, shown
@@ -37,6 +38,7 @@ KINDS = {
     "register_rules": "rule",
     "register_detectors": "detector",
     "register_engines": "engine",
+    "register_content_filters": "content filter",
     "register_commands": "command",
 }
 """Kinds of objects, by the hooks that register them."""
@@ -239,6 +241,7 @@ def _contained(kind: str, entry: Any, owner: Owner) -> Any:
         "format": contained_exporter,
         "detector": contained_detector,
         "engine": contained_engine,
+        "content filter": contained_filter,
     }
     return make[kind](entry, owner)
 

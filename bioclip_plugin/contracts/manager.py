@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bioclip_plugin.contracts.exporter import Exporter
     from bioclip_plugin.contracts.rule import Rule
     from bioclip_plugin.contracts.source import ListingOptions, Source
+    from bioclip_training.curation.content_filters import ContentFilter
 
 
 PROJECT = "bioclip"
@@ -275,6 +276,10 @@ class BioclipPluginManager(pluggy.PluginManager):
         if isinstance(engine, OptionalEngine) and (install := engine.missing()):
             raise UsageError(f"the engine {name} needs packages that are not installed: {install}")
         return engine
+
+    def content_filters(self) -> dict[str, ContentFilter]:
+        """Return the registered content filters of curation by name."""
+        return self._collected("register_content_filters")
 
     def _unknown_detector(self, name: str, detectors: Mapping[str, Detector]) -> str:
         """Return the message: the detectors that there are, the nearest one, and the plugins that were skipped."""

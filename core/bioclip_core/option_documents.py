@@ -92,6 +92,8 @@ def _mapping(kind: Any, given: Any, file: Path, place: str) -> Any:
     if not isinstance(given, dict):
         shown = "empty" if given is None else f"{given!r:.60}"
         raise UsageError(f"{file}: {place} is {shown}: write names with values below it")
+    if kind is Path:
+        return {name: _resolved(_path(name, value, file, place), file) for name, value in given.items()}
     if not is_dataclass(kind):
         return given
     for name in given:
@@ -100,6 +102,13 @@ def _mapping(kind: Any, given: Any, file: Path, place: str) -> Any:
                 f"{file}: {place}: the name {name[:100]!r} cannot be used: take letters, digits, _, - and ., at most 100"
             )
     return {name: filled_section(kind, value, file=file, place=_at(place, name)) for name, value in given.items()}  # type: ignore[arg-type]
+
+
+def _path(name: str, given: Any, file: Path, place: str) -> Any:
+    try:
+        return plain_value(_at(place, name), Path, given)
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from None
 
 
 def _bytes(given: str, file: Path, place: str) -> int:

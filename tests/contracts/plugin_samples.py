@@ -68,6 +68,7 @@ ARGUMENTS = {
     "register_rules": "register",
     "register_detectors": "register",
     "register_engines": "register",
+    "register_content_filters": "register",
     "register_commands": "cli",
     "media_suffixes": "",
     "expand_media": "item, options",

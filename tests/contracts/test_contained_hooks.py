@@ -109,6 +109,7 @@ REGISTERING = [
     ("register_rules", gives(None), "a subclass of Rule is needed", lambda register: register(int)),
     ("register_detectors", gives(None), "the name of a detector is None", lambda register: register(dict)),
     ("register_engines", gives(None), "the name of an engine is None", lambda register: register(dict)),
+    ("register_content_filters", gives(None), "the name of a content filter is None", lambda register: register(dict)),
     ("register_commands", gives(None), "a click command is needed", lambda cli: cli.add_command("greet", "greet")),
     ("media_suffixes", gives([]), "media_suffixes returned '.strip'; a list such as ['.mp4'] is needed", gives(".strip")),
 ]  # fmt: skip

@@ -12,12 +12,13 @@ from bioclip_core.files.whole import check_output, write_whole
 from bioclip_core.next_commands import command, next_lines
 from bioclip_core.nouns import number_of, size_of
 from bioclip_core.progress import Progress, duration
-from bioclip_plugin.commands.context import EXIT_DONE
+from bioclip_plugin.commands.context import EXIT_DONE, plugins_of
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, print_lines, print_table, printable
 from bioclip_plugin.commands.signals import interruptible
 
 if TYPE_CHECKING:
+    from bioclip_plugin.contracts.manager import BioclipPluginManager
     from bioclip_training.curation.manifests import StageManifest
     from bioclip_training.curation.plan import Plan
     from bioclip_training.curation.running import Outcome
@@ -39,7 +40,8 @@ _SHOWN = 5  # reasons and notes of a stage in the summary; the report has all
 @click.option(
     "--example", is_flag=True, help="Write a commented configuration, to CONFIG.yaml if it is given; nothing is run."
 )
-def curate(config: Path | None, stage: str, only_plan: bool, example: bool) -> int:
+@click.pass_context
+def curate(ctx: click.Context, config: Path | None, stage: str, only_plan: bool, example: bool) -> int:
     """Make one catalog and its shards of published collections: iNat21, BIOSCAN, EOL, GBIF, TreeOfLife and others.
 
     The configuration names sources, taxonomy, filters, evaluation sets, splits and shards. The work is done in stages, each with a
@@ -62,7 +64,7 @@ def curate(config: Path | None, stage: str, only_plan: bool, example: bool) -> i
         return _write_example(config, configuration_file.example())
     if config is None:
         raise UsageError(f"CONFIG.yaml is missing; write one with: {command('curate', 'CONFIG.yaml', example=True)}")
-    return _run(config, stage, only_plan)
+    return _run(plugins_of(ctx), config, stage, only_plan)
 
 
 def _write_example(config: Path | None, text: str) -> int:
@@ -79,7 +81,7 @@ def _write_example(config: Path | None, text: str) -> int:
     return EXIT_DONE
 
 
-def _run(config: Path, until: str, only_plan: bool) -> int:
+def _run(manager: BioclipPluginManager, config: Path, until: str, only_plan: bool) -> int:
     from bioclip_core.listed_names import did_you_mean
     from bioclip_training.curation.configuration_file import read_configuration
     from bioclip_training.curation.plan import plan
@@ -87,7 +89,7 @@ def _run(config: Path, until: str, only_plan: bool) -> int:
     from bioclip_training.curation.running import Listener, run_stages
     from bioclip_training.curation.stage_list import stages
 
-    curation, known = read_configuration(config), stages()
+    curation, known = read_configuration(config), stages(manager.content_filters(), manager.models())
     names = [stage.name for stage in known]
     if until and until not in names:
         raise UsageError(

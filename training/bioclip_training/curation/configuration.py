@@ -74,7 +74,9 @@ class FilterConfig:
     """A filter on the content of images: it writes a score per record."""
 
     kind: str
-    """Name of the filter, such as ``support-set`` or ``empty-frames``."""
+    """Name of the filter: ``support-set``, ``empty-frames``, ``people``, or one of a plugin."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Files and folders that the filter reads, by its own names for them."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the filter."""
     exclude_from: float | None = None

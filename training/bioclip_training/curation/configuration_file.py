@@ -25,7 +25,7 @@ _GIVEN: Mapping[str, str] = {
 """Values in the example of what has no default; a configuration has to state them."""
 _NAMED: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "sources": ("inat21", {"layout": "inat21"}),
-    "filters": ("empty", {"kind": "empty-frames", "options": "{file: detections.json}", "exclude_from": "0.9"}),
+    "filters": ("empty", {"kind": "empty-frames", "files": "{detections: detections.json}", "exclude_from": "0.9"}),
     "evaluation_sets": ("rare_species", {"suite": "rare-species", "taxa": "exclude"}),
 }
 """A name and values for the example of each section of named entries."""
