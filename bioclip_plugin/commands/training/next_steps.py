@@ -143,7 +143,7 @@ def _taxa_of(catalog: Catalog, split: str) -> int:
 
 def _opened(data: str) -> Catalog | None:
     """Open the catalog, or the index of shards; None if it is gone since."""
-    from bioclip_training.shards.reading import open_collection
+    from bioclip_training.shards.collection import open_collection
 
     try:
         return open_collection(data)

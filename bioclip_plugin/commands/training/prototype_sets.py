@@ -44,7 +44,7 @@ from bioclip_training.evaluation.prototyping import (
     standing_of,
     text_labels,
 )
-from bioclip_training.shards.reading import open_collection
+from bioclip_training.shards.collection import open_collection
 
 _SHOWN = 10
 _OWN, _TEXT = "own", "text"

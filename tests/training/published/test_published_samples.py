@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from published_samples import image, sample, write_tar
 
 from bioclip_core.captions import Caption
 from bioclip_core.errors import SourceError
@@ -16,7 +17,6 @@ from bioclip_training.published import sample_texts, samples
 from bioclip_training.published.placing import KnownRanks
 from bioclip_training.published.sample_texts import Described, described, tagged_ranks
 from bioclip_training.published.samples import Sample, samples_of, split_name
-from tests.training.published.published_samples import image, sample, write_tar
 
 NEMO = "Animalia Chordata Actinopterygii Perciformes Pomacentridae Pomacentrus moluccensis"
 
@@ -125,6 +125,17 @@ def test_a_truncated_shard_gives_the_samples_before_the_cut(tmp_path: Path) -> N
     found, findings, _ = read(tar)
     assert [one.key for one in found] == ["a"]
     assert findings.found() == [(samples.TRUNCATED, 1, "x.tar: it ends within b.jpg")]
+
+
+def test_a_shard_that_was_cut_between_two_members_is_said(tmp_path: Path) -> None:
+    tar = write_tar(tmp_path / "x.tar", [*sample("a", {"txt": "a"}), *sample("b", {"txt": "b"})])
+    with tarfile.open(tar) as whole:
+        cut = whole.getmember("b.jpg").offset
+    data = tar.read_bytes()
+    for end in (cut, cut - 100):  # in the padding of the member before
+        tar.write_bytes(data[:end])
+        found, findings, _ = read(tar)
+        assert ([one.key for one in found], findings.found()) == (["a"], [(samples.NO_END, 1, "x.tar")])
 
 
 def test_long_names_in_pax_headers_are_read(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ class Collection:
         catalog = self.images.catalog
         split_of_N, words = catalog.numbered("split")
         stated = [code for code, word in enumerate(words) if word and not is_training(word)]
-        return np.flatnonzero(np.isin(split_of_N, stated)), catalog.rows_of("dev", dev_fraction=dev_fraction)
+        share = dev_fraction if self.images.taxa else 0.0  # images without taxa have no dev part
+        return np.flatnonzero(np.isin(split_of_N, stated)), catalog.rows_of("dev", dev_fraction=share)
 
 
 def without_clashes(

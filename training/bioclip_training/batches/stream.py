@@ -13,7 +13,7 @@ from bioclip_core.errors import ImageError, SourceError, UsageError
 from bioclip_core.nouns import number_of
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_training.batches.augmentation import variation_of, varied
-from bioclip_training.batches.caption_drawing import CaptionDrawing
+from bioclip_training.batches.caption_drawing import CaptionDrawing, shares_of
 from bioclip_training.batches.data import LabelledImages
 from bioclip_training.batches.pixel_cache import PixelCache
 from bioclip_training.batches.sample_order import BalancedOrder, SampleOrder, ShuffledOrder
@@ -98,7 +98,9 @@ class TrainingStream:
         self.images, self.batch_size, self.preprocessing = images, batch_size, preprocessing
         self._variation = variation_of(augmentation)
         self._captions = CaptionDrawing(images.taxa, captions)
-        self._captions.check(np.unique(images.taxon_of_N).tolist())
+        self._shares = shares_of(captions)
+        if images.taxa:  # without taxa every sample has a caption of its own
+            self._captions.check(np.unique(images.taxon_of_N).tolist())
         self._order: SampleOrder = (
             BalancedOrder(images.taxon_of_N, seed) if balance == "sampling" else ShuffledOrder(images.blocks, seed)
         )
@@ -169,11 +171,17 @@ class TrainingStream:
             taxon = int(self.images.taxon_of_N[index])
             if self._variation is not None:
                 pixels = varied(pixels, self._variation, self.preprocessing, rng)
-            return pixels, taxon, self._captions.draw(taxon, chance), self.images.key(index), bad
+            return pixels, taxon, self._caption(index, taxon, chance), self.images.key(index), bad
         raise SourceError(
             f"{number_of(len(bad), 'image')} in a row cannot be read, of {len(self.images)}; the first is {bad[0][0]}: {bad[0][1]}; "
             "check that the folder of the catalog is available"
         )
+
+    def _caption(self, index: int, taxon: int, chance: float) -> str:
+        """Return the caption of a sample: as published if it is to be and there is one, else one of its taxon."""
+        texts = self.images.texts
+        published = texts.draw(index, chance, self._shares) if texts is not None else None
+        return self._captions.draw(taxon, chance) if published is None else published
 
     def _pixels(self, index: int) -> NDArray[np.uint8]:
         """Return the decoded region: as the contract has it without augmentation, otherwise with room for it.

@@ -18,6 +18,7 @@ def one_label_each(parts: Sequence[LabelledImages]) -> list[str]:
 
     The rule is that of :func:`bioclip_core.lineages.join_lineages`; of several common names the one with most images counts.
     """
+    parts = [part for part in parts if part.taxa]  # images without taxa have no labels to join
     joined = join_lineages(taxon.lineage for part in parts for taxon in part.taxa)
     common = _common_names(parts, joined.of)
     for part in parts:

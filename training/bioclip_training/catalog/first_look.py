@@ -49,6 +49,7 @@ def look_first(catalog: Catalog, rows: NDArray[np.int64]) -> list[str]:
     _check_recorded(catalog, len(looked), failures)
     unverified = catalog.unverified(rows)
     return [
+        *catalog.notes,
         *(
             [f"{len(unread)} of {len(looked)} images that were looked at could not be read. {proposal}"]
             if proposal

@@ -185,6 +185,8 @@ class Catalog:
     """How it is made anew, as the end of a sentence."""
     leakage: Mapping[str, Any] = MappingProxyType({})
     """What the curation that it comes from found of evaluation sets in its sources; it goes with shards and checkpoints."""
+    notes: tuple[str, ...] = ()
+    """Lines on what was found when it was opened, for the user."""
 
     def __init__(
         self, file: Path, table: Any, *, dev_fraction: float = DEV_FRACTION, moved: MovedNames | None = None

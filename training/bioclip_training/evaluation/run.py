@@ -53,7 +53,7 @@ from bioclip_training.evaluation.remarks import meaningless
 from bioclip_training.evaluation.report.page import report_html
 from bioclip_training.evaluation.truth import EXACT, RULE
 from bioclip_training.evidence.minima import Evidence
-from bioclip_training.shards.reading import open_collection
+from bioclip_training.shards.collection import open_collection
 
 log = logging.getLogger("bioclip_plugin.training")
 

@@ -35,7 +35,7 @@ from bioclip_training.evaluation.questions import query_rows
 from bioclip_training.evaluation.scores import mean_nll, reliability
 from bioclip_training.evaluation.truth import EXACT, padded, truths_of
 from bioclip_training.evidence.minima import FEWEST_TO_CHOOSE, Evidence, counted
-from bioclip_training.shards.reading import open_collection
+from bioclip_training.shards.collection import open_collection
 
 if TYPE_CHECKING:
     import torch

@@ -83,6 +83,11 @@ class Plan:
         return [*self.images.taxa, *(self.replay.taxa if self.replay else ())]
 
     @property
+    def replayed_taxa(self) -> LabelledImages | None:
+        """The replay if its images have taxa, whose accuracy can be measured."""
+        return self.replay if self.replay is not None and self.replay.taxa else None
+
+    @property
     def steps(self) -> int:
         return self.config.steps or 1
 
@@ -94,9 +99,12 @@ def open_data(config: TrainConfig) -> tuple[LabelledImages, LabelledImages | Non
         SourceError: if one of them cannot be read, or the data have a single taxon.
         DataError: if one of them holds out what the other one trains on, and no option decides.
     """
-    opened = partial(open_images, part="train", dev_fraction=config.dev_fraction, replace_prefix=config.replace_prefix)
+    opened = partial(
+        open_images, part="train", dev_fraction=config.dev_fraction, replace_prefix=config.replace_prefix, captions=config.caption_source,
+        progress=stage_of(config, "Reading the headers of published shards", 0, 0),
+    )  # fmt: skip
     data = Collection(opened(config.data), f"--data {config.data}")
-    old = Collection(opened(config.replay), f"--replay {config.replay}") if config.replay else None
+    old = Collection(opened(config.replay, is_replay=True), f"--replay {config.replay}") if config.replay else None
     images, replay, clashes = without_clashes(data, old, config.clashing_splits, config.dev_fraction)
     notes = clashes + one_label_each([images, *([replay] if replay else [])])
     if len(np.unique(images.taxon_of_N)) < 2:
@@ -123,7 +131,7 @@ def build_trainer(plan: Plan) -> Trainer:
     replay = None
     if plan.replay:
         replay = _source(plan, plan.replay, config.replay_batch_size, seed=config.seed + 1, weight=config.replay_weight)
-    held_out, of_replay = _held_out(plan, config.data, plan.images), _held_out(plan, config.replay, plan.replay)
+    held_out, of_replay = _held_out(plan, config.data, plan.images), _held_out(plan, config.replay, plan.replayed_taxa)
     trainer = Trainer(
         config, towers, optimizer, data, replay, plan.folder, world, plan.steps, has_baseline=not start.is_random,
         held_out=held_out or None, held_out_of_replay=of_replay or None,
@@ -146,6 +154,9 @@ def plain_towers(plan: Plan, start: Start) -> Towers:
 def _build_towers(plan: Plan) -> Towers:
     config, start, world = plan.config, plan.start, plan.world
     captions = dict.fromkeys([*all_captions(plan.taxa, config.captions), *label_captions(plan.taxa)])
+    for images in (plan.images, plan.replay):
+        if images is not None and images.texts is not None:
+            captions.update(dict.fromkeys(images.texts.distinct()))
     book = KernelBook(start.model_cfg, config.batch_size // config.accumulate, plan.compute)
     towers = Towers(
         start.model, start.tokenizer, captions=list(captions), preprocessing=start.preprocessing, compute=plan.compute,
@@ -166,7 +177,8 @@ def _source(plan: Plan, images: LabelledImages, batch_size: int, *, seed: int, w
         captions=config.captions, balance=config.balance, seed=seed, workers=config.threads, cache_mb=config.cache_mb,
         rank=plan.world.rank, world=plan.world.size,
     )  # fmt: skip
-    prior = log_priors(images.taxon_of_N, len(images.taxa)) if config.balance == "logits" else None
+    has_prior = config.balance == "logits" and images.taxa
+    prior = log_priors(images.taxon_of_N, len(images.taxa)) if has_prior else None
     ancestors = Ancestors([taxon.lineage for taxon in images.taxa])
     return Source(stream, partial(Side, weight=weight, log_prior_C=prior, ancestors=ancestors))
 

@@ -27,7 +27,7 @@ from bioclip_training.loop.ladder import Ladder, climb
 from bioclip_training.loop.model_card import CardFacts, model_card
 from bioclip_training.loop.recipe import TrainResult
 from bioclip_training.loop.trainer import Trainer, exported_weights
-from bioclip_training.shards.reading import open_collection
+from bioclip_training.shards.collection import open_collection
 from bioclip_training.towers.model import Towers
 
 

@@ -29,7 +29,7 @@ from bioclip_training.evaluation.truth import EXACT
 from bioclip_training.loop.building import Plan
 from bioclip_training.loop.trainer import Trainer
 from bioclip_training.loop.validation import HeldOut
-from bioclip_training.shards.reading import open_collection
+from bioclip_training.shards.collection import open_collection
 
 PROTOTYPES, PROBE = "prototypes", "probe"
 """Names of the rungs."""

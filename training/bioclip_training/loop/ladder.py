@@ -195,7 +195,7 @@ def _unmeasured(plan: Plan, new: Weights) -> Ladder:
     advice = without_held_out(
         len(np.unique(plan.images.taxon_of_N)), images, trained,
         commands_of(plan.config, trained, is_capped=images > MOST_EXAMPLES),
-        is_random=plan.start.is_random, is_replayed=plan.replay is not None,
+        is_random=plan.start.is_random, is_replayed=plan.replayed_taxa is not None,
     )  # fmt: skip
     return Ladder(new, (), trained, 1.0, None, None, nothing, nothing.rule, advice)
 

@@ -110,8 +110,8 @@ def _group_numbers(catalog: Catalog) -> NDArray[np.int64]:
 def _deciding(plan: Plan) -> Evidence:
     """Return the images that decide if anything can be chosen: those of the replay, if only they are too few."""
     dev = _evidence(plan.images, "dev", plan.config.dev_fraction)
-    if plan.replay is not None and dev.can_choose:
-        old = replace(_evidence(plan.replay, "dev", plan.config.dev_fraction), part="dev of --replay")
+    if plan.replayed_taxa is not None and dev.can_choose:
+        old = replace(_evidence(plan.replayed_taxa, "dev", plan.config.dev_fraction), part="dev of --replay")
         return old if old.images else dev
     return dev
 
@@ -142,7 +142,7 @@ def _remarks(plan: Plan, drafted: TrainingPlan) -> Iterator[str]:
         )
     dev, deciding = _evidence(plan.images, "dev", config.dev_fraction), _deciding(plan)
     yield dev.rule if deciding.can_choose else deciding.rule
-    for part, collection in (("dev", plan.images), ("dev of --replay", plan.replay)):
+    for part, collection in (("dev", plan.images), ("dev of --replay", plan.replayed_taxa)):
         if collection is not None:
             rows = collection.catalog.rows_of("dev", dev_fraction=config.dev_fraction)
             if said := plan.learnt_by_start(collection.catalog, rows, part):
@@ -150,7 +150,7 @@ def _remarks(plan: Plan, drafted: TrainingPlan) -> Iterator[str]:
     if dev.images and not dev.can_choose:
         yield "dev is only measured, and not trained on; --dev-fraction 0 trains on its images too"
     if deciding.images and not deciding.can_choose:
-        asked = plan.replay if plan.replay is not None and dev.can_choose else plan.images
+        asked = plan.replayed_taxa if plan.replayed_taxa is not None and dev.can_choose else plan.images
         yield advice_on_dev(enough_dev(asked.catalog, config.dev_fraction))
     if plan.replay is not None and plan.replay.identity == plan.images.identity:
         yield "--replay and --data are the same collection: each batch has its images twice, and nothing else is kept from being forgotten"

@@ -15,6 +15,7 @@ from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.options import check_options
 from bioclip_core.progress import Progress
 from bioclip_training.batches.caption_drawing import shares_of
+from bioclip_training.batches.data import CaptionSource
 from bioclip_training.catalog.ahead import threads_for
 from bioclip_training.catalog.options import DEV_FRACTION, ClashingSplits
 
@@ -100,6 +101,8 @@ class TrainConfig:
 
     A taxon without one of these captions gets another.
     """
+    caption_source: CaptionSource = "taxonomy"
+    """Captions of published shards. taxonomy: made from the names, as for a catalog; published: those in the shards."""
     steps: int | None = field(
         default=None, metadata={"low": 1, "high": 10**9, "automatic": "as many as --epochs takes"}
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ def image_column(schema: Any) -> tuple[str, str]:
 
 
 class ParquetImages:
-    """The images of one Parquet file by row. Rows in about ascending order are quick; going back reads the group again."""
+    """The images of one Parquet file by row. Rows of a few groups at a time are quick; going back in a large group reads it again."""
 
     def __init__(self, path: Path) -> None:
         """Open the file.
@@ -88,11 +88,8 @@ class ParquetImages:
         groups = self._file.metadata.num_row_groups
         self._starts = np.cumsum([0, *(self._file.metadata.row_group(at).num_rows for at in range(groups))])
         self._lock = threading.Lock()
-        self._window: deque[tuple[int, Any]] = deque()
-        """First row and cells of each batch in memory, ascending."""
-        self._ahead: Iterator[Any] | None = None
-        self._group, self._next = -1, 0
-        """Row group of the window, and the row that the next batch begins with."""
+        self._groups: OrderedDict[int, _Group] = OrderedDict()
+        """Row groups that are being read, the one that was asked last at the end."""
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -100,8 +97,7 @@ class ParquetImages:
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            self._window.clear()
-            self._ahead = None
+            self._groups.clear()
             self._file.close()
 
     def read(self, row: str) -> bytes:
@@ -126,29 +122,67 @@ class ParquetImages:
 
         with self._lock:
             try:
-                batch, first = self._batch_of(row)
+                batch, first = self._group_of(row).batch_of(row)
+                self._drop_surplus()
                 return dict(batch.slice(row - first, 1).to_pylist()[0])
-            except (OSError, pa.ArrowException) as error:
-                self._ahead = None
+            except (OSError, ValueError, pa.ArrowException) as error:
+                self._groups.clear()
                 raise ImageError(
                     f"{self._path}: row {row} cannot be read, the file is damaged: {first_line(error)}", stage="read"
                 ) from error
 
-    def _batch_of(self, row: int) -> tuple[Any, int]:
-        for first, batch in self._window:
+    def _group_of(self, row: int) -> _Group:
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        if number not in self._groups or not self._groups[number].can_reach(row):
+            wanted = [self._column, *([self._sizes] if self._sizes else [])]
+            batches = self._file.iter_batches(_BATCH_ROWS, row_groups=[number], columns=wanted, use_threads=False)
+            self._groups[number] = _Group(batches, int(self._starts[number]))
+        self._groups.move_to_end(number)
+        return self._groups[number]
+
+    def _drop_surplus(self) -> None:
+        """Forget batches until the others are within the limit: those of the groups that were asked longest ago first."""
+        surplus = self.nbytes - WINDOW_BYTES
+        for number in list(self._groups):
+            group = self._groups[number]
+            while surplus > 0 and len(group.batches) > 1:
+                surplus -= group.batches.popleft()[1].nbytes
+            if surplus > 0 and len(self._groups) > 1:
+                surplus -= group.nbytes
+                del self._groups[number]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows in memory."""
+        return sum(group.nbytes for group in self._groups.values())
+
+
+class _Group:
+    """A row group that is read in batches, of which the last ones stay in memory."""
+
+    def __init__(self, ahead: Iterator[Any], first: int) -> None:
+        self._ahead, self._next = ahead, first
+        self.batches: deque[tuple[int, Any]] = deque()
+        """First row and cells of each batch in memory, ascending."""
+
+    @property
+    def nbytes(self) -> int:
+        return sum(batch.nbytes for _, batch in self.batches)
+
+    def can_reach(self, row: int) -> bool:
+        """True if a row is in memory, or still to be read."""
+        return row >= self._next or bool(self.batches and row >= self.batches[0][0])
+
+    def batch_of(self, row: int) -> tuple[Any, int]:
+        """Return the batch with a row, and its first row."""
+        for first, batch in self.batches:
             if first <= row < first + batch.num_rows:
                 return batch, first
-        group = int(np.searchsorted(self._starts, row, side="right")) - 1
-        if self._ahead is None or group != self._group or row < self._next:
-            wanted = [self._column, *([self._sizes] if self._sizes else [])]
-            self._ahead = self._file.iter_batches(_BATCH_ROWS, row_groups=[group], columns=wanted, use_threads=False)
-            self._group, self._next = group, int(self._starts[group])
-            self._window.clear()
         for batch in self._ahead:
             first, self._next = self._next, self._next + batch.num_rows
-            self._window.append((first, batch))
-            while len(self._window) > 1 and sum(held.nbytes for _, held in self._window) > WINDOW_BYTES:
-                self._window.popleft()
+            self.batches.append((first, batch))
+            while len(self.batches) > 1 and self.nbytes > WINDOW_BYTES:
+                self.batches.popleft()
             if row < self._next:
                 return batch, first
         raise OSError("its last row group is shorter than the footer says")

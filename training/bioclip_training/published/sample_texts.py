@@ -64,7 +64,16 @@ def described(texts: Mapping[str, str], where: str, findings: Findings) -> Descr
         where: name of the sample, for findings.
         findings: for texts that cannot be used.
     """
-    cells = json_cells(texts.get("json", ""), where, findings)
+    return _described(texts, json_cells(texts.get("json", ""), where, findings), where, findings)
+
+
+def described_cells(cells: Mapping[str, Any], where: str, findings: Findings) -> Described:
+    """Return the meaning of a row of a table; arguments as of :func:`described`."""
+    known = {str(name).lower(): value for name, value in cells.items() if not _is_missing(value)}
+    return _described({}, known, where, findings)
+
+
+def _described(texts: Mapping[str, str], cells: Mapping[str, Any], where: str, findings: Findings) -> Described:
     found = Described(cells=cells)
     found.scientific, found.taxonomic = texts.get("scientific_name.txt", ""), texts.get("taxonomic_name.txt", "")
     found.captions = {kind: texts[name] for name, kind in CAPTION_MEMBERS.items() if texts.get(name)}

@@ -27,6 +27,7 @@ Place = tuple[int, int]
 """Offset and size of a member's bytes in the tar."""
 
 TRUNCATED = "shards are truncated: the samples before that are read"
+NO_END = "shards lack the end mark of a tar: they may be truncated between two members"
 DAMAGED = "shards are damaged inside: the samples around that are read"
 OUT_OF_ORDER = "samples have members that do not lie together; they are joined by their key"
 SEVERAL_IMAGES = "samples have several images; each is an item with the texts of the sample"
@@ -111,14 +112,20 @@ class _Samples:
         self._last, self._disordered, self._number = "", set[str](), 0
 
     def __iter__(self) -> Iterator[Sample]:
+        end = 0
         for entry in members_in_place(self._file):
             if isinstance(entry, LostBytes):
                 kind = TRUNCATED if entry.is_rest else DAMAGED
                 self._findings.add(kind, f"{self._path.name}: {entry} cannot be read")
+                end = self._size if entry.is_rest else entry.end
                 continue
             self._add(entry)
+            end = entry.offset_data + -(-entry.size // BLOCK) * BLOCK
             if len(self._open) > _OPEN_SAMPLES:
                 yield from self._closed(self._open.popitem(last=False)[1])
+        # A member that ends behind the file, and lost bytes, are reported already.
+        if self._size - BLOCK < end and not (set(self._findings.texts()) & {TRUNCATED, DAMAGED}):
+            self._findings.add(NO_END, self._path.name)
         for sample in self._open.values():
             yield from self._closed(sample)
 

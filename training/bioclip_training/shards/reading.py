@@ -17,10 +17,10 @@ from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.next_commands import command
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.catalog.first_look import look_first
-from bioclip_training.catalog.options import DEV_FRACTION
 from bioclip_training.catalog.recorded import is_hash, verified
 from bioclip_training.catalog.rows import Block, Catalog
 from bioclip_training.shards.manifest import INDEX_FILE, MANIFEST_FILE, MEMBER_HASH, Manifest
+from bioclip_training.shards.published_captions import PublishedCaptions
 
 
 class ShardCatalog(Catalog):
@@ -60,6 +60,11 @@ class ShardCatalog(Catalog):
     def shard_of_N(self) -> NDArray[np.int64]:  # noqa: N802
         """Place in ``shard_names`` of each row's tar."""
         return self._shards[0]
+
+    @property
+    def block_of_N(self) -> NDArray[np.int64]:  # noqa: N802
+        """Number of the run of neighbouring samples of each row."""
+        return self.shard_of_N
 
     @cached_property
     def _shards(self) -> tuple[NDArray[np.int64], list[str]]:
@@ -126,27 +131,6 @@ def open_index(folder: Path) -> ShardCatalog:
     return catalog
 
 
-def open_collection(
-    address: str | Path, *, dev_fraction: float = DEV_FRACTION, replace_prefix: Sequence[str] = ()
-) -> Catalog:
-    """Open a catalog (``.parquet``), or a folder of shards as one.
-
-    Args:
-        address: the file or the folder.
-        dev_fraction: share of the groups of ``train`` that is ``dev``.
-        replace_prefix: OLD=NEW beginnings of the names of a catalog's images, as ``--replace-prefix`` takes them.
-
-    Raises:
-        SourceError: if the address holds nothing readable.
-    """
-    path = Path(address)
-    if not path.is_dir():
-        return Catalog.open(path, dev_fraction=dev_fraction, replace_prefix=replace_prefix)
-    catalog = open_index(path)
-    catalog.dev_fraction = dev_fraction
-    return catalog
-
-
 class ShardImages:
     """A part of a folder of shards, read from local tars by offset and size."""
 
@@ -156,10 +140,11 @@ class ShardImages:
         self.rows = rows
         self.taxa: tuple[Taxon, ...] = catalog.all_taxa
         self.numbers_T: NDArray[np.int64] | None = None
+        self.texts: PublishedCaptions | None = None
         place = {taxon.lineage: number for number, taxon in enumerate(self.taxa)}
-        own = np.array([place[taxon.lineage] for taxon in catalog.taxa], dtype=np.int64)
+        own = np.array([place.get(taxon.lineage, -1) for taxon in catalog.taxa], dtype=np.int64)
         self.taxon_of_N: NDArray[np.int64] = own[catalog.taxon_of_N[rows]]
-        stops = [*(np.flatnonzero(np.diff(catalog.shard_of_N[rows])) + 1).tolist(), len(rows)]
+        stops = [*(np.flatnonzero(np.diff(catalog.block_of_N[rows])) + 1).tolist(), len(rows)]
         self.blocks: tuple[Block, ...] = tuple(zip([0, *stops[:-1]], stops, strict=True))
 
     def of_rows(self, rows: NDArray[np.int64]) -> ShardImages:

@@ -24,6 +24,8 @@ from bioclip_training.towers.token_table import TokenTable
 log = logging.getLogger("bioclip_plugin.training")
 
 _AT_ONCE = 256  # captions of a locked tower that are encoded together
+_KEPT = 200_000  # captions whose tokens or features stay in memory: 0.5 to 2 kB each
+_TOKENIZED_AT_ONCE = 4096
 
 Tokenizer = Callable[[list[str]], torch.Tensor]
 
@@ -44,7 +46,6 @@ class TextTower(nn.Module):
         self.kernels = Kernels()
         self.table: TokenTable | None = None
         self._text = _causal_text(model)
-        self._tokenize(captions)
         if self._text is not None and not self._agrees(captions):
             self._text = None
             self._tokens.clear()
@@ -52,14 +53,15 @@ class TextTower(nn.Module):
             set_checkpointing(text_of(model), True)
         log.debug("captions are %s", "encoded at their whole length" if self._text is None else "cut where they end")
         if self._text is not None and not locked:
-            used = {int(token) for caption in set(captions) for token in self._tokens[caption]}
-            self.table = TokenTable(self._text.token_embedding.weight, used or {0})
+            self.table = TokenTable(self._text.token_embedding.weight, self._used(captions) or {0})
             self._text.token_embedding.requires_grad_(False)
 
     def forward(self, captions: Sequence[str]) -> torch.Tensor:
         """Return the features of U captions, U×D, L2-normalised fp32."""
         if not self._locked:
             return self._encoded(captions)
+        if len(self._features) > _KEPT:
+            self._features.clear()
         missing = [caption for caption in dict.fromkeys(captions) if caption not in self._features]
         with torch.no_grad():
             for start in range(0, len(missing), _AT_ONCE):
@@ -122,7 +124,19 @@ class TextTower(nn.Module):
             features_UD = features_UD @ text.text_projection
         return features_UD
 
+    def _used(self, captions: Sequence[str]) -> set[int]:
+        """Return the tokens of all captions, in parts, since published captions may be millions of sentences."""
+        distinct = list(dict.fromkeys(captions))
+        used: set[int] = set()
+        for start in range(0, len(distinct), _TOKENIZED_AT_ONCE):
+            part = distinct[start : start + _TOKENIZED_AT_ONCE]
+            self._tokenize(part)
+            used.update(torch.cat([self._tokens[caption] for caption in part]).tolist())
+        return used
+
     def _tokenize(self, captions: Sequence[str]) -> None:
+        if len(self._tokens) > _KEPT:
+            self._tokens.clear()
         missing = [caption for caption in dict.fromkeys(captions) if caption not in self._tokens]
         for caption, tokens_T in zip(missing, self._tokenizer(missing) if missing else (), strict=True):
             length = len(tokens_T) if self._text is None else _end(self._text, tokens_T) + 1

@@ -1,0 +1,252 @@
+"""Samples of a folder of published shards: tars, Parquet files with images, and loose files with texts beside them."""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from bioclip_core.errors import DataError, SourceError, first_line
+from bioclip_core.files.documents import read_document
+from bioclip_core.findings import Findings
+from bioclip_core.nouns import number_of
+from bioclip_training.published.parquet_images import image_column, is_parquet
+from bioclip_training.published.sample_texts import Described, described, described_cells
+from bioclip_training.published.samples import IMAGE_SUFFIXES, samples_of, split_name
+
+INDEX_FOLDER = "bioclip_index"
+"""Folder beside published shards that holds their index."""
+_TAR = ".tar"
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_MOST_TEXT_BYTES = 1 << 20
+_BATCH_ROWS = 1024
+NO_IMAGE_ROW = "rows without an image"
+UNFINISHED = "shards lack the _stats.json that img2dataset writes at the end: they may be unfinished"
+MISMATCH = "shards have another number of images than their _stats.json states"
+UNREADABLE_STATS = "files _stats.json cannot be read"
+COMPRESSED = "tars are compressed and are not read: unpack them first"
+NOT_SHARDS = "files cannot be read as shards"
+
+Kind = Literal["tar", "parquet", "files"]
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A file, or a folder of loose samples, that holds samples of a collection."""
+
+    name: str
+    """Relative to the collection's folder, with ``/``."""
+    kind: Kind
+    bytes: int
+    modified_ns: int
+
+    @property
+    def state(self) -> tuple[str, str, int, int]:
+        """What changes when the holder changes."""
+        return self.name, self.kind, self.bytes, self.modified_ns
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSample:
+    """One image of a collection, with what its sample says of it."""
+
+    key: str
+    file: str
+    """File that holds the image's bytes, relative to the collection's folder."""
+    member: str
+    """Member of a tar, row of a Parquet file; empty for a file of its own."""
+    offset: int
+    """Of the bytes in the file; of an image in Parquet the number of its row."""
+    size: int
+    """Bytes; 0 for an image in Parquet."""
+    about: Described
+    block: int = 0
+    """Part of the file whose samples lie together: a row group of Parquet."""
+
+    @property
+    def uri(self) -> str:
+        return f"{self.file}#{self.member}" if self.member else self.file
+
+
+def holders_in(folder: Path, findings: Findings) -> list[Holder]:
+    """Return the files and folders with samples below a folder, sorted by name; no file is opened but Parquet footers.
+
+    Args:
+        folder: of the collection.
+        findings: for files that look like shards and are not read.
+    """
+    found: list[Holder] = []
+    for parent, folders, files in os.walk(folder, onerror=_ignored):
+        folders[:] = sorted(name for name in folders if name != INDEX_FOLDER and not name.startswith("."))
+        relative = Path(parent).relative_to(folder).as_posix()
+        prefix = "" if relative == "." else f"{relative}/"
+        for name in sorted(files):
+            if name.startswith("."):
+                continue
+            path = Path(parent) / name
+            lower = name.lower()
+            if lower.endswith(_TAR):
+                found.append(_holder(path, prefix + name, "tar"))
+            elif lower.endswith(_COMPRESSED):
+                findings.add(COMPRESSED, prefix + name)
+            elif lower.endswith(".parquet") and _has_images(path):
+                found.append(_holder(path, prefix + name, "parquet"))
+        if prefix and _has_loose_samples(files):
+            found.append(_holder(Path(parent), relative, "files"))
+    return sorted(found, key=lambda holder: holder.name)
+
+
+def samples_in(folder: Path, holder: Holder, findings: Findings, skipped: Findings) -> Iterator[HeldSample]:
+    """Yield the samples of one holder, and compare their number with img2dataset's ``_stats.json``.
+
+    Raises:
+        SourceError: if it cannot be read.
+    """
+    read = {"tar": _of_tar, "parquet": _of_parquet, "files": _of_files}[holder.kind]
+    count = 0
+    for sample in read(folder, holder, findings, skipped):
+        count += 1
+        yield sample
+    _compare(folder, holder, count, findings)
+
+
+def _ignored(_: OSError) -> None:
+    """Leave out a folder that cannot be listed."""
+
+
+def _holder(path: Path, name: str, kind: Kind) -> Holder:
+    status = path.stat()
+    size = status.st_size if kind != "files" else sum(1 for _ in os.scandir(path))
+    return Holder(name, kind, size, status.st_mtime_ns)
+
+
+def _has_images(path: Path) -> bool:
+    from pyarrow import ArrowException, parquet
+
+    try:
+        if is_parquet(path):
+            image_column(parquet.read_schema(path))
+            return True
+    except (OSError, ArrowException, SourceError):
+        pass
+    return False
+
+
+def _has_loose_samples(files: list[str]) -> bool:
+    stems = {name.rpartition(".")[0] for name in files if name.lower().endswith(".json")}
+    return any(
+        PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and name.rpartition(".")[0] in stems for name in files
+    )
+
+
+def _of_tar(folder: Path, holder: Holder, findings: Findings, skipped: Findings) -> Iterator[HeldSample]:
+    for sample in samples_of(folder / holder.name, findings, skipped):
+        for member, (offset, size) in sample.images.items():
+            about = described(sample.texts_of(member), f"{holder.name}#{sample.key}", findings)
+            yield HeldSample(sample.key, holder.name, member, offset, size, about)
+
+
+def _of_parquet(folder: Path, holder: Holder, findings: Findings, skipped: Findings) -> Iterator[HeldSample]:
+    """Yield the rows of a Parquet file with an image; images themselves are read for their presence only, in small batches."""
+    import pyarrow as pa
+    from pyarrow import compute, parquet
+
+    path = folder / holder.name
+    try:
+        with parquet.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
+            image, _ = image_column(file.schema_arrow)
+            others = [name for name in file.schema_arrow.names if name != image]
+            groups = range(file.metadata.num_row_groups)
+            ends = list(accumulate(file.metadata.row_group(number).num_rows for number in groups))
+            row = 0
+            batches = (
+                zip(
+                    file.iter_batches(_BATCH_ROWS, columns=others, use_threads=False),
+                    _present(file, image, compute),
+                    strict=True,
+                )
+                if others
+                else ()
+            )
+            for batch, present in batches:
+                for cells, is_there in zip(batch.to_pylist(), present, strict=True):
+                    where = f"{holder.name}#{row}"
+                    if is_there:
+                        about = described_cells(cells, where, findings)
+                        key = str(cells.get("key") or cells.get("uuid") or cells.get("id") or row)
+                        yield HeldSample(key, holder.name, str(row), row, 0, about, bisect_right(ends, row))
+                    else:
+                        status = cells.get("status") or ""
+                        skipped.add(f"{NO_IMAGE_ROW} ({status})" if status else NO_IMAGE_ROW, where)
+                    row += 1
+    except (OSError, pa.ArrowException) as error:
+        raise SourceError(f"{path} is truncated or damaged: {first_line(error)}; copy it again") from error
+
+
+def _present(file: Any, image: str, compute: Any) -> Iterator[list[bool]]:
+    """Yield for each batch of rows whether each has an image."""
+    waiting: list[bool] = []
+    for batch in file.iter_batches(32, columns=[image], use_threads=False):
+        waiting += compute.is_valid(batch.column(0)).to_pylist()
+        while len(waiting) >= _BATCH_ROWS:
+            yield waiting[:_BATCH_ROWS]
+            waiting = waiting[_BATCH_ROWS:]
+    if waiting:
+        yield waiting
+
+
+def _of_files(folder: Path, holder: Holder, findings: Findings, skipped: Findings) -> Iterator[HeldSample]:
+    """Yield the samples of img2dataset's output format ``files``: KEY.jpg, KEY.txt and KEY.json in one folder."""
+    texts: dict[str, dict[str, Path]] = {}
+    images: list[tuple[str, Path]] = []
+    for path in sorted((folder / holder.name).iterdir()):
+        key, extension = split_name(path.name)
+        if not key or not path.is_file():
+            continue
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            images.append((key, path))
+        else:
+            texts.setdefault(key, {})[extension.lower()] = path
+    for key, path in images:
+        where = f"{holder.name}/{path.name}"
+        size = path.stat().st_size
+        if not size:
+            skipped.add("images of zero bytes", where)
+            continue
+        about = described(_contents(texts.pop(key, {}), where, findings), where, findings)
+        yield HeldSample(key, where, "", 0, size, about)
+    if texts:
+        skipped.add("samples without an image", f"{holder.name}/{next(iter(texts))}", len(texts))
+
+
+def _contents(texts: Mapping[str, Path], where: str, findings: Findings) -> dict[str, str]:
+    found = {}
+    for extension, path in texts.items():
+        try:
+            with path.open("rb") as file:
+                found[extension] = file.read(_MOST_TEXT_BYTES).decode("utf-8-sig").strip()
+        except UnicodeDecodeError:
+            findings.add("texts are not UTF-8 and are not used", where)
+    return found
+
+
+def _compare(folder: Path, holder: Holder, count: int, findings: Findings) -> None:
+    """Compare the number of images with what img2dataset recorded beside them."""
+    name = holder.name if holder.kind == "files" else holder.name.rpartition(".")[0]
+    stats = folder / f"{name}_stats.json"
+    if not stats.is_file():
+        if re.fullmatch(r"\d{5,}", PurePosixPath(name).name) and any(stats.parent.glob("*_stats.json")):
+            findings.add(UNFINISHED, holder.name)
+        return
+    try:
+        stated = read_document(stats, dict[str, Any], name="").get("successes")
+    except DataError as error:
+        findings.add(UNREADABLE_STATS, f"{stats.name}:{error}")
+        return
+    if isinstance(stated, int) and stated != count:
+        findings.add(MISMATCH, f"{holder.name} has {number_of(count, 'image')}, and {stats.name} says {stated}")

@@ -1,0 +1,289 @@
+"""Published shards as a collection: TreeOfLife's, img2dataset's and others, with an index that is made once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bioclip_core.errors import SourceError
+from bioclip_core.files.locks import lock
+from bioclip_core.files.whole import replacing_file
+from bioclip_core.findings import Findings
+from bioclip_core.identity import file_sha256, user_cache
+from bioclip_core.images.regions import EncodedRegion
+from bioclip_core.nouns import number_of
+from bioclip_core.progress import Progress, logged
+from bioclip_core.taxonomy import RANKS
+from bioclip_training.catalog.ahead import in_order, threads_for
+from bioclip_training.catalog.rows import Catalog
+from bioclip_training.published.collections import INDEX_FOLDER, NOT_SHARDS, Holder, holders_in
+from bioclip_training.published.opening import ImageOpener
+from bioclip_training.published.placing import KnownRanks
+from bioclip_training.shards.manifest import INDEX_FILE
+from bioclip_training.shards.published_parts import (
+    RANKED,
+    SCIENTIFIC,
+    STATE,
+    TAXONOMIC,
+    VERSION,
+    part_of,
+    table_of,
+)
+from bioclip_training.shards.reading import ShardCatalog
+
+log = logging.getLogger("bioclip_plugin.training")
+
+_PARTS = "parts"
+_WAIT_S = 0.5
+_PLACED = "names without the ranks of all their words were placed by other lineages of the collection"
+_UNPLACED = "names have words whose rank nothing states; these words are left out"
+_NO_SPLIT = (
+    "images of which nothing states a split (no folder or file called train or val, no JSON) are taken for train"
+)
+_NO_TAXON = "images are without a taxon"
+
+
+class PublishedCatalog(ShardCatalog):
+    """The index of published shards. Nothing recorded their bytes, so images are read unverified."""
+
+    made_again = "fetch the shards again"
+
+    def __init__(self, file: Path, table: Any, folder: Path, notes: Sequence[str]) -> None:
+        super().__init__(file, table, folder)
+        self.all_taxa = tuple(taxon for taxon in self.taxa if taxon.rank is not None)
+        self.notes = tuple(notes)
+        self._opener = ImageOpener(folder)
+
+    @cached_property
+    def identity(self) -> str:
+        """Sha256 of the index."""
+        return file_sha256(self.file)
+
+    @cached_property
+    def block_of_N(self) -> NDArray[np.int64]:  # noqa: N802
+        """Number of the run of neighbouring samples of each row: a tar, or a row group of a Parquet file."""
+        block_N = self.table.column("block").to_numpy()
+        changes_N = (np.diff(self.shard_of_N, prepend=-1) != 0) | (np.diff(block_N, prepend=-1) != 0)
+        return np.cumsum(changes_N)
+
+    @cached_property
+    def has_taxon_N(self) -> NDArray[np.bool_]:  # noqa: N802
+        """True for rows with a name at any rank."""
+        named_T = np.array([taxon.rank is not None for taxon in self.taxa], dtype=bool)
+        return named_T[self.taxon_of_N] if len(named_T) else np.zeros(len(self), dtype=bool)
+
+    def encoded(self, row: int) -> EncodedRegion:
+        if self.shard_names[int(self.shard_of_N[row])].lower().endswith(".parquet"):
+            return EncodedRegion(self._opener.read(self._columns["uri"][row].as_py()))
+        return super().encoded(row)
+
+
+def is_published(folder: Path) -> bool:
+    """True if a folder, or a folder in it, holds tars, Parquet files with images, or img2dataset's files."""
+    return bool(holders_in(folder, Findings()))
+
+
+def open_published(folder: Path, progress: Progress | None = None) -> PublishedCatalog:
+    """Open published shards by their index, which is made first if it is missing or a file has changed since.
+
+    The index is kept in ``bioclip_index`` beside the shards, or in the user's cache if the folder cannot be written. A call
+    that is interrupted is continued by the next one; programs that need the same index wait for each other.
+
+    Args:
+        folder: of the shards, with folders below it.
+        progress: called with the number of files that are read, and their total.
+
+    Raises:
+        SourceError: if it holds no samples.
+    """
+    found = Findings()
+    holders = holders_in(folder, found)
+    if not holders:
+        raise SourceError(
+            f"the folder {folder} holds no shards: no tar, no Parquet file with images, no images with JSON"
+        )
+    place = _place(folder)
+    file = place / INDEX_FILE
+    known = _known(file, holders)
+    if known is None:
+        with _alone(place):
+            known = _known(file, holders)
+            if known is None:
+                report = progress or logged(log, f"reading the headers of shards in {folder}: %d of %d")
+                known = _made(folder, place, holders, report)
+    notes = [*found.lines(), *known["notes"]]
+    if place.parent != folder:
+        notes.append(f"{folder} cannot be written, so its index is in {place}")
+    return PublishedCatalog(file, Catalog.open(file).table, folder, notes)
+
+
+def _place(folder: Path) -> Path:
+    """Return the folder of the index, which exists then."""
+    beside = folder / INDEX_FOLDER
+    try:
+        beside.mkdir(exist_ok=True)
+        if os.access(beside, os.W_OK):
+            return beside
+    except OSError:
+        pass
+    digest = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
+    elsewhere = user_cache() / "published" / digest
+    elsewhere.mkdir(parents=True, exist_ok=True)
+    return elsewhere
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Wait until no other program works on the index."""
+    with (place / "lock").open("ab+") as file:
+        while lock(file.fileno(), exclusive=True) is False:
+            time.sleep(_WAIT_S)
+        yield
+
+
+def _about(file: Path) -> dict[str, Any] | None:
+    """Return what the metadata of a part or an index say; None if it is missing or damaged."""
+    from pyarrow import ArrowException, parquet
+
+    try:
+        stored = (parquet.read_schema(file).metadata or {}).get(STATE)
+        about = json.loads(stored) if stored else None
+    except (OSError, ValueError, ArrowException):
+        return None
+    return about if isinstance(about, dict) and about.get("version") == VERSION else None
+
+
+def _known(file: Path, holders: Sequence[Holder]) -> dict[str, Any] | None:
+    """Return what a finished index says if it is that of these files as they are now."""
+    about = _about(file)
+    return about if about and about.get("states") == [list(holder.state) for holder in holders] else None
+
+
+def _made(folder: Path, place: Path, holders: Sequence[Holder], progress: Progress) -> dict[str, Any]:
+    """Make the index from the parts that exist, after the others are made."""
+    from pyarrow import parquet
+
+    parts = place / _PARTS
+    parts.mkdir(exist_ok=True)
+    files = {holder: parts / f"{hashlib.sha256(holder.name.encode()).hexdigest()[:20]}.parquet" for holder in holders}
+    missing = [holder for holder in holders if (_about(files[holder]) or {}).get("state") != list(holder.state)]
+    done = len(holders) - len(missing)
+    progress(done, len(holders))
+    for _ in _written(folder, missing, files):
+        done += 1
+        progress(done, len(holders))
+    tables = [parquet.read_table(files[holder]) for holder in holders]
+    findings, skipped = Findings(), Findings()
+    for holder in holders:
+        about = _about(files[holder]) or {}
+        for into, name in ((findings, "findings"), (skipped, "skipped")):
+            for text, count, example in about.get(name, []):
+                into.add(text, example, count)
+    table = _finished(tables, findings)
+    if not table.num_rows:
+        raise SourceError(
+            f"the shards in {folder} hold no usable sample: {'; '.join([*findings.lines(), *skipped.lines()])}"
+        )
+    notes = [*_summary(folder, table, holders), *findings.lines(), *(f"skipped: {line}" for line in skipped.lines())]
+    known = {"version": VERSION, "states": [list(holder.state) for holder in holders], "notes": notes}
+    with replacing_file(place / INDEX_FILE) as draft:
+        parquet.write_table(table.replace_schema_metadata({STATE: json.dumps(known).encode()}), draft)
+    return known
+
+
+def _written(folder: Path, holders: Sequence[Holder], files: dict[Holder, Path]) -> Iterator[None]:
+    """Write the parts of some files; each is whole or absent."""
+    from pyarrow import parquet
+
+    def read(holder: Holder) -> None:
+        try:
+            part = part_of(folder, holder, f"{folder.absolute().name}/{holder.name}")
+        except SourceError as error:
+            about = {
+                "version": VERSION,
+                "state": list(holder.state),
+                "findings": [],
+                "skipped": [[NOT_SHARDS, 1, str(error)]],
+            }
+            part = table_of([]).replace_schema_metadata({STATE: json.dumps(about).encode()})
+        with replacing_file(files[holder]) as draft:
+            parquet.write_table(part, draft)
+
+    threads = threads_for(None)
+    with closing(in_order(read, holders, threads, 2 * threads, name="bioclip-index")) as results:
+        yield from results
+
+
+def _finished(tables: Sequence[Any], findings: Findings) -> Any:
+    """Return all rows, with ranks for names that are written without them, and ``train`` as the split if none is stated."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    table = pa.concat_tables(tables).unify_dictionaries()
+    table = _placed(table, findings)
+    splits = table.column("split")
+    if table.num_rows and not compute.any(compute.not_equal(splits, "")).as_py():
+        findings.add(_NO_SPLIT, count=table.num_rows)
+        table = table.set_column(table.column_names.index("split"), "split", pa.repeat("train", table.num_rows))
+    return table
+
+
+def _placed(table: Any, findings: Findings) -> Any:
+    """Fill the ranks of rows whose names are written in a row."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    open_mask = compute.invert(table.column(RANKED))
+    names = table.select([TAXONOMIC, SCIENTIFIC]).filter(open_mask)
+    if not names.num_rows:
+        return table
+    uppers = [rank.value for rank in RANKS[:5]]
+    stated = table.filter(table.column(RANKED)).group_by(uppers).aggregate([]).to_pylist()
+    known = KnownRanks(tuple(row[rank] for rank in uppers) for row in stated)
+    codes = [names.column(name).combine_chunks() for name in (TAXONOMIC, SCIENTIFIC)]
+    texts = [code.dictionary.to_pylist() for code in codes]
+    pairs_M2 = np.stack([code.indices.to_numpy(zero_copy_only=False) for code in codes], axis=1)
+    distinct, place_M, counts = np.unique(pairs_M2, axis=0, return_inverse=True, return_counts=True)
+    lineages = []
+    for (taxonomic, scientific), count in zip(distinct.tolist(), counts.tolist(), strict=True):
+        name = texts[0][taxonomic], texts[1][scientific]
+        lineage, is_sure = known.placed(*name)
+        lineages.append(lineage)
+        findings.add(_PLACED if is_sure else _UNPLACED, next(filter(None, name), ""), count)
+    mask = open_mask.combine_chunks()
+    for rank in RANKS:
+        column = table.column(rank.value).combine_chunks()
+        filled = pa.array([lineage[rank.depth] for lineage in lineages], pa.string()).take(pa.array(place_M.ravel()))
+        place = table.column_names.index(rank.value)
+        table = table.set_column(place, rank.value, compute.replace_with_mask(column, mask, filled))
+    return table
+
+
+def _summary(folder: Path, table: Any, holders: Sequence[Holder]) -> Iterator[str]:
+    """Yield what the shards are taken for."""
+    from pyarrow import compute
+
+    names = [table.column(rank.value) for rank in RANKS]
+    has_name = None
+    for column in names:
+        found = compute.not_equal(column, "")
+        has_name = found if has_name is None else compute.or_(has_name, found)
+    count = int(compute.sum(has_name).as_py() or 0)
+    stated = sorted({split or "(no split)" for split in table.column("split").unique().to_pylist()})
+    yield (
+        f"{folder}: read as published shards: {number_of(table.num_rows, 'image')} in {number_of(len(holders), 'file')}, "
+        f"{count} with a taxon, split {', '.join(stated)}"
+    )
+    if count < table.num_rows:
+        yield f"{_NO_TAXON}: {table.num_rows - count}; they can be replayed by their captions, not labelled"
