@@ -104,13 +104,19 @@ def check(folder: Path, decode: bool, workers: int | None) -> int:
     """Read every tar whole and compare it with the manifest: one line per damage, and exit code 1 if there is any.
 
     Reported are shards that are missing, surplus, truncated or changed, members without their partner, JSON that lacks
-    ranks, counts and offsets that differ and, with --decode, images that cannot be decoded.
+    ranks, counts and offsets that differ and, with --decode, images that cannot be decoded. Published shards
+    (TreeOfLife's, img2dataset's) have no manifest: the check says what they hold, compares it with _stats.json, and names
+    files that are truncated or damaged with what of them is usable.
 
     \b
     bioclip-plugin shards check my_shards --decode
+    bioclip-plugin shards check TreeOfLife-10M/224x224
     """
     from bioclip_training.shards.checking import check_shards
+    from bioclip_training.shards.collection import holds_published
 
+    if folder.is_dir() and holds_published(folder):
+        return _check_published(folder, decode=decode, workers=workers or 0)
     console, manifest = console_for(), Manifest.read(folder)
     with ProgressLine("Checking", unit="samples", console=console, total=manifest.samples) as line:
         problems = check_shards(
@@ -128,4 +134,26 @@ def check(folder: Path, decode: bool, workers: int | None) -> int:
         f"All is whole: {number_of(manifest.samples, 'sample')} in {number_of(len(manifest.shards), 'shard')}, {size_of(manifest.bytes)}"
         f"{'; every image decodes' if decode else ''}."
     )
+    return EXIT_DONE
+
+
+def _check_published(folder: Path, *, decode: bool, workers: int) -> int:
+    from bioclip_training.shards.checking_published import check_published
+
+    console = console_for()
+    with ProgressLine("Checking", unit="files", console=console) as line:
+        found = check_published(folder, decode=decode, workers=workers, progress=line.reach)
+    print_lines(
+        console,
+        *(printable(str(problem)) for problem in found.problems),
+        *map(printable, found.remarks),
+        f"Published shards: {number_of(found.images, 'usable image')} in {number_of(found.files, 'file')}, {size_of(found.bytes)}; "
+        f"{found.with_taxon} with a taxon, {found.with_caption} with a caption"
+        f"{'; every other image decodes' if decode and found.problems else '; every image decodes' if decode else ''}.",
+    )
+    if found.problems:
+        console.print(
+            f"{number_of(len(found.problems), 'problem')} in {number_of(len({one.file for one in found.problems}), 'file')}."
+        )
+        return EXIT_COULD_NOT_RUN
     return EXIT_DONE

@@ -24,11 +24,12 @@ from bioclip_plugin.sources.folder import IMAGE_SUFFIXES
 from bioclip_training.shards.manifest import MANIFEST_FILE, Manifest
 
 _MOST_JSON_BYTES = 1 << 20  # a larger file is not the description of an image, and stays unread
+_MOST_OTHERS = 10_000  # files of other kinds in one folder, after which no tar is looked for
 _LOOKED_OVER, _CHUNK = 1 << 30, 1 << 20  # bytes of a decompressed file
 
 
 class ShardsSource:
-    """Lists a tar of images, as ``shards write`` and WebDataset make them (``KEY.jpg`` with ``KEY.json``), or a folder of ours.
+    """Lists a tar of images, as ``shards write`` and WebDataset make them (``KEY.jpg`` with ``KEY.json``), or a folder of tars.
 
     A listing reads headers and JSON members only. An item's uri is ``shard.tar#KEY.jpg``.
     """
@@ -39,7 +40,7 @@ class ShardsSource:
         path = path_of(address)
         try:
             if is_folder(path):
-                return is_file(path / MANIFEST_FILE)
+                return is_file(path / MANIFEST_FILE) or bool(_tars_alone(path))
             if not is_file(path):
                 return False
             with path.open("rb") as file:
@@ -76,15 +77,35 @@ def _cells(path: Path, name: str) -> Iterator[tuple[str, object]]:
 
 
 def _items_of_folder(folder: Path, describe: Describe) -> Iterator[MediaItem | Unlisted]:
-    """Yield the items of the shards in a manifest; the listing goes on behind a damaged shard."""
-    for shard in Manifest.read(folder).shards:
-        file = folder / shard.file
+    """Yield the items of the shards in a manifest, or of all tars; the listing goes on behind a damaged shard."""
+    is_ours = is_file(folder / MANIFEST_FILE)
+    files = [folder / shard.file for shard in Manifest.read(folder).shards] if is_ours else _tars_alone(folder)
+    for file in files:
         try:
-            if file.parent != folder:
+            if not file.is_relative_to(folder) or ".." in file.parts:
                 raise SourceError("the manifest names a shard outside its folder")
             yield from _items_of_shard(file, describe)
         except SourceError as error:
             yield Unlisted(uri_of(file), str(error))
+
+
+def _tars_alone(folder: Path) -> list[Path]:
+    """Return the tars of published shards in a folder and in those below it; nothing if there are images beside them.
+
+    A folder of photographs may have a tar among them, and is still a folder of photographs.
+    """
+    tars = []
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            suffix = PurePosixPath(name).suffix.lower()
+            if suffix in IMAGE_SUFFIXES:
+                return []
+            if suffix == ".tar" and not name.startswith("."):
+                tars.append(Path(parent) / name)
+        if not tars and len(files) > _MOST_OTHERS:
+            return []
+    return tars
 
 
 def _items_of_shard(path: Path, describe: Describe) -> Iterator[MediaItem | Unlisted]:

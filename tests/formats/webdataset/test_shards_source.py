@@ -411,3 +411,17 @@ def test_stated_values_of_samples_are_read_or_reported_and_the_whole_shard_decid
     assert found[2].unread == {"captured_at"}
     (line,) = findings.lines()
     assert "2.jpg: 's.d.'" in line
+
+
+def test_a_folder_of_published_tars_is_listed_with_the_folders_below_it(tmp_path: Path) -> None:
+    for split in ("val", "train"):
+        (tmp_path / split).mkdir()
+        write_tar(tmp_path / split / "shard-000000.tar", [("a.jpg", image("red")), ("a.sci.txt", b"a photo of A b.")])
+    (tmp_path / "train" / "shard-000001.tar").write_bytes(b"<html>404 Not Found</html>" * 40)
+    assert [item.uri.removeprefix(f"{tmp_path}/") for item in items(tmp_path)] == [
+        "train/shard-000000.tar#a.jpg",
+        "val/shard-000000.tar#a.jpg",
+    ]
+    assert {trouble.uri.partition("#")[0].rpartition("/")[2] for trouble in troubles(tmp_path)} == {"shard-000001.tar"}
+    (tmp_path / "photo.jpg").write_bytes(image("red"))
+    assert not ShardsSource().takes(str(tmp_path)), "a folder of photographs with tars among them"

@@ -23,6 +23,7 @@ from tower_samples import (
 from bioclip_core.device import Compute
 from bioclip_core.errors import ModelError, UsageError
 from bioclip_training.loop.losses import clip_loss
+from bioclip_training.towers import text_tower
 from bioclip_training.towers.blocks import Kernels
 from bioclip_training.towers.checkpointing import towers_without_checkpointing
 from bioclip_training.towers.model import Towers
@@ -189,6 +190,22 @@ def test_a_locked_text_tower_encodes_each_caption_once_a_run() -> None:
         towers.model.positional_embedding += 1  # without effect, since a locked tower does not compute twice
     assert torch.equal(towers.text_features(CAPTIONS[::-1]), first.flip(0))
     assert not any(item.name.startswith(("transformer.", "token")) for item in towers.trainable())
+
+
+def test_tokens_of_many_captions_do_not_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    with torch.no_grad():
+        features_UD = small_towers(small_clip()).text_features(CAPTIONS)
+    monkeypatch.setattr(text_tower, "_KEPT", 1)
+    monkeypatch.setattr(text_tower, "_TOKENIZED_AT_ONCE", 2)
+    towers = small_towers(small_clip())
+    assert towers.text.table is not None
+    assert towers.text.table.used == sorted(
+        {int(token) for caption in CAPTIONS for token in TOKENIZER([caption])[0] if token}
+    )
+    with torch.no_grad():
+        again_UD = torch.cat([towers.text_features((caption,)) for caption in CAPTIONS])
+    torch.testing.assert_close(again_UD, features_UD, atol=1e-5, rtol=0)  # sums of fp32 in another order
+    assert len(towers.text._tokens) <= 2
 
 
 def test_captions_of_labels_that_are_not_trained_on_can_be_encoded_for_validation() -> None:
