@@ -206,6 +206,7 @@ PARSE_ALONE = {
     "bioclip_plugin/store/database/values.py": "text of the store, on the hot path; a fault is a StoreError",
     "training/bioclip_training/biosphere/publishing/dirt.py": "a file of its own package, with the standard library alone",
     "training/bioclip_training/biosphere/publishing/rendering.py": "its own settings, with the standard library alone",
+    "training/bioclip_training/published/sample_texts.py": "JSON of img2dataset, in which NaN is a missing value",
     "training/bioclip_training/loop/journal.py": "its own lines, in which a loss may be NaN",
     "training/bioclip_training/loop/start.py": "a copy of a value in memory",
     "training/bioclip_training/towers/kernel_book.py": "a copy of a value in memory",

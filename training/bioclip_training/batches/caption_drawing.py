@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
 
 from bioclip_core.captions import Caption, caption_of
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.taxonomy import Taxon
+
+CaptionSource = Literal["taxonomy", "published"]
+"""Where the captions of published shards come from: their names, or the captions in them."""
+PUBLISHED: CaptionSource = "published"
 
 
 class CaptionDrawing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.nouns import number_of
 from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
+from bioclip_training.batches.caption_drawing import PUBLISHED, CaptionSource
 from bioclip_training.catalog.first_look import look_first
 from bioclip_training.catalog.options import DEV_FRACTION
 from bioclip_training.catalog.rows import Block, Catalog
@@ -21,9 +22,6 @@ from bioclip_training.shards.collection import open_collection
 from bioclip_training.shards.published import PublishedCatalog
 from bioclip_training.shards.published_captions import PublishedCaptions, caption_numbers, has_own_text
 from bioclip_training.shards.reading import ShardCatalog, ShardImages
-
-CaptionSource = Literal["taxonomy", "published"]
-PUBLISHED: CaptionSource = "published"
 
 
 class LabelledImages(Protocol):

@@ -14,8 +14,7 @@ from bioclip_core.captions import Caption
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.options import check_options
 from bioclip_core.progress import Progress
-from bioclip_training.batches.caption_drawing import shares_of
-from bioclip_training.batches.data import CaptionSource
+from bioclip_training.batches.caption_drawing import CaptionSource, shares_of
 from bioclip_training.catalog.ahead import threads_for
 from bioclip_training.catalog.options import DEV_FRACTION, ClashingSplits
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.errors import SourceError
+from bioclip_core.errors import DataError, SourceError
+from bioclip_core.files.documents import parse_document
 from bioclip_core.files.locks import lock
 from bioclip_core.files.whole import replacing_file
 from bioclip_core.findings import Findings
@@ -158,10 +159,10 @@ def _about(file: Path) -> dict[str, Any] | None:
 
     try:
         stored = (parquet.read_schema(file).metadata or {}).get(STATE)
-        about = json.loads(stored) if stored else None
-    except (OSError, ValueError, ArrowException):
+        about = parse_document(stored, dict[str, Any], name="the index") if stored else {}
+    except (OSError, ArrowException, DataError):
         return None
-    return about if isinstance(about, dict) and about.get("version") == VERSION else None
+    return about if about.get("version") == VERSION else None
 
 
 def _known(file: Path, holders: Sequence[Holder]) -> dict[str, Any] | None:
