@@ -96,7 +96,7 @@ def drawn(picture: Picture, seed: int, species: tuple[Species, ...]) -> bytes:
         case "photo":
             image = photograph(species[picture.species].drawn, rng, picture.size).image
         case "plate":
-            image = plate(species[picture.species].drawn, rng, picture.size).image
+            image = _specimen(plate(species[picture.species].drawn, rng, picture.size).image, rng, picture.turn)
         case "empty":
             image = _empty(rng, picture.size)
         case _:
@@ -132,6 +132,23 @@ def spoilt(content: bytes, state: str) -> bytes:
     if state == "empty":
         return b""
     return b"<!DOCTYPE html><html><head><title>404</title></head><body>Not found</body></html>\n"
+
+
+def _specimen(upright: Image.Image, rng: np.random.Generator, turn: float) -> Image.Image:
+    """Return a plate as it is photographed: the specimen turned, the ground of some tone, light from one side, and grain.
+
+    Drawings of one species differ less than specimens do; upright on one ground they would be copies of each other.
+    """
+    ground = upright.getpixel((0, 0))
+    angle = float(rng.uniform(-turn, turn))
+    pixels_HWC = np.asarray(upright.rotate(angle, Image.Resampling.BICUBIC, fillcolor=ground), dtype=np.float32)
+    height, width = pixels_HWC.shape[:2]
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    towards, fall = float(rng.uniform(0, 2 * np.pi)), float(rng.uniform(0.02, 0.12))
+    light = float(rng.uniform(0.82, 1.04)) * (1 - fall * (x * np.cos(towards) + y * np.sin(towards)))
+    tint = rng.uniform(0.94, 1.0, 3)
+    pixels_HWC = pixels_HWC * light[..., None] * tint + rng.normal(0, 2.5, (height, width, 1))
+    return Image.fromarray(np.clip(pixels_HWC, 0, 255).astype(np.uint8))
 
 
 def _empty(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:

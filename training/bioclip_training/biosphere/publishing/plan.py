@@ -28,6 +28,8 @@ class Picture:
     """Kind of dirt that makes it of its base."""
     amount: float = 0.0
     suffix: str = ".jpg"
+    turn: float = 20.0
+    """Largest angle of a specimen on a plate, in degrees."""
 
     @property
     def path(self) -> str:

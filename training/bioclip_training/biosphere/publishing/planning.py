@@ -170,12 +170,15 @@ class _Planner:
 
     def _show(self, record: Record, species: int) -> None:
         plate = self.rng.random() < _PLATES.get(record.layout, 0.0)
-        size = (96, 96) if record.layout == "bioscan-5m" else None
         record.species = record.label = species
-        record.picture = self._picture(species, "plate" if plate else "photo", size)
+        if record.layout == "bioscan-5m":  # insects that fell into alcohol lie at any angle
+            self.plan.pictures.append(Picture(len(self.plan.pictures), species, "plate", (96, 96), turn=180.0))
+            record.picture = len(self.plan.pictures) - 1
+        else:
+            record.picture = self._picture(species, "plate" if plate else "photo")
 
-    def _picture(self, species: int, style: str, size: tuple[int, int] | None = None) -> int:
-        size = size or _SIZES[int(self.rng.integers(len(_SIZES)))]
+    def _picture(self, species: int, style: str) -> int:
+        size = _SIZES[int(self.rng.integers(len(_SIZES)))]
         self.plan.pictures.append(Picture(len(self.plan.pictures), species, style, size))
         return len(self.plan.pictures) - 1
 
