@@ -34,7 +34,13 @@ _OTHER = "with the record id of another record of the same source, but other val
 
 def key_of(source: str, record_id: str) -> str:
     """Return the key of a record: the md5 (hex) of source, NUL and record id."""
-    return hashlib.md5(f"{source}\0{record_id}".encode(), usedforsecurity=False).hexdigest()
+    return _keys_of(source, [record_id])[0]
+
+
+def _keys_of(source: str, ids: list[str]) -> list[str]:
+    """Return the keys of many records of a source."""
+    beginning, md5 = f"{source}\0".encode(), hashlib.md5
+    return [md5(beginning + entry.encode(), usedforsecurity=False).hexdigest() for entry in ids]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +143,7 @@ def keyed(name: str, layout: str, batches: Iterator[pa.RecordBatch]) -> Iterator
             raise SourceError(f"a record of the layout {layout} lacks a record id (row {ids.index('') + 1} of a batch)")
         columns = {entry: batch[entry] for entry in SOURCE_RECORDS.names}
         columns |= {"source": pa.repeat(name, len(ids)), "layout": pa.repeat(layout, len(ids))}
-        columns[KEY] = pa.array([key_of(name, entry) for entry in ids])
+        columns[KEY] = pa.array(_keys_of(name, ids))
         yield pa.RecordBatch.from_arrays([columns[entry] for entry in RECORDS.names], schema=RECORDS)
 
 

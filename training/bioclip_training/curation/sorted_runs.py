@@ -7,21 +7,22 @@ shares or neighbours of them. A bucket is one share or several neighbours, and i
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
 from bioclip_core.files.whole import replacing_file
+from bioclip_training.catalog.ahead import in_order
 from bioclip_training.curation.columns import KEY
 
 SHARES = 256
-RUN_ROWS = 524_288
-"""Rows of a run; about 250 MB in memory."""
+RUN_ROWS = 262_144
+"""Rows of a run; about 120 MB in memory."""
 _GROUP_ROWS = 2048
 PART_ROWS = 65_536
 """Number of rows that a part has at most, up to 16 million rows in all."""
@@ -44,26 +45,36 @@ def bucket_name(bucket: int) -> str:
 def write_runs(batches: Iterable[pa.RecordBatch], folder: Path, schema: pa.Schema) -> Iterator[int]:
     """Write rows as sorted runs into a folder, and yield the number of rows of each run.
 
+    A run is written by a thread while the rows of the next one are read.
+
     Args:
         batches: rows with a key column.
         folder: an existing folder.
         schema: of the rows.
     """
+    numbered = enumerate(_gathered(batches))
+    yield from in_order(
+        lambda run: _write_run(folder / f"run-{run[0]:06d}.parquet", run[1], schema),
+        numbered,
+        1,
+        0,
+        name="bioclip-runs",
+    )
+
+
+def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    """Yield the batches of each run."""
     waiting: list[pa.RecordBatch] = []
-    rows = number = 0
     for batch in batches:
         waiting.append(batch)
-        rows += batch.num_rows
-        if rows >= RUN_ROWS:
-            _write_run(folder / f"run-{number:06d}.parquet", waiting, schema)
-            yield rows
-            waiting, rows, number = [], 0, number + 1
-    if rows:
-        _write_run(folder / f"run-{number:06d}.parquet", waiting, schema)
-        yield rows
+        if sum(entry.num_rows for entry in waiting) >= RUN_ROWS:
+            yield waiting
+            waiting = []
+    if sum(entry.num_rows for entry in waiting):
+        yield waiting
 
 
-def _write_run(file: Path, batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> None:
+def _write_run(file: Path, batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> int:
     table = pa.Table.from_batches(batches, schema)
     table = table.take(pc.sort_indices(table[KEY])).combine_chunks()
     groups = min(SHARES, _power_of_two(table.num_rows / _GROUP_ROWS))
@@ -72,6 +83,7 @@ def _write_run(file: Path, batches: Sequence[pa.RecordBatch], schema: pa.Schema)
             # an empty row group is written too, so that the number of a row group says which shares it has
             rows = _shares_of(table, group * SHARES // groups, (group + 1) * SHARES // groups)
             writer.write_table(rows, row_group_size=max(1, rows.num_rows))
+    return int(table.num_rows)
 
 
 def _power_of_two(least: float) -> int:
@@ -80,10 +92,13 @@ def _power_of_two(least: float) -> int:
 
 def _shares_of(table: pa.Table, first: int, end: int) -> pa.Table:
     """Return the rows of some shares from rows that are sorted by key."""
-    heads = pc.utf8_slice_codeunits(table[KEY], 0, 2).to_numpy(zero_copy_only=False).astype("U2")
-    # "g" is behind every digit
-    bounds = np.searchsorted(heads, np.array([f"{first:02x}", f"{end:02x}" if end < SHARES else "g"]))
-    return table.slice(int(bounds[0]), int(bounds[1] - bounds[0]))
+    keys = table[KEY].combine_chunks()
+    # "g" is behind every digit; of a million keys some twenty are looked at
+    start, stop = (
+        bisect_left(range(len(keys)), bound, key=lambda row: keys[row].as_py())
+        for bound in (f"{first:02x}", f"{end:02x}" if end < SHARES else "g")
+    )
+    return table.slice(start, stop - start)
 
 
 class Run:
