@@ -7,11 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from naming_samples import BIRD, PLANT, make_taxonomy, name_records, ranks
+from naming_samples import BIRD, CHECKLIST, PLANT, make_taxonomy, name_records, ranks
 
 from bioclip_core.errors import DataError, UsageError
 from bioclip_training.curation.configuration import NamesConfig
+from bioclip_training.curation.naming import reading, workers
+from bioclip_training.curation.naming.combinations import WRITTEN_COLUMNS, Combinations, Written
+from bioclip_training.curation.naming.plain import listed_plainly
+from bioclip_training.curation.naming.reading import NameReader
+from bioclip_training.curation.naming.workers import read_all
+from bioclip_training.taxonomy import TaxonomyIndex
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +57,7 @@ LABELLED: tuple[tuple[dict[str, str], str, str], ...] = (
     ({"verbatim_name": "dark-headed grolbet", **ranks(f"{BIRD} Fictavis volans")}, VOLANS, "a common name, where a scientific name is due"),
     ({"verbatim_name": "dark-headed grolbet"}, GRONDENSIS, "common name 'dark-headed grolbet' read as Fictavis grondensis"),
     ({"verbatim_name": "Tundra Grolbet"}, VOLANS, "the only taxon that has it"),
+    ({"common_name": "Tundra Grolbet"}, VOLANS, "the only taxon that has it"),
     ({"verbatim_name": "Fictolaeliara tormalis", "kingdom": "Viridiplantae"}, "Fictolaeliara tormalis", "class Fictopsida"),
     ({"verbatim_name": "Fictolaeliara tormalis", "class": "Fictaves"}, "Fictolaeliara tormalis", "phylum Fictochordata"),
     ({"verbatim_name": "Fictolaeliara cordata"}, "Fictolaeliara cordata", "kingdom Plantae"),
@@ -206,6 +214,53 @@ def test_labels_are_written_in_the_parts_of_the_records(tmp_path: Path, taxonomy
     parted = name_records(tmp_path / "parted", ROWS, taxonomy=taxonomy, parts=4)
     assert sorted(parted.files) == [f"part-00{n}.parquet" for n in range(4)]
     assert parted.rows == whole.rows
+
+
+def test_plain_names_are_read_as_the_parser_and_the_resolver_read_them(taxonomy: Path) -> None:
+    forms = (
+        "{g} {e}", "{g} {e} Inventor, 1900", "{g} {e} (Inventor, 1900)", "{g} {e} Inv.", "{g} {e} minor", "{g} x {e}", "{g} sp", "{g}"
+    )  # fmt: skip
+    above = (
+        "Animalia Fictochordata Fictaves",
+        "Plantae",
+        "Animalia - - - Fictavidae",
+        "Animalia - - Fictales",
+        "METAZOA",
+        "-",
+    )
+    written = [
+        Written(0, {name: cell for name, cell in cells.items() if cell}, (("one", 1),))
+        for _, _, _, name, *_ in CHECKLIST
+        if " " in name and "×" not in name
+        for genus, epithet in [name.split()[:2]]
+        for form in forms
+        for place in above
+        for cells in (
+            {**ranks(place), "scientificname": form.format(g=genus, e=epithet)},
+            {**ranks(place), "genus": genus, "species": epithet, "scientificname": form.format(g=genus, e=epithet)},
+            {**ranks(place), "genus": genus, "species": form.format(g=genus, e=epithet), "taxonrank": "SPECIES"},
+        )
+    ]
+    with TaxonomyIndex.open(taxonomy) as index:
+        plain = [(one, found) for one in written if (found := listed_plainly(one, index)) is not None]
+        reader = NameReader(index)
+        assert len(plain) > 100
+        for one, found in plain:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(reading, "listed_plainly", lambda *_: None)
+                assert reader.read(one) == found
+
+
+def test_processes_read_what_this_one_reads(taxonomy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = pa.Table.from_pylist([
+        {**dict.fromkeys(WRITTEN_COLUMNS, ""), "verbatim_name": cells.get("verbatim_name", ""), "sources": ["one"], "counts": [1]}
+        for cells, *_ in (*LABELLED, *REFUSED)
+    ])  # fmt: skip
+    done: list[int] = []
+    here = list(read_all(Combinations(rows), taxonomy, "higher", 1, done.append))
+    monkeypatch.setattr(workers, "_FEW", 0)
+    assert list(read_all(Combinations(rows), taxonomy, "higher", 2, done.append)) == here
+    assert done == [len(here)] * 2
 
 
 # Faults of the field, with invented names; the addresses are those of the reports

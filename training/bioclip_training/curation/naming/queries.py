@@ -36,7 +36,9 @@ class RecordNames:
             folder: of the stage ``records``.
         """
         self._database = connection
-        self._records = parts_in(folder)
+        # A record that only has a common name is labelled by it.
+        written = f"CASE WHEN concat({_NAMED}) = '' THEN common_name ELSE verbatim_name END"
+        self._records = f"(SELECT * REPLACE ({written} AS verbatim_name) FROM {parts_in(folder)})"
 
     def combinations(self) -> Combinations:
         """Return the distinct combinations, sorted by their cells, with the number of records of each source."""
