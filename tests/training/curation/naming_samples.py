@@ -41,6 +41,8 @@ CHECKLIST: tuple[tuple[str, ...], ...] = (
     ("17", "4", "5", "Fictornidae", "", "family", "synonym", ""),
     ("18", "6", "7", "Fictavis dubia", "Inv.", "species", "proparte synonym", ""),
     ("19", "10", "11", "Fictavis dubia", "Mak.", "species", "proparte synonym", ""),
+    ("20", "6", "", "Fictavis gemina", "Inv., 1900", "species", "accepted", ""),
+    ("21", "6", "", "Fictavis gemina", "Mak., 1911", "species", "accepted", ""),
     ("51", "", "", "Plantae", "", "kingdom", "accepted", ""),
     ("52", "51", "", "Fictophyta", "", "phylum", "accepted", ""),
     ("53", "52", "", "Fictopsida", "", "class", "accepted", ""),

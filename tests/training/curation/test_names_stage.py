@@ -62,6 +62,9 @@ LABELLED: tuple[tuple[dict[str, str], str, str], ...] = (
     ({"verbatim_name": "Fictolaeliara tormalis", "class": "Fictaves"}, "Fictolaeliara tormalis", "phylum Fictochordata"),
     ({"verbatim_name": "Fictolaeliara cordata"}, "Fictolaeliara cordata", "kingdom Plantae"),
     ({"verbatim_name": "Fictavis dubia"}, "Fictavidae", "labelled by what they share"),
+    ({"verbatim_name": "Fictavis gemina"}, "Fictavis gemina", "labelled by what they share"),
+    ({"verbatim_name": "Fictornis grondensis", "genus": "Fictavis"}, GRONDENSIS, "Fictornis grondensis is a synonym"),
+    ({"verbatim_name": "Fictavis volans", **ranks("Plantae Fictochordata Fictaves")}, VOLANS, "kingdom Plantae became Animalia"),
 )  # fmt: skip
 REFUSED: tuple[tuple[dict[str, str], str, str], ...] = (
     # cells, reason in the summary, reason of the record
@@ -72,6 +75,8 @@ REFUSED: tuple[tuple[dict[str, str], str, str], ...] = (
     ({"verbatim_name": "empty"}, "of no organism", "a word for an image without an organism"),
     ({"verbatim_name": "birds"}, "with a common name that belongs to no single species", "is the common name of the class Fictaves"),
     ({"verbatim_name": "NA", "species": "unknown"}, "without a name", "no name in any column"),
+    ({"verbatim_name": "Fictavis volans", "kingdom": "Plantae"}, "whose name and ranks", "a homonym in another kingdom"),
+    ({"verbatim_name": "Fictavis volans", **ranks("Animalia Fictomollusca Fictoda")}, "whose name and ranks", "contradicts the given"),
     ({"species": "grondensis"}, "with a code or words that are not a name", "without its genus it names nothing"),
 )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from bioclip_core.names import NameKind, clean_name, parse_name
@@ -20,6 +21,7 @@ Unlisted = Literal["higher", "keep"]
 AMBIGUOUS = "whose name several taxa have, with nothing to tell them apart"
 MISSPELT = "whose name is probably misspelt"
 UNLISTED = "whose name the taxonomy does not list, with no listed rank above it"
+CONTRADICTORY = "whose name and ranks are those of different taxa"
 UNNAMED = "without a name"
 SEVERAL = "with several names"
 COMMON = "with a common name that belongs to no single species"
@@ -30,6 +32,8 @@ _OF_FAULT = {
     NameKind.VERDICT: NO_ORGANISM, NameKind.SEVERAL: SEVERAL, NameKind.COMMON: COMMON, NameKind.MISSPELT: MISSPELT,
     NameKind.CODE: NO_NAME, NameKind.FOLDER: NO_NAME, NameKind.DOUBTFUL: NO_NAME,
 }  # fmt: skip
+_RANKS_AGAINST_KINGDOM = 2
+"""Ranks between kingdom and genus that show that the kingdom of a record is wrong."""
 _NOT_MEANT = frozenset((Outcome.WRONG_RANK, Outcome.HIGHER_RANK, Outcome.MISAPPLIED, Outcome.NONE))
 _SURE = frozenset((Outcome.EXACT, Outcome.SYNONYM, Outcome.DOUBTFUL))
 
@@ -90,7 +94,7 @@ class NameReader:
     def _resolve(self, reading: Reading, label: Label) -> None:
         assert self._taxonomy is not None
         given = _bare(label.taxon)
-        found = self._taxonomy.resolve(given, label.verbatim)
+        found = self._of_older_genus(given, label.verbatim) or self._taxonomy.resolve(given, label.verbatim)
         reading.outcome = str(found.outcome)
         if found.taxon is not None and is_repaired(found):
             reading.taxon = given
@@ -100,6 +104,8 @@ class NameReader:
             self._accept(reading, given, found)
         elif found.ambiguous:
             self._share(reading, given, found)
+        elif found.outcome is Outcome.HOMONYM and given.rank is Rank.SPECIES:
+            self._contradicted(reading, given, label, found)
         else:
             self._not_listed(reading, given, label, found)
 
@@ -108,14 +114,43 @@ class NameReader:
         reading.taxon, reading.taxon_id, reading.outcome = _bare(found.taxon), found.taxon_id, str(found.outcome)
         reading.changes += resolving_changes(given, reading.taxon, found.reason)
 
+    def _of_older_genus(self, given: Taxon, verbatim: str) -> Resolution | None:
+        """Return what a binomial of another genus means if it is a synonym in the genus that the row states."""
+        assert self._taxonomy is not None
+        if given.rank is not Rank.GENUS or " " not in verbatim:
+            return None
+        written = parse_name(verbatim)
+        if not written.epithet or written.doubt or written.genus == given.genus:
+            return None
+        found = self._taxonomy.resolve(Taxon.of(given.lineage[:5]), verbatim)
+        is_of_genus = found.taxon is not None and found.taxon.genus == given.genus and not is_repaired(found)
+        return found if is_of_genus else None
+
+    def _contradicted(self, reading: Reading, given: Taxon, label: Label, found: Resolution) -> None:
+        """Correct a kingdom that all other ranks contradict; refuse any other name whose ranks are those of another taxon."""
+        assert self._taxonomy is not None
+        elsewhere = self._taxonomy.resolve(replace(given, kingdom=""), label.verbatim)
+        there = elsewhere.taxon.lineage[1:5] if elsewhere.taxon is not None else ()
+        agreeing = [here == other for here, other in zip(given.lineage[1:5], there, strict=False) if here]
+        if given.kingdom and len(agreeing) >= _RANKS_AGAINST_KINGDOM and all(agreeing) and not is_repaired(elsewhere):
+            assert elsewhere.taxon is not None
+            there_is = elsewhere.taxon.kingdom
+            reading.changes.append(f"kingdom {given.kingdom} became {there_is}, to which the ranks below it belong")
+            self._accept(reading, replace(given, kingdom=there_is), elsewhere)
+            return
+        reading.refuse(CONTRADICTORY, found.reason)
+
     def _share(self, reading: Reading, given: Taxon, found: Resolution) -> None:
-        """Label a name of several taxa by the lowest rank that they share, below the kingdom."""
+        """Label a name of several taxa by the lowest rank that they share, below the kingdom.
+
+        A checklist may list one name twice, with other authors: the label is the same.
+        """
         taxa = [
             one.accepted for one in found.candidates
             if one.accepted is not None and one.taxon_id and one.outcome not in _NOT_MEANT
             and given.kingdom in ("", one.accepted.kingdom)
         ]  # fmt: skip
-        shared = next((rank for rank in reversed(RANKS[1:6]) if _is_shared(taxa, rank)), None)
+        shared = next((rank for rank in reversed(RANKS[1:]) if _is_shared(taxa, rank)), None)
         if shared is None:
             reading.refuse(AMBIGUOUS, found.reason)
             return
@@ -123,7 +158,9 @@ class NameReader:
         reading.changes.append(f"{found.reason}; labelled by what they share")
         reading.outcome = str(Outcome.HIGHER_RANK)
         assert self._taxonomy is not None
-        reading.taxon, reading.taxon_id = _bare(above), self._taxonomy.resolve(above).taxon_id
+        ids = [one.taxon_id for one in found.candidates if one.accepted in taxa]
+        own = self._taxonomy.resolve(above).taxon_id
+        reading.taxon, reading.taxon_id = _bare(above), min(ids) if shared is Rank.SPECIES else own
         reading.changes += resolving_changes(given.truncated(shared), reading.taxon, "")
 
     def _not_listed(self, reading: Reading, given: Taxon, label: Label, found: Resolution) -> None:
