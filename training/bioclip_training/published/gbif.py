@@ -10,9 +10,11 @@ import pyarrow.compute as pc
 
 from bioclip_core.errors import SourceError
 from bioclip_core.tables.rows import shown_path
+from bioclip_training.published.gbif_images import NAMINGS, file_names
 from bioclip_training.published.gbif_tables import GbifTables, found_tables
 from bioclip_training.published.layout import LayoutOption, ReadOptions, Recognition, check_settings, one_of, setting
-from bioclip_training.published.reading.finishing import finished
+from bioclip_training.published.reading.finishing import IMAGES, MISSING_IMAGES, finished, image_folder, keeps_missing
+from bioclip_training.published.reading.hashed import ImageFiles
 from bioclip_training.published.reading.joining import Joining, joining
 from bioclip_training.published.reading.tables import ColumnTable, has_columns, header_of
 from bioclip_training.published.reading.values import dates, places
@@ -20,6 +22,7 @@ from bioclip_training.published.records import batch_of
 
 _OCCURRENCE: Mapping[str, Sequence[str]] = {
     "id": ["id", "gbifID", "occurrenceID"],
+    "stated_id": ["occurrenceID"],
     "verbatim_name": ["scientificName", "verbatimScientificName"],
     **{rank: [rank] for rank in ("kingdom", "phylum", "class", "order", "family", "genus")},
     "epithet": ["specificEpithet"],
@@ -56,6 +59,7 @@ _FROM_OCCURRENCE = tuple(
     if name
     not in (
         "id",
+        "stated_id",
         "epithet",
         "binomial",
         "licence",
@@ -72,6 +76,9 @@ NO_ADDRESS = "media without an address"
 NO_OCCURRENCE = "media of an occurrence that is not in the table of occurrences"
 ABSENT = "media of occurrences that state the absence of the taxon"
 NO_TYPE = "media state neither type nor format and are taken for still images"
+_FOLDER = "images"
+_WORLDWIDE = r"(?i)^(?:https?://|urn:)|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
+"""Ids that no two publishers give."""
 LOST_MEDIA = "occurrences state a still image (mediaType), but the table of media has none of them; is it complete?"
 _QUERY = (
     "SELECT m.*, o.* EXCLUDE (id, epithet, binomial, nr), CASE WHEN epithet <> '' THEN epithet "
@@ -91,6 +98,12 @@ class Gbif:
         "or Parquet: occurrence.parquet with multimedia.parquet, or with a column of nested media"
     )
     options = (
+        IMAGES,
+        LayoutOption(
+            "image_names",
+            "address (the default), md5 or sha1: images have the last part of their address as name, or its hash.",
+        ),
+        MISSING_IMAGES,
         LayoutOption("absences", "skip (the default) or keep media of occurrences whose occurrenceStatus is ABSENT."),
     )
 
@@ -99,6 +112,7 @@ class Gbif:
         if found is None:
             return None
         media = found.media.name if found.media else f"column {found.nested}"
+        has_images = path.is_dir() and (path / _FOLDER).is_dir()
         return Recognition(
             layout=self.name,
             taken=(
@@ -107,14 +121,20 @@ class Gbif:
                 ("scientificName", "name as written, with authors"),
                 ("gbifID and address of the image", "id of the record"),
                 ("license and rightsHolder of the image, else of its occurrence", "licence and rights holder"),
+                ("occurrenceID if it is an address or a UUID, else gbifID", "observation"),
+                *(((f"{_FOLDER}/", "images, named by their addresses"),) if has_images else ()),
             ),
             confidence=f"it is a {found.form}",
-            missing=("image files: records have addresses only",),
+            missing=()
+            if has_images
+            else (f"folder {_FOLDER}: records have addresses only; state a folder as images: FOLDER",),
             files=found.files,
         )
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[pa.RecordBatch]:
         check_settings(self, options)
+        place, listed = self._images(path, options)
+        naming = setting(self, options, "image_names", "address", one_of(*NAMINGS))
         keeps_absences = setting(self, options, "absences", "skip", one_of("skip", "keep")) == "keep"
         found = found_tables(path)
         if found is None:
@@ -126,7 +146,14 @@ class Gbif:
             _report(join, options, keeps_absences=keeps_absences)
             status = "true" if keeps_absences else "upper(status) <> 'ABSENT'"
             batches = join.batches(_QUERY.format(status=status))
-            yield from finished((_record_batch(batch, options) for batch in batches), path, options, None)
+            records = (_record_batch(batch, options, place, naming) for batch in batches)
+            yield from finished(records, path, options, listed, where=place)
+
+    def _images(self, path: Path, options: ReadOptions) -> tuple[str, ImageFiles | None]:
+        """Return the folder of the images, empty if there is none, and what lies in it."""
+        root = path if path.is_dir() else path.parent
+        place = image_folder(self, root, options, (_FOLDER, ""))
+        return place, None if not place or keeps_missing(self, options) else ImageFiles(root, [place])
 
 
 def _why_not(path: Path, needs: str) -> str:
@@ -215,7 +242,7 @@ def _report(join: Joining, options: ReadOptions, *, keeps_absences: bool) -> Non
         options.findings.add(LOST_MEDIA, first, count)
 
 
-def _record_batch(batch: pa.RecordBatch, options: ReadOptions) -> pa.RecordBatch:
+def _record_batch(batch: pa.RecordBatch, options: ReadOptions, place: str, naming: str) -> pa.RecordBatch:
     column = batch.column
     latitude, longitude = places(column("latitude"), column("longitude"), options)
     names = (*_FROM_OCCURRENCE, "species")
@@ -224,8 +251,11 @@ def _record_batch(batch: pa.RecordBatch, options: ReadOptions) -> pa.RecordBatch
         {
             **{name: column(name) for name in names},
             "record_id": pc.binary_join_element_wise(column("occurrence"), column("url"), " "),
-            "observation_id": column("occurrence"),
+            "observation_id": pc.if_else(
+                pc.match_substring_regex(column("stated_id"), _WORLDWIDE), column("stated_id"), column("occurrence")
+            ),
             "url": column("url"),
+            "uri": file_names(place, column("url"), naming) if place else "",
             "licence": _or_else(column("media_licence"), column("licence")),
             "rights_holder": _or_else(column("media_holder"), column("rights_holder")),
             "event_date": dates(column("event_date"), options),

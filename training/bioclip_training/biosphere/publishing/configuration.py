@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from bioclip_training.biosphere.publishing.plan import HOLDOUT, RARE
 
+_LAYOUTS = {"gbif-parquet": "gbif"}
+_OPTIONS = {"lila": "    options:\n      categories: common\n"}
+
 
 def curate_yaml(sources: list[str]) -> str:
     """Return ``curate.yaml``: every source, the taxonomy, and both evaluation sets."""
-    listed = "".join(f"  {name}:\n    path: {name}\n    layout: {name}\n" for name in sources)
+    listed = "".join(
+        f"  {name}:\n    path: {name}\n    layout: {_LAYOUTS.get(name, name)}\n{_OPTIONS.get(name, '')}"
+        for name in sources
+    )
     return (
         "# Build the taxonomy first: bioclip-plugin taxonomy build taxonomy --output taxonomy.sqlite\n"
         f"output: curated\ntaxonomy: taxonomy.sqlite\nsources:\n{listed}"
