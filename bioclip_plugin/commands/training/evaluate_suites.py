@@ -121,11 +121,11 @@ def _summarise(console: Console, outcome: SuiteOutcome) -> None:
     print_table(
         console, ["set", "figure", "as published", "corrected", "95% interval", "images"], rows, title="Published sets"
     )
-    for suite, (published, corrected, present, columns) in means_of(outcome.results, outcome.config.suites).items():
-        compared = (
-            "" if present == columns else f", of {present} of {columns} columns and so not comparable with the paper's"
+    for suite, mean in means_of(outcome.results, outcome.config.suites).items():
+        caution = f" ({mean.caution})" if mean.caution else ""
+        console.print(
+            f"Mean of {suite}: {percent(mean.published)} as published, {percent(mean.corrected)} corrected{caution}"
         )
-        console.print(f"Mean of {suite}: {percent(published)} as published, {percent(corrected)} corrected{compared}")
     _print_missing(console, [result for result in outcome.results if result.status != "measured"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -287,15 +288,22 @@ def test_a_mean_of_fewer_sets_than_the_papers_is_marked() -> None:
     def result(name: str, published: float) -> SetResult:
         return SetResult(name, name, MEASURED, figures=(Figure("zero-shot top-1", published, corrected=published / 2),))
 
-    found = means_of([result("plankton", 0.2), result("fungi", 0.4), result("rare-species", 0.6)], ["bioclip"])
-    assert found == {"bioclip": (pytest.approx(0.4), pytest.approx(0.2), 3, 10)}
+    found = means_of([result("plankton", 0.2), result("fungi", 0.4), result("rare-species", 0.6)], ["bioclip"])[
+        "bioclip"
+    ]
+    assert (found.published, found.corrected) == (pytest.approx(0.4), pytest.approx(0.2))
+    assert found.caution == "not comparable: 7 of 10 columns are missing"
     traps = [
         result(f"camera-traps-{name}", 0.5)
         for name in ("desert-lion", "ena24", "island", "orinoquia", "ohio-small-animals")
     ]
-    found = means_of([*traps, result("plankton", 0.1)], ["bioclip-2"])
-    assert found["camera-traps"] == (pytest.approx(0.5), pytest.approx(0.25), 5, 5)
-    assert found["bioclip-2"] == (pytest.approx(0.3), pytest.approx(0.15), 2, 10), "camera traps are one column of ten"
+    means = means_of([*traps, result("plankton", 0.1)], ["bioclip-2"])
+    assert (means["camera-traps"].published, means["camera-traps"].caution) == (pytest.approx(0.5), "")
+    assert means["bioclip-2"].published == pytest.approx(0.3), "camera traps are one column of ten"
+    small = replace(result("fungi", 0.4), comparable=False)
+    assert means_of([small], ["bioclip"])["bioclip"].caution.endswith(
+        "missing; 1 column of another size than published"
+    )
 
 
 def test_palette_and_transparent_images_are_read(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from bioclip_training.suites.zero_shot import Places, class_features, corrected_
 
 Measured = tuple[list[Figure], dict[str, Any]]
 """Figures, and settings as used; the key ``details`` holds figures of parts."""
+NOT_COMPARABLE = "figures cannot be compared with the published ones"
 SHOTS = (1, 5)
 TOPS = (1, 3, 5)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from math import isnan
 from typing import Any
@@ -37,33 +38,53 @@ def main_figure(result: SetResult) -> Figure | None:
     return result.figure(_MAIN[_SETS[result.name].kind])
 
 
-def means_of(results: Sequence[SetResult], suites: Sequence[str]) -> dict[str, tuple[float, float, int, int]]:
-    """Return the means of camera traps and of each paper's table: published, corrected, columns that are there, and all columns.
+@dataclass(frozen=True, slots=True)
+class TableMean:
+    """Mean of zero-shot top-1 over the columns of a paper's table."""
 
-    A mean of fewer columns than the paper's cannot be compared with the paper's.
+    published: float
+    corrected: float
+    present: int
+    columns: int
+    other: int
+    """Columns that are there, but of another size than the published set."""
+
+    @property
+    def caution(self) -> str:
+        """Reason why it cannot stand beside the paper's mean; empty if it can."""
+        missing = (
+            f"{self.columns - self.present} of {self.columns} columns are missing"
+            if self.present < self.columns
+            else ""
+        )
+        other = f"{number_of(self.other, 'column')} of another size than published" if self.other else ""
+        reasons = "; ".join(filter(None, (missing, other)))
+        return f"not comparable: {reasons}" if reasons else ""
+
+
+def means_of(results: Sequence[SetResult], suites: Sequence[str]) -> dict[str, TableMean]:
+    """Return the means of camera traps, one column of BioCLIP 2's table, and of each paper's table.
 
     Args:
         results: of the sets.
         suites: names that were asked for; tables that are not among them have no mean.
     """
-    figures = {
-        result.name: figure for result in results if (figure := main_figure(result)) and result.status == MEASURED
-    }
-    values = {
-        name: (figure.published, figure.corrected)
-        for name, figure in figures.items()
-        if figure.published == figure.published
-    }
+    values = {}
+    for result in results:
+        figure = main_figure(result) if result.status == MEASURED else None
+        if figure is not None and not isnan(figure.published):
+            values[result.name] = (figure.published, figure.corrected, 0 if result.comparable else 1)
     found = {}
     for suite, columns in (("camera-traps", CAMERA_TRAP_SETS), *_MEANS.items()):
         if not {suite, *(["bioclip-2"] if suite == "camera-traps" else [])} & {*suites}:
             continue
         present = [values[name] for name in columns if name in values]
         if present:
-            published, corrected = np.mean(present, axis=0).tolist()
-            found[suite] = (published, corrected, len(present), len(columns))
+            published, corrected, _ = np.mean(present, axis=0).tolist()
+            other = sum(of_other_size for _, _, of_other_size in present)
+            found[suite] = TableMean(published, corrected, len(present), len(columns), other)
             if len(present) == len(columns):
-                values[suite] = (published, corrected)
+                values[suite] = (published, corrected, int(other > 0))
     return found
 
 
@@ -152,10 +173,17 @@ def _beside(results: Sequence[SetResult]) -> str:
 
 def _means(results: Sequence[SetResult], provenance: Mapping[str, Any]) -> str:
     rows = []
-    for suite, (published, corrected, present, columns) in means_of(results, provenance["options"]["suites"]).items():
+    for suite, mean in means_of(results, provenance["options"]["suites"]).items():
         theirs = "; ".join(f"{one.model} {one.percent:.1f}%" for one in published_for(suite, ZERO_SHOT))
-        shown = theirs if present == columns else "not comparable: sets are missing"
-        rows.append([suite, f"{present} of {columns}", percent(published), percent(corrected), shown])
+        rows.append(
+            [
+                suite,
+                f"{mean.present} of {mean.columns}",
+                percent(mean.published),
+                percent(mean.corrected),
+                mean.caution or theirs,
+            ]
+        )
     if not rows:
         return ""
     header = ["table", "columns", "as published", "corrected", "published"]

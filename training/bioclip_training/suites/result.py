@@ -54,6 +54,8 @@ class SetResult:
     classes: int = 0
     groups: int = 0
     grouped_by: str = "image"
+    comparable: bool = True
+    """False for a folder of another size or split than the published set, whose figures cannot stand beside the papers'."""
     figures: Sequence[Figure] = ()
     findings: Sequence[str] = ()
     """What is odd about its files and settings, with counts and first examples."""

@@ -31,7 +31,7 @@ from bioclip_training.suites.config import SuiteConfig
 from bioclip_training.suites.encoders import encoder_id, find_encoder, opened
 from bioclip_training.suites.features import SetFeatures, encode_set, set_id
 from bioclip_training.suites.images import MissingSetError, SetImages
-from bioclip_training.suites.measuring import Measurement
+from bioclip_training.suites.measuring import NOT_COMPARABLE, Measurement
 from bioclip_training.suites.report import suite_html
 from bioclip_training.suites.result import FAILED, MEASURED, MISSING, SetResult
 from bioclip_training.suites.sets import EvaluationSet, chosen_sets, located
@@ -217,8 +217,8 @@ def _measured(
     return SetResult(
         wanted.name, wanted.title, MEASURED, folder=str(folder), images=len(usable), failed=len(images) - len(usable),
         classes=len(images.tasks) or len(images.attributes) or len(np.unique(images.class_N[usable])), groups=task.groups_of(usable),
-        grouped_by=images.grouped_by, figures=tuple(figures), findings=(*remarks, *findings.lines()), failures=_failures(images, features),
-        details=details, settings=settings,
+        grouped_by=images.grouped_by, comparable=not any(NOT_COMPARABLE in remark for remark in remarks), figures=tuple(figures),
+        findings=(*remarks, *findings.lines()), failures=_failures(images, features), details=details, settings=settings,
     )  # fmt: skip
 
 
@@ -233,7 +233,7 @@ def _other_counts(wanted: EvaluationSet, images: SetImages) -> list[str]:
         )
         if published and here != published
     ]
-    return [f"it has {' and '.join(other)}: figures cannot be compared with the published ones"] if other else []
+    return [f"it has {' and '.join(other)}: {NOT_COMPARABLE}"] if other else []
 
 
 def _failures(images: SetImages, features: SetFeatures) -> tuple[dict[str, Any], ...]:

@@ -13,7 +13,7 @@ from bioclip_training.evaluation.few_shot import nearest_centroid
 from bioclip_training.evidence.intervals import macro_interval, share_interval
 from bioclip_training.suites.attribute_tasks import measure_awa2, measure_fishnet
 from bioclip_training.suites.discovery import matched, matched_separately, semi_supervised_clusters
-from bioclip_training.suites.measuring import Measured, Measurement, measure_species, part_figure
+from bioclip_training.suites.measuring import NOT_COMPARABLE, Measured, Measurement, measure_species, part_figure
 from bioclip_training.suites.probes import svm_answers
 from bioclip_training.suites.reading_tasks import known_classes
 from bioclip_training.suites.result import Figure
@@ -101,8 +101,8 @@ def _herbarium(task: Measurement) -> Measured:
     known, split_file = known_classes(images.root, len(images.classes))
     if not split_file:
         task.remarks.append(
-            "herbarium_19_class_splits.pkl is not in the folder, so the first half of the classes is known: figures cannot be compared "
-            "with the published ones; the file is in src/evaluation of github.com/Imageomics/bioclip-2"
+            f"herbarium_19_class_splits.pkl is not in the folder, so the first half of the classes is known: {NOT_COMPARABLE}; the file "
+            "is in src/evaluation of github.com/Imageomics/bioclip-2"
         )
     is_known_N = np.isin(images.class_N, known)
     of_known = np.flatnonzero(is_known_N)
