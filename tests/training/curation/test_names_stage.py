@@ -223,7 +223,9 @@ def test_labels_are_written_in_the_parts_of_the_records(tmp_path: Path, taxonomy
 
 def test_plain_names_are_read_as_the_parser_and_the_resolver_read_them(taxonomy: Path) -> None:
     forms = (
-        "{g} {e}", "{g} {e} Inventor, 1900", "{g} {e} (Inventor, 1900)", "{g} {e} Inv.", "{g} {e} minor", "{g} x {e}", "{g} sp", "{g}"
+        "{g} {e}", "{g} {e} Inventor, 1900", "{g} {e} (Inventor, 1900)", "{g} {e} Inv.", "{g} {e} minor", "{g} x {e}", "{g} sp", "{g}",
+        "{g} {e} (Inv.) Mak. ex Müller & Inv., 1900", "{g} {e} X", "{g} {e} Type",
+        "{g} {e} M\u00c3\u00bcller", "{g} {e} Inv. f.", "{g} {e} &amp; Inv.",
     )  # fmt: skip
     above = (
         "Animalia Fictochordata Fictaves",

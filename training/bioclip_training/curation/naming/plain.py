@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from bioclip_core.names import parse_name
+from bioclip_core.names import clean_name, parse_name
+from bioclip_core.naming.words import NOT_PLAIN
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_training.catalog.naming.labelling import resolving_changes
 from bioclip_training.curation.naming.combinations import Reading, Written
@@ -14,7 +15,11 @@ from bioclip_training.taxonomy.rows import ACCEPTED
 
 _RANK = re.compile(r"[A-Z][a-z]+", re.ASCII)
 _BINOMIAL = re.compile(r"[A-Z][a-z]+ [a-z]{3,}", re.ASCII)
-_AUTHORITY = re.compile(r"\([A-Z][a-z]{3,}, 1[789]\d\d\)|[A-Z][a-z]{3,}, 1[789]\d\d", re.ASCII)
+_AUTHOR = r"[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ]*\.?"
+_TEAM = rf"{_AUTHOR}(?:(?: & |, | ex | )(?={_AUTHOR}){_AUTHOR})*(?:, 1[789]\d\d|, 20\d\d)?"
+_AUTHORITY = re.compile(rf"\({_TEAM}\)(?: {_TEAM})?|{_TEAM}")
+_NO_AUTHORS = (NOT_PLAIN | {"x"}) - {"ex"}
+_AUTHOR_WORD = re.compile(r"[^\W\d_]+")
 
 
 def listed_plainly(written: Written, taxonomy: TaxonomyFile) -> Reading | None:
@@ -46,7 +51,11 @@ def _parts(verbatim: str) -> tuple[str, str]:
     """Return a binomial and its authority; an empty binomial for any other text."""
     first, _, rest = verbatim.partition(" ")
     second, _, authority = rest.partition(" ")
-    is_plain = not authority or _AUTHORITY.fullmatch(authority)
+    is_plain = not authority or (
+        _AUTHORITY.fullmatch(authority)
+        and clean_name(verbatim) == verbatim
+        and _NO_AUTHORS.isdisjoint(map(str.lower, _AUTHOR_WORD.findall(authority)))
+    )
     return (f"{first} {second}", authority) if is_plain else ("", "")
 
 
