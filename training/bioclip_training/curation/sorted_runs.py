@@ -57,7 +57,7 @@ def write_runs(batches: Iterable[pa.RecordBatch], folder: Path, schema: pa.Schem
         lambda run: _write_run(folder / f"run-{run[0]:06d}.parquet", run[1], schema),
         numbered,
         1,
-        0,
+        1,
         name="bioclip-runs",
     )
 
