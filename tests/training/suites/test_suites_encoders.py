@@ -13,9 +13,9 @@ from suite_samples import evaluated, fake, nabirds, only
 
 from bioclip_core.device import Compute
 from bioclip_core.errors import ModelError, NoTextTower
-from bioclip_core.models import find_model
+from bioclip_core.models import ModelEntry, find_model
 from bioclip_core.open_clip_encoder import OpenClipEncoder
-from bioclip_training.suites.encoders import TimmEncoder, find_encoder, opened, with_lengths
+from bioclip_training.suites.encoders import TimmEncoder, find_encoder, opened, preprocessing_for, with_lengths
 
 CPU = Compute("cpu", "fp32", "for tests")
 VISION = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
@@ -158,3 +158,20 @@ def test_models_of_open_clip_and_of_siglips_kind_run_through_the_same_calls(tmp_
         # Random weights: equal colours have equal features, so that each class is right as a whole, or wrong.
         assert found["zero-shot top-1"].published in (0.0, 0.5, 1.0)
         assert found["1-shot accuracy"].published == 1.0
+
+
+def test_published_preprocessing_is_that_of_the_folder_and_not_what_a_registered_name_pins(tmp_path: Path) -> None:
+    folder = open_clip_folder(tmp_path / "clip")
+    pinned = {"size": 32, "resize_mode": "squash", "interpolation": "bilinear"}
+    found = find_model("pinned", {"pinned": ModelEntry("pinned", f"local-dir:{folder}", preprocessing=pinned)})
+    encoder = OpenClipEncoder(found, CPU)
+    modes = {
+        resize: preprocessing_for(found, encoder, resize, exact=False)
+        for resize in ("published", "crop", "squash", "model")
+    }
+    assert {resize: (made.resize_mode, made.interpolation) for resize, made in modes.items()} == {
+        "published": ("shortest", "bicubic"), "crop": ("shortest", "bicubic"), "squash": ("squash", "bilinear"),
+        "model": ("squash", "bilinear"),
+    }  # fmt: skip
+    assert modes["published"].size == 32
+    assert preprocessing_for(found, encoder, "published", exact=True).decode == "full"

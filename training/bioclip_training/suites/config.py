@@ -13,7 +13,7 @@ from bioclip_training.suites.names import SUITE_NAMES
 
 TextType = Literal["published", "class", "common", "scientific", "taxonomic", "scientific_common", "taxonomic_common"]
 Prompts = Literal["templates", "caption"]
-Resize = Literal["crop", "squash", "model"]
+Resize = Literal["published", "crop", "squash", "model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,9 @@ class SuiteConfig:
     """Words for classes in prompts: as the paper has them for the set, the set's own, or made of its taxa."""
     prompts: Prompts = "templates"
     """templates: the mean over 81 prompts, as published; caption: "a photo of WORDS." alone."""
-    resize: Resize = "crop"
-    """crop: resize the shorter side and crop the centre, as published; squash: resize both sides; model: as the checkpoint says."""
+    resize: Resize = "published"
+    """published: as open_clip does for the checkpoint, mostly crop; crop: resize the shorter side and crop the centre; squash: resize both
+    sides; model: as classify does."""
     exact: bool = False
     """Decode images in full instead of at a fraction of at least twice the model's size."""
     folds: int = field(default=5, metadata={"low": 1})

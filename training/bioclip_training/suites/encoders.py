@@ -6,6 +6,7 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from bioclip_core.device import Compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import ModelError, NoTextTower, first_line, raise_if_of_host
 from bioclip_core.identity import settings_id
+from bioclip_core.model_config import CONFIG, read_config
 from bioclip_core.models import FoundModel, ModelEntry, find_model
 from bioclip_core.open_clip_encoder import open_encoder
 from bioclip_core.preprocessing import Preprocessing, preprocessing_of
@@ -166,3 +168,25 @@ def encoder_id(encoder: Encoder, preprocessing: Preprocessing, compute: Compute)
             "runtime": compute.runtime,
         }
     )
+
+
+def preprocessing_for(found: FoundModel, encoder: Encoder, resize: str, *, exact: bool) -> Preprocessing:
+    """Return the preprocessing of an evaluation.
+
+    Args:
+        found: the model.
+        encoder: its encoder.
+        resize: ``published`` is that of open_clip for the checkpoint, without the values that a registered name pins; ``crop`` and
+            ``squash`` change the model's own, which ``model`` keeps.
+        exact: decode images in full.
+    """
+    own = encoder.preprocessing
+    if resize == "published" and found.folder is not None and found.entry is not None and found.entry.preprocessing:
+        model_cfg, preprocess_cfg = read_config(found.folder / CONFIG, f"model {found.name!r}:")
+        own = preprocessing_of(model_cfg["vision_cfg"].get("image_size", 224), folder=preprocess_cfg)
+    changed: dict[str, Any] = {"decode": "full" if exact else own.decode}
+    if resize == "crop":
+        changed |= {"resize_mode": "shortest", "interpolation": "bicubic"}
+    elif resize == "squash":
+        changed["resize_mode"] = "squash"
+    return replace(own, **changed)

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from bioclip_core.progress import silent
 from bioclip_training.evaluation.features import StageProgress
 from bioclip_training.evaluation.provenance import library_versions
 from bioclip_training.suites.config import SuiteConfig
-from bioclip_training.suites.encoders import encoder_id, find_encoder, opened
+from bioclip_training.suites.encoders import encoder_id, find_encoder, opened, preprocessing_for
 from bioclip_training.suites.features import SetFeatures, encode_set, set_id
 from bioclip_training.suites.images import MissingSetError, SetImages
 from bioclip_training.suites.measuring import NOT_COMPARABLE, Measurement
@@ -127,14 +127,7 @@ def _opened(config: SuiteConfig, entries: Mapping[str, ModelEntry]) -> _Model:
     compute = choose_compute(config.device, config.precision)
     found = find_encoder(config.model, entries)
     encoder = opened(found, compute)
-    own = encoder.preprocessing
-    modes = {
-        "crop": {"resize_mode": "shortest", "interpolation": "bicubic"},
-        "squash": {"resize_mode": "squash"},
-        "model": {},
-    }
-    changed: dict[str, Any] = {**modes[config.resize], "decode": "full" if config.exact else own.decode}
-    preprocessing = replace(own, **changed)
+    preprocessing = preprocessing_for(found, encoder, config.resize, exact=config.exact)
     return _Model(found, encoder, preprocessing, compute, encoder_id(encoder, preprocessing, compute))
 
 
