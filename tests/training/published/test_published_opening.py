@@ -136,9 +136,9 @@ def test_rows_are_read_in_any_order_by_many_threads(tmp_path: Path, monkeypatch:
 
 def test_the_window_of_rows_is_bounded(tmp_path: Path) -> None:
     size = 1 << 20
-    parquet.write_table(pa.table({"image": [bytes(size)] * 90}), tmp_path / "p.parquet", compression="zstd")
+    parquet.write_table(pa.table({"image": [bytes(size)] * 70}), tmp_path / "p.parquet", compression="zstd")
     images = parquet_images.ParquetImages(tmp_path / "p.parquet")
-    for row in range(90):
+    for row in range(70):
         images.read(str(row))
     assert 0 < images.nbytes <= parquet_images.WINDOW_BYTES
 

@@ -21,10 +21,10 @@ from bioclip_core.identity import user_cache
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.batches.data import CaptionedImages, open_images
 from bioclip_training.published.collections import INDEX_FOLDER
+from bioclip_training.published.splits import split_of
 from bioclip_training.shards import published, published_parts
 from bioclip_training.shards.collection import open_collection
 from bioclip_training.shards.published_captions import PublishedCaptions
-from bioclip_training.shards.published_parts import split_stated
 
 MIX = {Caption.TAXONOMIC: 0.5, Caption.COMMON: 0.5}
 
@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_written_has_its_index_in_the_cache(
     ],
 )
 def test_folders_and_files_state_splits(name: str, split: str) -> None:
-    assert split_stated(name) == split
+    assert split_of(name) == split
 
 
 def test_a_collection_without_splits_is_all_train_and_that_is_said(tmp_path: Path) -> None:

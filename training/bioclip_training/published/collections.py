@@ -7,7 +7,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -22,9 +22,11 @@ from bioclip_training.published.samples import IMAGE_SUFFIXES, samples_of, split
 INDEX_FOLDER = "bioclip_index"
 """Folder beside published shards that holds their index."""
 _TAR = ".tar"
-_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _MOST_TEXT_BYTES = 1 << 20
 _BATCH_ROWS = 1024
+_LOOKED_AT = 20_000
+"""Names that are looked at to recognise shards: in a folder of millions of photographs no further ones are."""
 NO_IMAGE_ROW = "rows without an image"
 UNFINISHED = "shards lack the _stats.json that img2dataset writes at the end: they may be unfinished"
 MISMATCH = "shards have another number of images than their _stats.json states"
@@ -80,9 +82,22 @@ def holders_in(folder: Path, findings: Findings) -> list[Holder]:
         folder: of the collection.
         findings: for files that look like shards and are not read.
     """
-    found: list[Holder] = []
+    return sorted(_walked(folder, findings, None), key=lambda holder: holder.name)
+
+
+def first_holders(folder: Path) -> list[Holder]:
+    """Return the first file or folder with samples below a folder, from its first names only; nothing in folders of images."""
+    return list(islice(_walked(folder, Findings(), _LOOKED_AT), 1))
+
+
+def _walked(folder: Path, findings: Findings, most: int | None) -> Iterator[Holder]:
+    """Yield holders, folder by folder; with ``most`` only those among so many names."""
+    seen = 0
     for parent, folders, files in os.walk(folder, onerror=_ignored):
         folders[:] = sorted(name for name in folders if name != INDEX_FOLDER and not name.startswith("."))
+        seen += len(files) + len(folders)
+        if most is not None and seen > most:
+            return
         relative = Path(parent).relative_to(folder).as_posix()
         prefix = "" if relative == "." else f"{relative}/"
         for name in sorted(files):
@@ -91,14 +106,13 @@ def holders_in(folder: Path, findings: Findings) -> list[Holder]:
             path = Path(parent) / name
             lower = name.lower()
             if lower.endswith(_TAR):
-                found.append(_holder(path, prefix + name, "tar"))
-            elif lower.endswith(_COMPRESSED):
+                yield _holder(path, prefix + name, "tar")
+            elif lower.endswith(COMPRESSED_TARS):
                 findings.add(COMPRESSED, prefix + name)
             elif lower.endswith(".parquet") and _has_images(path):
-                found.append(_holder(path, prefix + name, "parquet"))
+                yield _holder(path, prefix + name, "parquet")
         if prefix and _has_loose_samples(files):
-            found.append(_holder(Path(parent), relative, "files"))
-    return sorted(found, key=lambda holder: holder.name)
+            yield _holder(Path(parent), relative, "files")
 
 
 def samples_in(folder: Path, holder: Holder, findings: Findings, skipped: Findings) -> Iterator[HeldSample]:

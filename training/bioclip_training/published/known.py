@@ -18,6 +18,7 @@ def layouts() -> tuple[Layout, ...]:
     """Return every layout, in the order of the documentation."""
     # Imported here, so that a command which only names the layouts loads no Arrow.
     from bioclip_training.published.bioscan import Bioscan1M, Bioscan5M
+    from bioclip_training.published.downloaded import DistributedDownloader
     from bioclip_training.published.eol import Eol
     from bioclip_training.published.evaluation_sets import IMAGE_TABLES
     from bioclip_training.published.gbif import Gbif
@@ -25,9 +26,12 @@ def layouts() -> tuple[Layout, ...]:
     from bioclip_training.published.label_folders import HERBARIUM_19, PLANTDOC, NABirds
     from bioclip_training.published.lila import Lila
     from bioclip_training.published.rare_species import RareSpecies
+    from bioclip_training.published.shards import ImageCaptions, Img2dataset, TreeOfLifeShards
+    from bioclip_training.published.treeoflife import TreeOfLife10M, TreeOfLife200M
 
     return (
         Inat21(), Bioscan1M(), Bioscan5M(), Eol(), Gbif(), Lila(), RareSpecies(), NABirds(), PLANTDOC, HERBARIUM_19, *IMAGE_TABLES,
+        TreeOfLife10M(), TreeOfLife200M(), TreeOfLifeShards(), DistributedDownloader(), Img2dataset(), ImageCaptions(),
     )  # fmt: skip
 
 

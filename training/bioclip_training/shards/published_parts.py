@@ -14,6 +14,7 @@ from bioclip_core.taxonomy import RANKS
 from bioclip_training.catalog.naming.names import TEXT_COLUMNS
 from bioclip_training.catalog.recorded import is_hash
 from bioclip_training.published.collections import HeldSample, Holder, samples_in
+from bioclip_training.published.splits import SPLIT_WORDS, split_of
 
 VERSION = 1
 STATE = b"bioclip_published_part"
@@ -25,26 +26,8 @@ FREE_CAPTION = "caption"
 TAXONOMIC, SCIENTIFIC, RANKED = "published_taxonomic", "published_scientific", "published_ranks"
 """Columns of the names as published, and True for rows whose ranks are stated."""
 _BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
-_SPLIT_WORDS = {
-    "train": "train", "training": "train", "train_small": "train_small", "val": "val", "valid": "val",
-    "validation": "val", "test": "test", "testing": "test", "dev": "dev", "unseen": "unseen",
-}  # fmt: skip
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _LICENCES = ("licence", "license")
-
-
-def split_stated(name: str) -> str:
-    """Return the split that the name of a file states, by its folders or its beginning; empty if it states none.
-
-    >>> split_stated("224x224/train/shard-000000.tar"), split_stated("val-000001.tar"), split_stated("00000.tar")
-    ('train', 'val', '')
-    """
-    path = PurePosixPath(name)
-    beginning = re.match(r"[a-zA-Z_]+?(?=[-_.]?\d|$)", path.name.partition(".")[0])
-    for word in [*(part.lower() for part in reversed(path.parts[:-1])), beginning[0].lower() if beginning else ""]:
-        if word.rstrip("_") in _SPLIT_WORDS:
-            return _SPLIT_WORDS[word.rstrip("_")]
-    return ""
 
 
 def part_of(folder: Path, holder: Holder, whole_name: str) -> Any:
@@ -59,7 +42,7 @@ def part_of(folder: Path, holder: Holder, whole_name: str) -> Any:
         SourceError: if the file cannot be read at all.
     """
     findings, skipped = Findings(), Findings()
-    stated = split_stated(whole_name)
+    stated = split_of(whole_name)
     rows = [_row(sample, stated) for sample in samples_in(folder, holder, findings, skipped)]
     about = {"version": VERSION, "state": list(holder.state), "findings": findings.found(), "skipped": skipped.found()}
     return table_of(rows).replace_schema_metadata({STATE: json.dumps(about).encode()})
@@ -103,7 +86,7 @@ def _row(sample: HeldSample, stated: str) -> dict[str, Any]:
         "source_id": sample.key,
         "licence": next((str(cells[name]) for name in _LICENCES if cells.get(name)), ""),
         "group": _group(sample, cells),
-        "split": _SPLIT_WORDS.get(split, split) or stated,
+        "split": SPLIT_WORDS.get(split, split) or stated,
         "sha256": sha256 if is_hash(sha256) else "",
         "frame": 0,
         "changes": [],
