@@ -12,7 +12,7 @@ from published_numbers import CsvLayout, write_source
 from pyarrow import parquet
 from tiny_stages import digests
 
-from bioclip_core.errors import SourceError
+from bioclip_core.errors import SourceError, UsageError
 from bioclip_training.curation import records, sorted_runs
 from bioclip_training.curation.columns import RECORDS
 from bioclip_training.curation.configuration import Curation, SourceConfig
@@ -91,6 +91,20 @@ def test_an_error_of_a_reader_names_the_source(tmp_path: Path) -> None:
     (folder / "records.csv").write_bytes((folder / "records.csv").read_bytes()[:-1])
     with pytest.raises(SourceError, match=r"^source a: .*records.csv is cut short"):
         read(tmp_path, a=SourceConfig(folder))
+
+
+def test_all_sources_are_recognised_before_the_first_is_read(tmp_path: Path) -> None:
+    a = SourceConfig(write_source(tmp_path / "a", rows_of(2)))
+    (tmp_path / "b").mkdir()
+    with pytest.raises(SourceError, match="source b: "):
+        read(tmp_path, a=a, b=SourceConfig(tmp_path / "b"))
+    assert not list((tmp_path / "out/kept/records").iterdir())
+    with pytest.raises(
+        UsageError, match=r"source b: layout csv has no option 'nothin'; it has nothing, .*; did you mean nothing\?"
+    ):
+        read(tmp_path, a=a, b=SourceConfig(tmp_path / "a", options={"nothin": 1}))
+    with pytest.raises(UsageError, match=r"source a: layout 'cvs' is not known; known are csv; did you mean csv\?"):
+        read(tmp_path, a=SourceConfig(tmp_path / "a", "cvs"))
 
 
 def test_a_source_without_its_metadata_is_refused_with_what_is_needed(tmp_path: Path) -> None:

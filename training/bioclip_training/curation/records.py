@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from bioclip_training.curation.sorted_runs import Runs, bucket_name, write_runs
 from bioclip_training.curation.stages import StageWork
 from bioclip_training.curation.tallies import Tallied, Tally
 from bioclip_training.published.known import recognise
-from bioclip_training.published.layout import ReadOptions
+from bioclip_training.published.layout import Layout, ReadOptions, Recognition, check_settings
 from bioclip_training.published.records import SOURCE_RECORDS
 
 _READ_FILE = "read.json"
@@ -68,9 +70,11 @@ class RecordsStage:
 
     def run(self, work: StageWork) -> None:
         folders = []
-        for number, name in enumerate(sorted(work.config.sources)):
-            work.progress(number, len(work.config.sources))
-            folder, read = _read_once(name, work.config.sources[name], work)
+        # all of them first, so that a mistake in the last source is not found after hours of reading the others
+        found = {name: _recognised(name, source) for name, source in sorted(work.config.sources.items())}
+        for number, name in enumerate(found):
+            work.progress(number, len(found))
+            folder, read = _read_once(name, found[name], work)
             folders.append(folder)
             work.tally.add(read.tallied)
         with Runs(folders, RECORDS) as runs:
@@ -86,25 +90,45 @@ def _settings_of(source: SourceConfig) -> dict[str, Any]:
     return {"layout": source.layout, "options": dict(source.options), "rows": source.rows}
 
 
-def _read_once(name: str, source: SourceConfig, work: StageWork) -> tuple[Path, _Read]:
+@contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """Name the source in an error about it."""
+    try:
+        yield
+    except BioclipError as error:
+        raise type(error)(f"source {source}: {error}") from error
+
+
+def _recognised(name: str, source: SourceConfig) -> tuple[Layout, Recognition]:
+    with _naming(name):
+        layout, recognition = recognise(source.path, source.layout)
+        check_settings(layout, ReadOptions(settings=source.options))
+    return layout, recognition
+
+
+def _read_once(name: str, found: tuple[Layout, Recognition], work: StageWork) -> tuple[Path, _Read]:
     """Return the folder of a source's sorted runs, and what was counted; they are kept until all sources are read."""
-    state = {"name": name, **_settings_of(source), "state": state_of(f"source {name}", source.path)}
+    source = work.config.sources[name]
+    state = {
+        "version": RecordsStage.version,
+        "name": name,
+        **_settings_of(source),
+        "state": state_of(f"source {name}", source.path),
+    }
     folder = work.kept / settings_id(state)[:20]
     if (folder / _READ_FILE).exists():
         return folder, read_document(folder / _READ_FILE, _Read, name="record of a source")
     remove_tree(folder)
     folder.mkdir(parents=True)
-    tally = Tally()
-    try:
-        read = _read(name, source, work, folder, tally)
-    except BioclipError as error:
-        raise type(error)(f"source {name}: {error}") from error
+    with _naming(name):
+        read = _read(name, found, work, folder)
     write_whole(folder / _READ_FILE, as_text(asdict(read)))
     return folder, read
 
 
-def _read(name: str, source: SourceConfig, work: StageWork, folder: Path, tally: Tally) -> _Read:
-    layout, recognition = recognise(source.path, source.layout)
+def _read(name: str, found: tuple[Layout, Recognition], work: StageWork, folder: Path) -> _Read:
+    source, tally = work.config.sources[name], Tally()
+    layout, recognition = found
     taken = "; ".join(line.strip() for line in recognition.lines())
     tally.note(f"source {name}: {taken}" + ("" if source.layout else "; the layout was not stated, but recognised"))
     options = ReadOptions(
@@ -112,9 +136,10 @@ def _read(name: str, source: SourceConfig, work: StageWork, folder: Path, tally:
     )
     rows = sum(write_runs(keyed(name, layout.name, layout.read(source.path, options)), folder, RECORDS))
     for reason, count, example in options.skipped.found():
-        tally.drop(f"source {name}: {reason}", count, example)
+        tally.drop(f"source {name}: {reason}", count, _without_place(example, source))
     for text, count, example in options.findings.found():
-        tally.note(f"source {name}: {text}: {count:,}" + (f" (such as {example})" if example else ""))
+        such = f" (such as {_without_place(example, source)})" if example else ""
+        tally.note(f"source {name}: {text}: {count:,}{such}")
     for text, count in options.counts.items():
         tally.count(f"source {name}: {text}", count)
     skipped = sum(count for _, count, _ in options.skipped.found())
@@ -128,6 +153,12 @@ def _read(name: str, source: SourceConfig, work: StageWork, folder: Path, tally:
             "see that its download is complete"
         )
     return _Read(layout.name, rows, tally.tallied())
+
+
+def _without_place(text: str, source: SourceConfig) -> str:
+    """Return a text without the place of the source on this machine."""
+    folder = source.path if source.path.is_dir() else source.path.parent
+    return text.replace(f"{folder}{os.sep}", "")
 
 
 def keyed(name: str, layout: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
