@@ -14,7 +14,6 @@ from bioclip_core.errors import DataError, UsageError
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.suites.images import MissingSetError
 from bioclip_training.suites.names import SET_NAMES, SUITES
-from bioclip_training.suites.reading import lineage_of
 from bioclip_training.suites.reading_tasks import TRAITS, known_classes
 from bioclip_training.suites.sets import SETS, chosen_sets
 
@@ -135,23 +134,34 @@ def test_a_set_in_two_folders_is_refused(tmp_path: Path) -> None:
         read("nabirds", tmp_path)
 
 
-def test_epithets_with_hyphens_and_other_names_of_folders() -> None:
-    assert lineage_of("Animalia-Chordata-Mammalia-Diprotodontia-Phalangeridae-Spilocuscus-novae-angliae") == (
-        "Animalia", "Chordata", "Mammalia", "Diprotodontia", "Phalangeridae", "Spilocuscus", "novae-angliae",
-    )  # fmt: skip
-    assert lineage_of("Animalia_Chordata_Aves") is None
-    assert lineage_of("my photos-from-the-last-trip-to-the-zoo") is None
+def test_other_folders_beside_those_of_species_are_counted(tmp_path: Path) -> None:
+    names = (
+        "Animalia-Chordata-Mammalia-Diprotodontia-Phalangeridae-Spilocuscus-novae-angliae",
+        "notes of the last trip",
+    )
+    for number, name in enumerate(names):
+        paint(tmp_path / name / f"1_{number}_eol.png", "red", number)
+    found, findings = read("rare-species", tmp_path)
+    assert found.classes == ("Spilocuscus novae-angliae",)
+    assert list(findings.lines()) == ["folders whose name is not seven ranks: 1 (the first: notes of the last trip)"]
 
 
-def test_classes_of_nabirds_without_a_name_are_refused(tmp_path: Path) -> None:
+def test_images_of_nabirds_without_a_named_class_are_counted(tmp_path: Path) -> None:
     folder = tmp_path / "nabirds"
-    paint(folder / "images" / "0817" / "a.jpg", "red")
-    for name, line in (("images", "a 0817/a.jpg"), ("image_class_labels", "a 817"), ("classes", "816 Another Bird")):
-        (folder / f"{name}.txt").write_text(f"{line}\n", "utf-8")
-    with pytest.raises(
-        DataError, match=r"the image a class 817 has no name in classes\.txt; the three files are not of one version"
-    ):
-        read("nabirds", tmp_path)
+    for name in ("a", "b"):
+        paint(folder / "images" / "0817" / f"{name}.jpg", "red")
+    lists = {
+        "images": "a 0817/a.jpg\nb 0817/b.jpg",
+        "image_class_labels": "a 817\nb 818",
+        "classes": "817 Oak Titmouse (Adult)",
+    }
+    for name, lines in lists.items():
+        (folder / f"{name}.txt").write_text(f"{lines}\n", "utf-8")
+    found, findings = read("nabirds", tmp_path)
+    assert (found.classes, found.uris) == (("Oak Titmouse (Adult)",), ("images/0817/a.jpg",)), (
+        "the plumage is part of the class"
+    )
+    assert "classes without a name in classes.txt: 1 (the first: class 818, 0817/b.jpg)" in findings.lines()
 
 
 def test_images_of_newt_are_shared_by_tasks_and_doubled_rows_are_counted(tmp_path: Path) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,8 +12,12 @@ from bioclip_core.files.present import is_file
 from bioclip_core.findings import Findings
 from bioclip_core.nouns import number_of
 from bioclip_core.tables.options import TableOptions
-from bioclip_core.tables.reading import lines_of, sure_rows
+from bioclip_core.tables.reading import sure_rows
 from bioclip_core.taxonomy import Taxon
+from bioclip_training.published.columns import RANK_COLUMNS
+from bioclip_training.published.label_folders import NABirds
+from bioclip_training.published.layout import Layout, ReadOptions
+from bioclip_training.published.rare_species import RareSpecies
 from bioclip_training.suites.images import MissingSetError, SetImages, in_order_of_appearance
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
@@ -24,7 +27,6 @@ TWICE = "images are listed more than once with one class; the first row counts"
 NOT_LISTED = "images in the folder are not in the annotation file; they are not used"
 NO_CLASS = "rows have no class; they are left out"
 _RANKS = ("kingdom", "phylum", "cls", "order", "family", "genus", "species")
-_SEPARATORS = re.compile(r"[_-]")
 
 
 NO_TAXON = Taxon()
@@ -183,61 +185,13 @@ def images_in(folder: Path) -> list[str]:
     return sorted(names)
 
 
-def folders_in(folder: Path) -> list[str]:
-    """Return the names of a folder's folders in the order of sorted names, which is how the published code numbers classes."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-
-
-def read_lineage_folders(folder: Path, findings: Findings) -> SetImages:
-    """Read Rare Species as on its hub: a folder per species, named by its seven ranks with ``_`` or ``-`` between them.
-
-    Common names come from ``rarespecies-catalog.csv`` in the folder or the one above, by the numbers in the images' names.
+def read_rare_species(folder: Path, findings: Findings) -> SetImages:
+    """Read Rare Species as on its hub: a folder per species, named by its seven ranks, and common names from its catalog.
 
     Raises:
-        MissingSetError: if there are no such folders.
+        SourceError: if there are no such folders.
     """
-    common_of = _common_names(folder)
-    listed = []
-    for name in folders_in(folder):
-        parts = lineage_of(name)
-        if parts is None:
-            findings.add("folders are not named by seven ranks; they are left out", name)
-            continue
-        word = f"{parts[5]} {parts[6]}"
-        images = images_in(folder / name)
-        common = next(filter(None, (common_of.get("_".join(image.split("_")[:2]), "") for image in images)), "")
-        taxon = Taxon.of(parts, common)
-        listed += [Listed(f"{name}/{image}", word, taxon) for image in images]
-    if not listed:
-        raise MissingSetError(f"{folder} has no folders that are named by the seven ranks of a species")
-    return gathered(folder, listed, findings, str(folder))
-
-
-def lineage_of(folder: str) -> tuple[str, ...] | None:
-    """Return the seven ranks that a folder's name holds; None for another name. An epithet may have hyphens.
-
-    >>> lineage_of("Animalia-Chordata-Aves-Psittaciformes-Psittacidae-Ara-ambiguus")[5:]
-    ('Ara', 'ambiguus')
-    """
-    parts = _SEPARATORS.split(folder, maxsplit=6)
-    is_lineage = len(parts) == 7 and all(part[:1].isupper() and part.isalpha() for part in parts[:6])
-    return tuple(parts) if is_lineage and parts[6][:1].islower() else None
-
-
-def _common_names(folder: Path) -> dict[str, str]:
-    """Return common names by ``CONTENT_PAGE``, from the catalog of Rare Species if it is there."""
-    catalog = next(
-        (at / "rarespecies-catalog.csv" for at in (folder, folder.parent) if is_file(at / "rarespecies-catalog.csv")),
-        None,
-    )
-    if catalog is None:
-        return {}
-    _, rows = sure_rows(catalog, TableOptions())
-    return {
-        f"{row.cells.get('eol_content_id')}_{row.cells.get('eol_page_id')}": str(row.cells.get("common") or "").strip()
-        for row in rows
-    }
+    return _of_records(RareSpecies(), folder, findings, lambda record: f"{record['genus']} {record['species']}")
 
 
 def read_nabirds(folder: Path, findings: Findings) -> SetImages:
@@ -246,31 +200,21 @@ def read_nabirds(folder: Path, findings: Findings) -> SetImages:
     All images are used, as in the annotation table of BioCLIP 2, whose test is not that of ``train_test_split.txt``.
 
     Raises:
-        MissingSetError: if a file is missing.
-        DataError: for an image without a class, or a class without a name.
+        SourceError: if a file or all images are missing.
     """
-    path_of, class_of, word_of = (
-        dict(_pairs(folder / name)) for name in ("images.txt", "image_class_labels.txt", "classes.txt")
-    )
-    listed = []
-    for image, uri in path_of.items():
-        number = class_of.get(image)
-        if number is None or number not in word_of:
-            what = f"class {number} has no name in classes.txt" if number else "has no class in image_class_labels.txt"
-            raise DataError(
-                f"{folder / 'images.txt'}: the image {image} {what}; the three files are not of one version"
-            )
-        listed.append(Listed(uri, word_of[number]))
-    found = gathered(folder / "images", listed, findings, str(folder / "images.txt"))
-    parts = dict(_pairs(folder / "train_test_split.txt")) if is_file(folder / "train_test_split.txt") else {}
-    split_of = {uri: {"1": "train", "0": "test"}.get(parts.get(image, ""), "") for image, uri in path_of.items()}
-    return replace(found, splits=tuple(split_of[uri] for uri in found.uris))
+    return _of_records(NABirds(), folder, findings, lambda record: record["caption"])
 
 
-def _pairs(file: Path) -> Iterator[tuple[str, str]]:
-    """Yield the first word and the rest of each line."""
-    if not is_file(file):
-        raise MissingSetError(f"{file} is missing")
-    for line in lines_of(file):
-        first, _, rest = line.partition(" ")
-        yield first, rest.strip()
+def _of_records(
+    layout: Layout, folder: Path, findings: Findings, word_of: Callable[[Mapping[str, str]], str]
+) -> SetImages:
+    """Return the images that a reader of published collections gives; what it skips is a finding."""
+    options = ReadOptions(findings=findings)
+    listed = [
+        Listed(record["uri"], word_of(record), Taxon.of([record[rank] for rank in RANK_COLUMNS], record["common_name"]))
+        for batch in layout.read(folder, options)
+        for record in batch.to_pylist()
+    ]
+    for text, count, example in options.skipped.found():
+        findings.add(text, example, count)
+    return gathered(folder, listed, findings, str(folder))

@@ -18,8 +18,9 @@ from bioclip_core.findings import Findings
 from bioclip_core.nouns import number_of
 from bioclip_core.tables.options import TableOptions
 from bioclip_core.tables.reading import lines_of, sure_rows
+from bioclip_training.published.reading.folders import names_of_folders
 from bioclip_training.suites.images import BinaryTask, MissingSetError, SetImages, in_order_of_appearance
-from bioclip_training.suites.reading import NOT_THERE, folders_in, images_in
+from bioclip_training.suites.reading import NOT_THERE, images_in
 
 TRAITS = (
     "FeedingPath",
@@ -217,7 +218,7 @@ def read_split_folders(folder: Path, findings: Findings, splits: Sequence[tuple[
     for split, name in splits:
         if not is_folder(folder / name):
             raise MissingSetError(f"{folder / name} is missing")
-        for word in folders_in(folder / name):
+        for word in names_of_folders(folder / name):
             images = images_in(folder / name / word)
             if not images:
                 findings.add("class folders have no images; they are left out", f"{name}/{word}")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ def evaluate_suites(
     if not root.is_dir():
         raise DataError(f"--root {root} is not a folder")
     _check_output(output)
+    _check_libraries(wanted)
     _check_present(wanted, root)
     model = _opened(config, entries or {})
     output.mkdir(parents=True, exist_ok=True)
@@ -108,6 +110,15 @@ def _check_output(output: Path) -> None:
     others = [name for name in others if not name.startswith(f".{REPORT}") and not name.startswith(f".{DOCUMENT}")]
     if others:
         raise DataError(f"--output {output} holds {others[0]} and {_OF_OTHERS}")
+
+
+def _check_libraries(wanted: Sequence[EvaluationSet]) -> None:
+    """Refuse sets that need scikit-learn, or scipy that comes with it, without it, before anything is encoded."""
+    needing = [one.name for one in wanted if one.kind in ("newt", "herbarium-19")]
+    if needing and find_spec("sklearn") is None:
+        raise BioclipError(
+            f"{', '.join(needing)}: they need scikit-learn, which is not installed; get it with: pip install 'bioclip-plugin[train]'"
+        )
 
 
 def _check_present(wanted: Sequence[EvaluationSet], root: Path) -> None:

@@ -11,6 +11,7 @@ from bioclip_core.errors import UsageError
 from bioclip_core.files.present import is_file, is_folder
 from bioclip_core.findings import Findings
 from bioclip_core.listed_names import did_you_mean
+from bioclip_training.published.rare_species import RareSpecies
 from bioclip_training.suites.images import MissingSetError, SetImages
 from bioclip_training.suites.names import SUITE_NAMES, SUITES
 from bioclip_training.suites.reading import (
@@ -19,10 +20,8 @@ from bioclip_training.suites.reading import (
     CAMERA_TRAPS,
     META_ALBUM,
     TableLayout,
-    folders_in,
-    lineage_of,
-    read_lineage_folders,
     read_nabirds,
+    read_rare_species,
     read_table,
 )
 from bioclip_training.suites.reading_tasks import read_awa2, read_fishnet, read_newt, read_split_folders
@@ -81,10 +80,6 @@ def _has(*names: str) -> Callable[[Path], bool]:
     return lambda folder: all(is_file(folder / name) or is_folder(folder / name) for name in names)
 
 
-def _has_lineages(folder: Path) -> bool:
-    return any(lineage_of(name) for name in folders_in(folder)[:50])
-
-
 def _table(name: str, layout: TableLayout) -> Form:
     return (
         f"{name} and the images that it lists",
@@ -102,7 +97,11 @@ def _within(form: Form, inner: str) -> Form:
 
 
 _ANNOTATION = _table("metadata.csv", ANNOTATION)
-_LINEAGES: Form = ("a folder per species named by its seven ranks", _has_lineages, read_lineage_folders)
+_LINEAGES: Form = (
+    "a folder per species named by its seven ranks, also in dataset/",
+    lambda folder: RareSpecies().recognise(folder) is not None,
+    read_rare_species,
+)
 _META_ALBUM_PAGE = "https://meta-album.github.io/"
 _AS_STATED = "as stated on its page, per image"
 
@@ -133,7 +132,7 @@ SETS: tuple[EvaluationSet, ...] = (
     EvaluationSet(
         "rare-species", "Rare Species", "species", "https://huggingface.co/datasets/imageomics/rare-species", _AS_STATED,
         ("rare_species", "rare-species", "rarespecies", "rare-species-hf"),
-        (_ANNOTATION, _within(_LINEAGES, "dataset"), _LINEAGES), "taxonomic_common", (MICRO, _HOLES, QUERIES), 11983, 400,
+        (_ANNOTATION, _LINEAGES), "taxonomic_common", (MICRO, _HOLES, QUERIES), 11983, 400,
     ),
     EvaluationSet(
         "nabirds", "NABirds", "species", "https://dl.allaboutbirds.org/nabirds", "terms of use of the Cornell Lab of Ornithology",
