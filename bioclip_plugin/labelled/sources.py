@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC
 from functools import partial
 from pathlib import Path, PurePath
 
@@ -28,8 +27,9 @@ from bioclip_plugin.formats.shared.table_rows import items_of
 from bioclip_plugin.formats.tables.grouping import rows_by_image
 from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.items.media import Unlisted, path_of, uri_of
-from bioclip_plugin.items.metadata import read_metadata
 from bioclip_plugin.labelled.answers import reviewed_answer
+from bioclip_plugin.labelled.moments import moment_of
+from bioclip_plugin.labelled.published import PublishedOptions, published_source
 from bioclip_plugin.labelled.reviews import review_items
 from bioclip_plugin.sources.folder import FolderSource
 from bioclip_plugin.store.database.address import parse_address, shown
@@ -45,29 +45,45 @@ _INAT21 = re.compile(r"^\d{5}_" + "_".join(f"(?P<{rank.value}>[^_]+)" for rank i
 _SPLITS = frozenset({"train", "val", "test", "dev", "unseen", "training", "validation", "valid", "testing"})
 
 
-def labelled_sources(addresses: Sequence[str], options: ListingOptions | None = None) -> list[LabelledSource]:
+def labelled_sources(
+    addresses: Sequence[str],
+    options: ListingOptions | None = None,
+    published: PublishedOptions | None = None,
+    *,
+    plain_labels: bool = False,
+) -> list[LabelledSource]:
     """Return the sources of a catalog, each under the shortest name that tells it from the others.
 
     Args:
-        addresses: tables, folders and stores.
+        addresses: tables, folders, published collections and stores.
         options: of reading tables; their findings are filled.
+        published: of reading published collections.
+        plain_labels: True if labels are words and not taxa.
 
     Raises:
-        SourceError: for an address that is not a table, a folder or a store.
+        SourceError: for an address that is not a table, a folder, a published collection or a store, and for one that may be read
+            in several ways.
     """
-    options = options or ListingOptions()
-    return [
-        LabelledSource(
-            name, "table", _Table(address, name, options), path_of(address).parent, date_order=options.date_order
+    options, published = options or ListingOptions(), published or PublishedOptions()
+    sources = []
+    for address, name in zip(addresses, _short_names(addresses), strict=True):
+        may_be_published = not _STORE_ADDRESS.match(address) and exists(path_of(address))
+        source = (
+            published_source(address, name, options, published, plain_labels=plain_labels) if may_be_published else None
         )
-        if kind == "table"
-        else LabelledSource(name, "folder", partial(folder_items, address, name), path_of(address), moment_of)
-        if kind == "folder"
-        else LabelledSource(name, "reviews", partial(review_items, address, name, options), moment_of=moment_of)
-        for address, kind, name in zip(
-            addresses, [_kind_of(address) for address in addresses], _short_names(addresses), strict=True
+        sources.append(source or _own_source(address, name, options))
+    return sources
+
+
+def _own_source(address: str, name: str, options: ListingOptions) -> LabelledSource:
+    kind = _kind_of(address)
+    if kind == "table":
+        return LabelledSource(
+            name, kind, _Table(address, name, options), path_of(address).parent, date_order=options.date_order
         )
-    ]
+    if kind == "folder":
+        return LabelledSource(name, kind, partial(folder_items, address, name), path_of(address), moment_of)
+    return LabelledSource(name, kind, partial(review_items, address, name, options), moment_of=moment_of)
 
 
 def _kind_of(address: str) -> SourceKind:
@@ -261,13 +277,3 @@ def _add_name(cells: dict[str, str], words: str, *, next_is_epithet: bool) -> No
         # Without a known ending: the next rank in a path with every rank so far, else the genus.
         follows = known[0] and known[1] and all(known[: sum(known)])
         cells[known_rank or (RANKS[min(sum(known), 5)].value if follows else "genus")] = words
-
-
-def moment_of(data: bytes) -> tuple[str, float] | None:
-    """Return the camera of an image and its capture time in seconds; None if the file does not state the time."""
-    metadata = read_metadata(data)
-    if metadata.captured_at is None:
-        return None
-    camera = " ".join(filter(None, (metadata.camera_make, metadata.camera_model, metadata.camera_serial_number)))
-    # The clock's time is enough, since one camera does not change its zone within a burst.
-    return camera, metadata.captured_at.replace(tzinfo=UTC).timestamp()

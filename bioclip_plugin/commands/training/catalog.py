@@ -28,6 +28,7 @@ from bioclip_plugin.commands.training.catalog_views import described, show
 from bioclip_plugin.commands.training.moved_images import moved_line, naming_moved_images
 from bioclip_plugin.commands.training.next_steps import after_catalog
 from bioclip_plugin.contracts.source import ListingOptions
+from bioclip_plugin.labelled.published import PublishedOptions
 from bioclip_training.catalog.naming.name_decisions import NameDecisions
 from bioclip_training.catalog.naming.name_map import write_map
 from bioclip_training.catalog.options import BuildOptions
@@ -71,15 +72,17 @@ catalog.add_command(show)
     help="Keep whole species unseen: a share of them, or those that a file names (one per line, higher taxa too).",
 )
 @options_from(NameOptions)
+@options_from(PublishedOptions)
 @options_from(TableOptions)
 @force_option
 def build(
     tables: tuple[str, ...], output: Path, taxonomy: Path | None, holdout_taxa: str | None, force: bool, **given: Any
 ) -> int:
-    """Build a catalog from tables, folder trees named by taxon, or the reviews of a result store.
+    """Build a catalog from tables, folder trees named by taxon, published collections, or the reviews of a result store.
 
     A table (.csv, .tsv, .xlsx, .parquet) has an image column (image, path, file, filepath or uri) and Darwin Core names; rows may be
     labelled at any rank. A folder tree is named by ranks (Fagaceae/Quercus/robur), binomials (Quercus_robur) or like iNat21's.
+    Published collections (iNat21, BIOSCAN, EOL, LILA, Rare Species and others) are read in their own layout, which is said.
     A table's own `split` column is kept. Skipped, removed and unresolved rows are listed in files beside the output; names that are not
     scientific ones are in OUTPUT.names_to_map.csv, to fill in and give with --map.
 
@@ -97,7 +100,10 @@ def build(
     _check_together(named, taxonomy, only_resolved=given["only_resolved"])
     share, names = _holdout(holdout_taxa)
     listing = filled(ListingOptions, given)
-    sources, folder = labelled_sources(tables, listing), output.resolve().parent
+    published = filled(PublishedOptions, given)
+    sources = labelled_sources(tables, listing, published, plain_labels=named.plain_labels)
+    print_lines(console, *(printable(note) for source in sources for note in source.notes))
+    folder = output.resolve().parent
     given["prefer"] = _names(given["prefer"], tables, [source.name for source in sources])
     options = filled(BuildOptions, given, holdout_share=share, holdout_names=names)
     decisions = NameDecisions(named)

@@ -45,3 +45,5 @@ class LabelledSource:
     """Camera and time of an image in seconds, for a source without a column that says which images belong together."""
     date_order: DateOrder | None = None
     """Order of day and month that the user gave, for dates of identification that do not show it."""
+    notes: tuple[str, ...] = ()
+    """Lines that say what the source was taken for."""

@@ -24,7 +24,7 @@ from bioclip_training.published.layout import (
     setting,
 )
 from bioclip_training.published.reading.finishing import IMAGES, image_folder
-from bioclip_training.published.reading.folders import folders_below
+from bioclip_training.published.reading.folders import folders_below, names_in
 from bioclip_training.published.reading.hashed import IMAGE_SUFFIXES, image_names
 from bioclip_training.published.reading.tables import has_columns, header_of, open_columns
 from bioclip_training.published.records import batch_of
@@ -108,7 +108,7 @@ class Eol:
 def _first_names(path: Path, depth: int) -> Iterator[str]:
     """Yield names of EOL's images from the top of a folder, and of the first members of its tars."""
     for folder in folders_below(path, depth):
-        for number, entry in enumerate(sorted(entry.name for entry in folder.iterdir())):
+        for number, entry in enumerate(names_in(folder)):
             if number > _LOOKED_AT:
                 break
             if _NAME.fullmatch(entry):
@@ -123,7 +123,7 @@ def _tables(path: Path) -> dict[str, Path]:
     """Return the tables of taxa, vernacular names and media that lie near the top, by their columns."""
     found: dict[str, Path] = {}
     for folder in folders_below(path, _DEPTH):
-        for file in sorted(entry for entry in folder.iterdir() if entry.suffix in (".tab", ".csv", ".tsv", ".txt")):
+        for file in (folder / name for name in names_in(folder) if name.endswith((".tab", ".csv", ".tsv", ".txt"))):
             header = header_of(file)
             for kind, columns in (
                 ("taxa", ("taxonID", "parentNameUsageID", "eolID")),

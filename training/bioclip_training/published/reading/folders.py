@@ -7,15 +7,18 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+_MOST = 50
+"""Folders of a folder up to which these are looked into: of more, they are classes of images and not parts of a collection."""
+
 
 def folders_below(root: Path, depth: int) -> Iterator[Path]:
-    """Yield a folder and the folders below it down to a depth, in order; hidden ones are passed."""
+    """Yield a folder and the few folders below it down to a depth, in order; hidden ones are passed, and a crowd of folders."""
     if not root.is_dir():
         return
     yield root
-    if depth:
-        for name in names_of_folders(root):
-            yield from folders_below(root / name, depth - 1)
+    names = names_of_folders(root) if depth else []
+    for name in names if len(names) <= _MOST else ():
+        yield from folders_below(root / name, depth - 1)
 
 
 def folders_named(root: Path, pattern: str, depth: int = 2) -> list[Path]:
@@ -25,10 +28,11 @@ def folders_named(root: Path, pattern: str, depth: int = 2) -> list[Path]:
     waiting = [(root, depth)] if root.is_dir() else []
     while waiting:
         folder, left = waiting.pop(0)
-        for name in names_of_folders(folder):
+        names = names_of_folders(folder)
+        for name in names:
             if known.fullmatch(name):
                 found.append(folder / name)
-            elif left > 0:
+            elif left > 0 and len(names) <= _MOST:
                 waiting.append((folder / name, left - 1))
     return found
 
@@ -44,10 +48,9 @@ def names_of_folders(folder: Path) -> list[str]:
         return []
 
 
-def has_image(folder: Path, suffixes: frozenset[str]) -> bool:
-    """True if a folder itself holds a file with one of some suffixes."""
+def names_in(folder: Path) -> list[str]:
+    """Return the names of everything in a folder, in order; none if it cannot be read."""
     try:
-        with os.scandir(folder) as entries:
-            return any(os.path.splitext(entry.name)[1].lower() in suffixes for entry in entries)  # noqa: PTH122
+        return sorted(os.listdir(folder))  # noqa: PTH208 - names, a million of them quickly
     except OSError:
-        return False
+        return []
