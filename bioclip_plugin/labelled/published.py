@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.findings import Findings
 from bioclip_core.listed_names import did_you_mean
-from bioclip_core.options import check_options
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.items.media import path_of, uri_of
 from bioclip_plugin.labelled.moments import moment_of
+from bioclip_plugin.labelled.published_options import ORDINARY, PublishedOptions
 from bioclip_training.catalog.rows import Box, LabelledItem
 from bioclip_training.catalog.sources import LabelledSource, SkippedRow
 
-ORDINARY = "none"
 NO_LABEL = "no name"
 NO_FILE = "no file"
 _CELLS = {
@@ -45,33 +44,6 @@ _CELLS = {
 """Columns of a catalog's source, by what each is in a record."""
 _NAMES = ("verbatim_name", "kingdom", "phylum", "class", "order", "family", "genus", "species")
 _BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedOptions:
-    """Options of reading published collections."""
-
-    layout: str | None = field(default=None, metadata={"metavar": "NAME|none"})
-    """Read the sources as this published layout (inat21, bioscan-1m, eol, …); none: as tables and folder trees of one's own."""
-    layout_option: tuple[str, ...] = field(default=(), metadata={"metavar": "NAME=VALUE"})
-    """Set an option of the published layout: labels=scientific."""
-
-    def __post_init__(self) -> None:
-        check_options(self)
-        _ = self.settings
-
-    @property
-    def settings(self) -> Mapping[str, str]:
-        """Values of the layout's options by their names."""
-        found = {}
-        for text in self.layout_option:
-            name, sign, value = text.partition("=")
-            if not sign or not name:
-                raise UsageError(
-                    f"--layout-option {text!r}: a name and a value with = between them are needed, such as labels=scientific"
-                )
-            found[name] = value
-        return found
 
 
 def published_source(

@@ -29,7 +29,8 @@ from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.items.media import Unlisted, path_of, uri_of
 from bioclip_plugin.labelled.answers import reviewed_answer
 from bioclip_plugin.labelled.moments import moment_of
-from bioclip_plugin.labelled.published import PublishedOptions, published_source
+from bioclip_plugin.labelled.published import published_source
+from bioclip_plugin.labelled.published_options import PublishedOptions
 from bioclip_plugin.labelled.reviews import review_items
 from bioclip_plugin.sources.folder import FolderSource
 from bioclip_plugin.store.database.address import parse_address, shown

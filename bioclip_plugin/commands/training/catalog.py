@@ -28,7 +28,7 @@ from bioclip_plugin.commands.training.catalog_views import described, show
 from bioclip_plugin.commands.training.moved_images import moved_line, naming_moved_images
 from bioclip_plugin.commands.training.next_steps import after_catalog
 from bioclip_plugin.contracts.source import ListingOptions
-from bioclip_plugin.labelled.published import PublishedOptions
+from bioclip_plugin.labelled.published_options import PublishedOptions
 from bioclip_training.catalog.naming.name_decisions import NameDecisions
 from bioclip_training.catalog.naming.name_map import write_map
 from bioclip_training.catalog.options import BuildOptions

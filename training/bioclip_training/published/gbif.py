@@ -50,9 +50,12 @@ _MEDIA: Mapping[str, Sequence[str]] = {
     "type": ["type"],
     "format": ["format"],
     "url": ["accessURI", "identifier", "url"],
+    "page": ["references", "furtherInformationURL"],
     "media_licence": ["license", "licence", "UsageTerms", "rights"],
     "media_holder": ["rightsHolder", "Owner"],
 }
+_UNSTORED = ("type", "format", "page")
+_IMAGE_FILE = r"(?i)\.(jpe?g|png|tiff?|gif|webp)(\?.*)?$"
 _FROM_OCCURRENCE = tuple(
     name
     for name in _OCCURRENCE
@@ -75,6 +78,7 @@ NOT_STILL = "media that are not still images"
 NO_ADDRESS = "media without an address"
 NO_OCCURRENCE = "media of an occurrence that is not in the table of occurrences"
 ABSENT = "media of occurrences that state the absence of the taxon"
+FROM_REFERENCES = "media lack an identifier; their references is an image file and is taken for the address"
 NO_TYPE = "media state neither type nor format and are taken for still images"
 _FOLDER = "images"
 _WORLDWIDE = r"(?i)^(?:https?://|urn:)|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
@@ -183,17 +187,18 @@ def _load(join: Joining, occurrences: ColumnTable, media: ColumnTable, options: 
     join.add("occurrences_all", columns, pa.schema([(name, pa.string()) for name in _OCCURRENCE]))
     join.execute("CREATE VIEW occurrences AS SELECT * FROM occurrences_all")
     rows = (_still(batch, options) for batch in media.columns(_MEDIA, exact=("occurrence",)))
-    join.add("media", rows, pa.schema([(name, pa.string()) for name in _MEDIA if name not in ("type", "format")]))
+    join.add("media", rows, pa.schema([(name, pa.string()) for name in _MEDIA if name not in _UNSTORED]))
 
 
 def _still(batch: pa.RecordBatch, options: ReadOptions) -> pa.RecordBatch:
     """Return the rows that are still images with an address."""
+    batch = _with_pages(batch, options)
     kind, form = pc.utf8_lower(batch.column("type")), pc.utf8_lower(batch.column("format"))
-    kind = pc.replace_substring_regex(kind, pattern=r"^.*[/#:]", replacement="")  # dcmitype addresses
-    unknown = pc.and_(pc.equal(kind, ""), pc.equal(form, ""))
-    is_still = pc.or_(
-        pc.is_in(kind, pa.array(["stillimage", "image", "still image", "photograph"])),
-        pc.and_(pc.equal(kind, ""), pc.starts_with(form, "image")),
+    kind = pc.replace_substring_regex(kind, pattern=r"^.*[/#:]", replacement="")  # addresses of dcmitype
+    stated = pc.binary_join_element_wise(kind, form, " ")  # some publishers exchange the two
+    unknown = pc.equal(stated, " ")
+    is_still = pc.match_substring_regex(
+        stated, r"^(still ?image|image|photograph)|^ image/|stillimage$|^(jpe?g|png|tiff?) "
     )
     if pc.any(unknown).as_py():
         options.findings.add(NO_TYPE, _first(batch, "url", unknown), pc.sum(unknown).as_py())
@@ -207,7 +212,17 @@ def _still(batch: pa.RecordBatch, options: ReadOptions) -> pa.RecordBatch:
                 pc.sum(bad).as_py(),
             )
     kept = batch.filter(pc.and_(keep, pc.not_equal(batch.column("url"), "")))
-    return kept.select([name for name in _MEDIA if name not in ("type", "format")])
+    return kept.select([name for name in _MEDIA if name not in _UNSTORED])
+
+
+def _with_pages(batch: pa.RecordBatch, options: ReadOptions) -> pa.RecordBatch:
+    """Take the reference of media for their address where they lack one and it is an image file, not a page."""
+    url, page = batch.column("url"), batch.column("page")
+    taken = pc.and_(pc.equal(url, ""), pc.match_substring_regex(page, _IMAGE_FILE))
+    if not pc.any(taken).as_py():
+        return batch
+    options.findings.add(FROM_REFERENCES, _first(batch, "page", taken), pc.sum(taken).as_py())
+    return batch.set_column(batch.schema.get_field_index("url"), "url", pc.if_else(taken, page, url))
 
 
 def _first(batch: pa.RecordBatch, name: str, mask: pa.Array) -> str:

@@ -131,6 +131,8 @@ def _declared(path: Path, table: Table, key: str, findings: Findings) -> ColumnT
     """Open a text table whose columns meta.xml declares; a column is called by the last part of its term, or by its place."""
     name = shown_path(path)
     with open_file(path) as file:
+        for _ in range(table.header_lines):  # whose header may end with a separator that rows lack
+            file.readline(1 << 20)
         first = file.readline(1 << 20).decode(table.encoding, "replace")
     width = max(table.width, len(split_line(first.rstrip("\r\n"), table.separator, table.quote or "\0")))
     columns = [f"column {place + 1}" for place in range(width)]

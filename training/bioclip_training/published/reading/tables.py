@@ -23,7 +23,7 @@ from bioclip_core.tables.marks import split_line
 from bioclip_core.tables.options import TableOptions
 from bioclip_core.tables.rows import Headings, shown_path
 from bioclip_training.published.layout import BATCH_ROWS
-from bioclip_training.published.reading.text_columns import TextForm, read_columns
+from bioclip_training.published.reading.text_columns import TextForm, read_columns, read_part
 
 EMPTY_MARKS = "cells hold a word for an unknown value and are read as empty"
 _MARKS = pa.array(sorted(UNKNOWN - {""}))
@@ -181,7 +181,9 @@ def _text(
     name = shown_path(path)
     try:
         with open_it() as file:
-            start = file.read(LOOK_AT)
+            start = read_part(file, LOOK_AT)
+    except EOFError as error:
+        raise SourceError(f"the table {name} is cut short or damaged: {error}; copy the archive again") from error
     except OSError as error:
         raise SourceError(f"the table {name} cannot be read: {error.strerror or error}") from error
     if not start.strip():
@@ -193,7 +195,11 @@ def _text(
     mark = quote or "\0"
     headings = Headings(split_line(dialect.lines[0].rstrip("\r\n"), separator, mark), options.headings, (), name)
     headings.report(findings)
-    columns = tuple(headings.name_of(place) for place in range(len(headings.names)))
+    width = len(headings.names)
+    rows = [split_line(line.rstrip("\r\n"), separator, mark) for line in dialect.lines[1:-1][:20]]
+    while rows and not headings.names[width - 1] and all(len(row) < width for row in rows):
+        width -= 1  # a header that ends with a separator, above rows that do not
+    columns = tuple(headings.name_of(place) for place in range(width))
     form = TextForm(
         name, columns, separator, quote, dialect.encoding, dialect.lines_before + 1, tuple(dialect.lines[1:-1][:200])
     )

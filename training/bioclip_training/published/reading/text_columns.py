@@ -6,6 +6,8 @@ import codecs
 import csv
 import io
 import re
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
@@ -73,9 +75,22 @@ def read_columns(
             f"the table {form.name} cannot be read as {form.encoding}: {error}; state its encoding"
         ) from error
     except EOFError as error:
-        raise SourceError(f"the table {form.name} is cut short: {error}; copy the archive again") from error
+        raise SourceError(f"the table {form.name} is cut short or damaged: {error}; copy the archive again") from error
     except OSError as error:
         raise SourceError(f"the table {form.name} cannot be read: {error.strerror or error}") from error
+
+
+def read_part(file: IO[bytes], size: int) -> bytes:
+    """Return the next bytes of a file, which may be a member of an archive.
+
+    Raises:
+        EOFError: if the archive is cut short or damaged.
+        OSError: if it cannot be read.
+    """
+    try:
+        return file.read(size)
+    except (zlib.error, zipfile.BadZipFile) as error:
+        raise EOFError(str(error)) from error
 
 
 class _Blocks:
@@ -125,7 +140,7 @@ class _Blocks:
         self._rest = self._rest[count:]
 
     def _read(self) -> None:
-        data = self._file.read(BLOCK_BYTES)
+        data = read_part(self._file, BLOCK_BYTES)
         self._ends = not data
         if self._decoder is not None:
             data = self._decoder.decode(data, not data).encode("utf-8", "surrogateescape")
