@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bioclip_core.errors import SourceError, UsageError
-from bioclip_training.published.known import layout_named, layouts, recognise
+from bioclip_training.published.known import layout_named, recognise
 from bioclip_training.published.layout import ReadOptions
 from bioclip_training.published.records import SOURCE_RECORDS
 
@@ -203,11 +203,3 @@ def test_an_option_of_another_layout_is_refused_by_every_layout(papers: Path) ->
     for folder, (name, _) in COUNTS.items():
         with pytest.raises(UsageError, match=f"layout {name} has no option 'chapters'"):
             list(layout_named(name).read(papers / folder, ReadOptions(settings={"chapters": 1})))
-
-
-def test_every_layout_has_a_fixture_here_or_beside() -> None:
-    own = {name for name, _ in COUNTS.values()}
-    elsewhere = {layout.name for layout in layouts()} - own
-    assert not any(
-        name.startswith(("inat", "bioscan", "eol", "gbif", "lila", "rare", "meta", "nabirds")) for name in elsewhere
-    )
