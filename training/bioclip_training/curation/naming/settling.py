@@ -13,6 +13,8 @@ from bioclip_training.curation.naming.reading import AMBIGUOUS
 
 _TIMES_AS_OFTEN = 4
 """A lineage is taken for that of the taxon if it has as many times the records of all that contradict it."""
+_TURNS = 6
+"""Two are the rule."""
 _TAXONOMY = "the taxonomy"
 
 
@@ -42,9 +44,7 @@ def settle(readings: Sequence[Reading], precedence: Sequence[str]) -> list[KeptA
     labelled = [reading for reading in readings if reading.taxon.rank is not None]
     weights = _weights(labelled)
     lineages = _Lineages(weights, precedence)
-    lineages.join()
-    lineages.decide()
-    lineages.join()
+    lineages.settle()
     for reading in labelled:
         _apply(reading, lineages)
     _refuse_ambiguous(labelled)
@@ -91,6 +91,16 @@ class _Lineages:
         self.of: dict[Lineage, Lineage] = {lineage: lineage for lineage in weights}
         self.why: dict[Lineage, list[str]] = {}
         self.apart: list[KeptApart] = []
+
+    def settle(self) -> None:
+        """Join and decide in turns, since a filled rank may contradict others, and a decided one may fill others."""
+        for _ in range(_TURNS):
+            before = dict(self.of)
+            self.join()
+            self.apart = []
+            self.decide()
+            if self.of == before:
+                break
 
     def join(self) -> None:
         """Fill missing ranks from other lineages of the same taxon."""
