@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance
 
 from bioclip_core.errors import UsageError
 from bioclip_training.curation.configuration import Curation, DuplicatesConfig, SourceConfig
-from bioclip_training.curation.imaging.deciding import OTHER_LABEL, OTHER_TIME, SAME_ENCOUNTER
+from bioclip_training.curation.imaging.deciding import OTHER_LABEL, OTHER_OBSERVATION, OTHER_TIME, SAME_ENCOUNTER
 from bioclip_training.curation.imaging.duplicates import CONFLICT, EQUAL, NEAR, DuplicatesStage
 from bioclip_training.curation.imaging.images import ImagesStage
 from bioclip_training.curation.manifests import StageManifest
@@ -192,6 +192,22 @@ def test_photographs_of_one_encounter_stay_apart_in_one_group(collection: Collec
         collection.records[name]["event_date"] = f"2024-05-01T10:00:{second}"
     assert staying(collection.found()) == {}
     assert collection.manifest().counts[OTHER_TIME] == 1
+    collection.records["a2"]["event_date"] = "2024-05-03T18:00:00"  # another day: a copy with a date of its own
+    assert len(staying(collection.found())) == 1
+
+
+def test_plates_of_different_specimens_of_one_source_stay_apart_unless_they_are_nearly_equal(
+    collection: Collection,
+) -> None:
+    image = picture(7, (320, 240))
+    collection.add("a1", image, observation_id="s1")
+    collection.add("a2", encoded(image, "JPEG", quality=90), observation_id="s2")
+    collection.add("a3", encoded(image.crop((11, 7, 311, 233)), "JPEG", quality=80), observation_id="s3")
+    collection.add("b1", encoded(image.crop((11, 7, 311, 233)), "PNG"), observation_id="s4")
+    found = collection.found(duplicates=DuplicatesConfig(distance=8), precedence=("a", "b"))
+    assert staying(found) == {"a2": "a1", "b1": "a3"} or staying(found) == {"a1": "a2", "b1": "a3"}
+    assert len({row["near_group"] for row in found.values()}) == 1
+    assert collection.manifest().counts[OTHER_OBSERVATION] >= 1
 
 
 def test_plates_of_two_species_that_look_alike_stay_apart_in_one_group(collection: Collection) -> None:

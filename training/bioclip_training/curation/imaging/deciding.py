@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import combinations, groupby
 
 from bioclip_core.taxonomy import Rank
@@ -12,6 +13,8 @@ from bioclip_training.curation.columns import RANK_COLUMNS
 
 Box = tuple[float, float, float, float]
 _BOX_DIGITS = 4
+ENCOUNTER = timedelta(hours=1)
+"""Time within which different moments of one source are of one encounter, so that its images are no copies of each other."""
 _DEPTHS = {rank.value: rank.depth for rank in Rank}
 
 
@@ -170,22 +173,44 @@ class Apart:
 
 
 SAME_ENCOUNTER = "near images of one observation or event of a source stay apart as different photographs"
-OTHER_TIME = "near images of one source that were taken at different times stay apart"
+OTHER_TIME = "near images of one source that were taken shortly after each other stay apart"
+OTHER_OBSERVATION = "near images of different observations of one source stay apart, unless they are nearly equal"
 OTHER_LABEL = "near images with different labels stay apart as different organisms"
 OTHER_REGION = "near regions of which one is a whole image stay apart"
 
 
-def why_apart(one: Candidate, other: Candidate) -> str:
-    """Return the reason why two near images are different photographs; empty if one may be a copy of the other."""
+def why_apart(one: Candidate, other: Candidate, bits: int, distance: int) -> str:
+    """Return the reason why two near images are different photographs; empty if one may be a copy of the other.
+
+    Args:
+        one: a record.
+        other: another one.
+        bits: in which their hashes differ.
+        distance: bits up to which images of different sources are copies. Specimens of one source are photographed alike, so that
+            half of it counts between different observations of a source.
+    """
     if (one.box is None) != (other.box is None) or (one.sha256 == other.sha256):
         return OTHER_REGION
     if one.source == other.source:
         pairs = ((one.observation, other.observation), (one.event, other.event))
         if any(mine and mine == its for mine, its in pairs):
             return SAME_ENCOUNTER
-        if one.moment and other.moment and one.moment != other.moment:
+        if _is_soon_after(one.moment, other.moment):
             return OTHER_TIME
+        if one.observation and other.observation and 2 * bits > distance:
+            return OTHER_OBSERVATION
     return "" if are_compatible(one, other) else OTHER_LABEL
+
+
+def _is_soon_after(one: str, other: str) -> bool:
+    """True for two different moments of one encounter: within an hour."""
+    if not one or not other or one == other:
+        return False
+    try:
+        moments = [datetime.fromisoformat(text) for text in (one, other)]
+        return abs(moments[0] - moments[1]) <= ENCOUNTER
+    except (ValueError, TypeError):  # not a moment, or only one of them has a time zone
+        return False
 
 
 def decided_near(
@@ -209,7 +234,7 @@ def decided_near(
     near: dict[str, dict[str, int]] = defaultdict(dict)
     for pair in pairs:
         one, other = records[pair.one], records[pair.other]
-        if reason := why_apart(one, other):
+        if reason := why_apart(one, other, pair.bits, distance):
             apart.add(reason, one, other)
             continue
         near[pair.one][pair.other] = near[pair.other][pair.one] = pair.bits
