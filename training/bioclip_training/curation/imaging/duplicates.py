@@ -45,7 +45,7 @@ class DuplicatesStage:
     """Find duplicates."""
 
     name: str = "duplicates"
-    version: int = 1
+    version: int = 2
     needs: tuple[str, ...] = ("images", "names", "records")
 
     def settings(self, config: Curation) -> dict[str, Any]:
