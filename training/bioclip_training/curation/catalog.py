@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from bioclip_core.files.whole import write_whole
+from bioclip_training.catalog.ahead import in_order
 from bioclip_training.curation.columns import KEY, RANK_COLUMNS
 from bioclip_training.curation.configuration import Curation
 from bioclip_training.curation.excluding import LeaksInOrder, aligned, filter_columns
@@ -80,15 +82,21 @@ class CatalogStage:
 
     def run(self, work: StageWork) -> None:
         schema = schema_of(filter_columns(work))
-        for number, rows in enumerate(_cut(_rows(work, schema))):
-            name = f"{number:05d}"
-            if not work.is_finished(name):
-                with work.part(name, schema) as part:
-                    part.write(rows)
-                    for entry in rows.group_by(["source", "split"]).aggregate([([], "count_all")]).to_pylist():
-                        part.tally.count(f"{entry['source']}: {entry['split'] or 'in no split'}", entry["count_all"])
+        parts = enumerate(_cut(_rows(work, schema)))
+        for _ in in_order(partial(_write, work, schema), parts, 1, 1, name="bioclip-catalog"):
+            pass
         write_whole(work.folder.parent / CATALOG_FILE, _described(work, schema))
         work.keep(f"../{CATALOG_FILE}")
+
+
+def _write(work: StageWork, schema: pa.Schema, numbered: tuple[int, pa.Table]) -> None:
+    name, rows = f"{numbered[0]:05d}", numbered[1]
+    if work.is_finished(name):
+        return
+    with work.part(name, schema) as part:
+        part.write(rows)
+        for entry in rows.group_by(["source", "split"]).aggregate([([], "count_all")]).to_pylist():
+            part.tally.count(f"{entry['source']}: {entry['split'] or 'in no split'}", entry["count_all"])
 
 
 def _rows(work: StageWork, schema: pa.Schema) -> Iterator[pa.Table]:

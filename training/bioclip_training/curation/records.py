@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from bioclip_core.files.documents import read_document
 from bioclip_core.files.replacing import remove_tree
 from bioclip_core.files.whole import write_whole
 from bioclip_core.identity import settings_id
+from bioclip_training.catalog.ahead import in_order
 from bioclip_training.curation.columns import KEY, RECORDS
 from bioclip_training.curation.configuration import Curation, SourceConfig
 from bioclip_training.curation.input_states import state_of
 from bioclip_training.curation.manifests import as_text
-from bioclip_training.curation.sorted_runs import Runs, bucket_name, write_runs
+from bioclip_training.curation.sorted_runs import Runs, bucket_name, sorted_rows, write_runs
 from bioclip_training.curation.stages import StageWork
 from bioclip_training.curation.tallies import Tallied, Tally
 from bioclip_training.published.known import recognise
@@ -78,10 +80,11 @@ class RecordsStage:
             folders.append(folder)
             work.tally.add(read.tallied)
         with Runs(folders, RECORDS) as runs:
-            for bucket in range(runs.buckets):
-                work.progress(bucket, runs.buckets)
-                if not work.is_finished(bucket_name(bucket)):
-                    _write_bucket(runs.bucket(bucket), bucket_name(bucket), work)
+            waiting = [bucket for bucket in range(runs.buckets) if not work.is_finished(bucket_name(bucket))]
+            tables = ((bucket_name(bucket), runs.gathered(bucket)) for bucket in waiting)
+            written = in_order(partial(_write_bucket, work), tables, work.threads, work.threads, name="bioclip-records")
+            for done, _ in enumerate(written, start=1 + runs.buckets - len(waiting)):
+                work.progress(done, runs.buckets)
         for folder in work.kept.iterdir():  # the records have all of it
             remove_tree(folder)
 
@@ -178,7 +181,8 @@ def keyed(name: str, layout: str, batches: Iterator[pa.RecordBatch]) -> Iterator
         yield pa.RecordBatch.from_arrays([columns[entry] for entry in RECORDS.names], schema=RECORDS)
 
 
-def _write_bucket(table: pa.Table, name: str, work: StageWork) -> None:
+def _write_bucket(work: StageWork, named: tuple[str, pa.Table]) -> None:
+    name, table = named[0], sorted_rows(named[1])
     with work.part(name, RECORDS) as part:
         keys = table[KEY].combine_chunks()
         if len(keys) > 1:

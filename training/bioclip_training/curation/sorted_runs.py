@@ -141,16 +141,24 @@ class Runs:
             run.close()
 
     def bucket(self, number: int) -> pa.Table:
-        """Return the rows of a bucket, sorted by key and then by all other columns, so that the order of runs does not decide."""
+        """Return the rows of a bucket, sorted as :func:`sorted_rows` does."""
+        return sorted_rows(self.gathered(number))
+
+    def gathered(self, number: int) -> pa.Table:
+        """Return the rows of a bucket in no order; one thread may read at a time."""
         width = SHARES // self.buckets
-        table = pa.concat_tables(
+        return pa.concat_tables(
             [
                 self._schema.empty_table(),
                 *(run.shares(number * width, (number + 1) * width) for run in self._runs),
             ]
         )
-        keys = table[KEY]
-        if len(pc.unique(keys)) == len(keys):
-            return table.take(pc.sort_indices(keys)).combine_chunks()
-        order: list[Any] = [(name, "ascending") for name in (KEY, *(n for n in table.column_names if n != KEY))]
-        return table.take(pc.sort_indices(table, sort_keys=order)).combine_chunks()
+
+
+def sorted_rows(table: pa.Table) -> pa.Table:
+    """Return rows sorted by key and then by all other columns, so that the order in which they come does not decide."""
+    keys = table[KEY]
+    if len(pc.unique(keys)) == len(keys):
+        return table.take(pc.sort_indices(keys)).combine_chunks()
+    order: list[Any] = [(name, "ascending") for name in (KEY, *(n for n in table.column_names if n != KEY))]
+    return table.take(pc.sort_indices(table, sort_keys=order)).combine_chunks()

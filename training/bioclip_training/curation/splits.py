@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from bioclip_core.nouns import number_of
+from bioclip_training.catalog.ahead import in_order
 from bioclip_training.curation.columns import KEY, SPLITS
 from bioclip_training.curation.components import components
 from bioclip_training.curation.configuration import Curation
@@ -63,11 +65,12 @@ class SplitsStage:
     def run(self, work: StageWork) -> None:
         parts = work.parts_of("records")
         steps = 2 * len(parts) + 2
-        starts = [0]
-        leaks = leaks_by_key(work)
-        for number, path in enumerate(parts):
+        starts = np.cumsum([0, *(parquet.read_metadata(path).num_rows for path in parts)]).tolist()
+        examined = in_order(
+            partial(_examine, work, leaks_by_key(work)), zip(parts, starts, strict=False), work.threads, work.threads, name="bioclip-splits"
+        )  # fmt: skip
+        for number, _ in enumerate(examined):
             work.progress(number, steps)
-            starts.append(starts[-1] + _examine(work, path, starts[-1], leaks))
         with opened(work) as database:
             database.execute(
                 f"CREATE VIEW examined AS SELECT * FROM read_parquet({quoted(work.temporary / 'rows-*.parquet')})"
@@ -81,11 +84,17 @@ class SplitsStage:
             _note_groups(database, work.tally)
 
 
-def _examine(work: StageWork, path: Path, start: int, leaks: pa.Table) -> int:
-    """Write what decides about the records of a part to a scratch file, and return their number.
+def _examine(work: StageWork, leaks: pa.Table, started: tuple[Path, int]) -> None:
+    """Write what decides about the records of a part to a scratch file.
 
     ``row`` numbers all records in the order of their keys.
+
+    Args:
+        work: of the stage.
+        leaks: of all records.
+        started: the part of ``records``, and the number of its first record.
     """
+    path, start = started
     filters = filter_columns(work)
     table = aligned(work, path, {**_COLUMNS, "filters": filters})
     own, counted = reasons(table, work.config, filters, leaks)
@@ -109,7 +118,6 @@ def _examine(work: StageWork, path: Path, start: int, leaks: pa.Table) -> int:
         "leak": pc.fill_null(leaks_into, ""),
     }
     parquet.write_table(pa.table(columns), work.temporary / f"rows-{name_of_part(path)}.parquet", compression="lz4")
-    return int(rows)
 
 
 def _token(table: pa.Table, name: str) -> pa.ChunkedArray:
