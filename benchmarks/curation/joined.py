@@ -56,6 +56,8 @@ class Joined:
     by_key: dict[str, Told]
     leaks: list[dict[str, Any]]
     """Rows of ``truth/leaks.parquet``."""
+    not_curated: tuple[str, ...] = ()
+    """Sources of the rendering that the catalog has no record of; they are not scored."""
 
     def known(self) -> Iterator[Told]:
         """Yield the records that the catalog has."""
@@ -86,10 +88,19 @@ def join(rendered: Path, curated: Path) -> Joined:
     for part in parts:
         for row in parquet.read_table(part, columns=list(_COLUMNS)).to_pylist():
             by_place[row["source"], row["uri"]].append(row)
+    curated_sources = {source for source, _ in by_place}
     told: list[Told] = []
-    for true in parquet.read_table(truth).to_pylist():
+    true_rows = parquet.read_table(truth).to_pylist()
+    for true in true_rows:
+        if true["source"] not in curated_sources:
+            continue
         rows = by_place.pop((true["source"], true["uri"]), [None]) if true["uri"] else [None]
         told.extend(Told(true, row) for row in rows)
     extra = [row for rows in by_place.values() for row in rows]
-    leaks = parquet.read_table(rendered / "truth" / "leaks.parquet").to_pylist()
-    return Joined(told, extra, {one.said["key"]: one for one in told if one.said is not None}, leaks)
+    leaks = [
+        row
+        for row in parquet.read_table(rendered / "truth" / "leaks.parquet").to_pylist()
+        if row["source"] in curated_sources
+    ]
+    not_curated = tuple(sorted({row["source"] for row in true_rows} - curated_sources))
+    return Joined(told, extra, {one.said["key"]: one for one in told if one.said is not None}, leaks, not_curated)

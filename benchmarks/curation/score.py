@@ -35,6 +35,7 @@ def scores(joined: Joined) -> dict[str, Any]:
             "without a row by design": sum(one.true["state"] == "unlisted" for one in joined.told),
             "not in the truth": len(joined.extra),
         },
+        "not_curated": list(joined.not_curated),
         "targets": [asdict(one) for one in targets(joined)],
         "labels": _labels(labels.recoverable(joined)),
         "labels_by_source": {name: _labels(one) for name, one in labels.by_source(joined).items()},
@@ -86,6 +87,8 @@ def _pairs(one: Pairs) -> dict[str, Any]:
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield "# Curation against the truth\n"
     yield "; ".join(f"{name}: {number}" for name, number in found["records"].items()) + "\n"
+    if found["not_curated"]:
+        yield f"Not in the catalog and not scored: {', '.join(found['not_curated'])}\n"
     yield from _table(("target", "value", "wanted", "met"), [
         (one["name"], f"{one['value']:.4f}", one["wanted"], "yes" if one["is_met"] else "NO") for one in found["targets"]
     ])  # fmt: skip

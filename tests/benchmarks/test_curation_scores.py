@@ -13,7 +13,7 @@ from pyarrow import parquet
 from benchmarks.curation import drops, duplicates, labels, leaks
 from benchmarks.curation.__main__ import main
 from benchmarks.curation.joined import RANKS, Joined, join
-from benchmarks.curation.score import scores, targets
+from benchmarks.curation.score import page, scores, targets
 from bioclip_training.biosphere.publishing.truth import LEAKS, RECORDS
 
 LINEAGE = ("Animalia", "Fictozoa", "Fictia", "Fictiformes", "Fictidae", "Fictus")
@@ -204,6 +204,16 @@ def test_records_that_only_one_side_has_are_counted(world: World) -> None:
     assert found["records"] == {
         "rendered": 2, "in the catalog": 1, "in a split": 1, "without a row by design": 1, "not in the truth": 1,
     }  # fmt: skip
+
+
+def test_a_source_that_was_not_curated_is_named_and_not_scored(world: World) -> None:
+    world.add().add(said=None, planted=[("rare", "image")])
+    world.truth[1]["source"] = world.leaks[0]["source"] = "gbif"
+    found = scores(world.joined())
+    assert found["not_curated"] == ["gbif"]
+    assert found["records"]["rendered"] == 1
+    assert found["leaks"] == {}
+    assert "not scored: gbif" in page(found)
 
 
 def test_targets_are_met_by_a_faultless_catalog_and_missed_by_one_label_in_ninety(world: World) -> None:
