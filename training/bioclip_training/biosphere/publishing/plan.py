@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from bioclip_training.biosphere.publishing.statements import Statement
 from bioclip_training.biosphere.publishing.tree import Tree
@@ -121,6 +122,15 @@ class Plan:
 
     def items_of(self, evaluation_set: str) -> list[Item]:
         return [item for item in self.items if item.evaluation_set == evaluation_set]
+
+    def original(self, record: Record) -> int:
+        """Return the number of the picture that a record's picture was made of, or its own: the photo itself."""
+        base = self.pictures[record.picture].base
+        return record.picture if base < 0 else base
+
+    def taken_at(self, photo: int) -> datetime:
+        """Return when a photo was taken; its copies have the same time."""
+        return datetime(2019, 1, 1) + timedelta(minutes=photo * 7919 % (3 * 365 * 24 * 60))
 
     def uuid(self, *parts: object) -> str:
         """Return an identifier that depends on the seed and the parts alone, in the form of a UUID."""

@@ -76,21 +76,16 @@ def _row(plan: Plan, dirt: Dirt, record: Record) -> dict[str, object]:
         "species": species.epithet if species else "", "scientific_name": species.binomial if species else "",
         "common_name": species.english if species else "", "kinds": kinds,
         "recoverable": all(dirt.kinds[kind].is_recoverable for kind in kinds), "leaves": leaves,
-        "state": record.state, "picture": record.picture, "original": _original(plan, record), "sha256": record.sha256,
+        "state": record.state, "picture": record.picture, "original": plan.original(record), "sha256": record.sha256,
         "written": record.unit.statement.name if record.unit is not None else "",
     }  # fmt: skip
-
-
-def _original(plan: Plan, record: Record) -> int:
-    base = plan.pictures[record.picture].base
-    return record.picture if base < 0 else base
 
 
 def _clusters(plan: Plan) -> Iterable[dict[str, object]]:
     clusters: dict[int, list[Record]] = defaultdict(list)
     for record in plan.records:
         if record.state == "whole" and "placeholder_image" not in record.kinds:
-            clusters[_original(plan, record)].append(record)
+            clusters[plan.original(record)].append(record)
     for original, records in sorted(clusters.items()):
         if len(records) < 2:
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from datetime import datetime
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -75,18 +76,24 @@ def _occurrence(target: Target, record: Record, key: int) -> tuple[object, ...]:
     if record.shares >= 0:
         stated = occurrence_id(target.plan.items_of(HOLDOUT)[record.shares])
     return occurrence_row(
-        key, stated, record.unit, basis="PRESERVED_SPECIMEN" if plate else "HUMAN_OBSERVATION", number=record.number
+        key,
+        stated,
+        record.unit,
+        basis="PRESERVED_SPECIMEN" if plate else "HUMAN_OBSERVATION",
+        number=record.number,
+        when=target.plan.taken_at(target.plan.original(record)),
     )
 
 
-def occurrence_row(key: int, stated: str, unit: Unit | None, *, basis: str, number: int) -> tuple[object, ...]:
+def occurrence_row(
+    key: int, stated: str, unit: Unit | None, *, basis: str, number: int, when: datetime
+) -> tuple[object, ...]:
     """Return one row of ``occurrence.txt``."""
     said = unit.statement if unit is not None else Statement([""] * 6, "", "", "")
-    taxon = (
-        f"6{unit.species:06d}" if unit is not None and said.name == said.binomial else ""
-    )  # GBIF does not match all names
+    # GBIF does not match all names.
+    taxon = f"6{unit.species:06d}" if unit is not None and said.name == said.binomial else ""
     return (
-        key, basis, stated, f"recorder {number % 53}", "", "", f"2021-{number % 12 + 1:02d}-{number % 28 + 1:02d}", "CA",
+        key, basis, stated, f"recorder {number % 53}", "", "", when.isoformat(), "CA",
         f"plot {number % 211}",
         round(45 + number % 90 / 10, 2), round(-75 + number % 60 / 10, 2), said.name, *said.ranks, said.epithet,
         said.binomial, said.rank.upper(), taxon, said.common, "CC_BY_4_0", _holder_of(number),

@@ -41,7 +41,7 @@ def _image(target: Target, record: Record) -> dict[str, object]:
     width, height = target.plan.pictures[record.picture].size
     return {
         "id": record.number, "width": width, "height": height, "file_name": record.uri, "license": 0,
-        "rights_holder": f"observer {record.number % 97}", "date": f"2019-{record.number % 12 + 1:02d}-11 10:00:00+00:00",
+        "rights_holder": f"observer {record.number % 97}", "date": f"{target.plan.taken_at(target.plan.original(record))}+00:00",
         "latitude": round(40 + record.number % 100 / 10, 2), "longitude": round(-80 + record.number % 70, 2),
         "location_uncertainty": 10,
     }  # fmt: skip

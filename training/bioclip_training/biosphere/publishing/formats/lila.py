@@ -25,7 +25,8 @@ def write(target: Target) -> None:
             "images": [
                 {
                     "id": record.identifier, "file_name": record.uri, "location": record.uri.partition("/")[0],
-                    "seq_id": f"seq{record.number // _PER_SEQUENCE:05d}", "datetime": f"2020-05-{record.number % 28 + 1:02d} 06:00:00",
+                    "seq_id": f"seq{record.number // _PER_SEQUENCE:05d}",
+                    "datetime": str(target.plan.taken_at(target.plan.original(record))),
                     "width": target.plan.pictures[record.picture].size[0], "height": target.plan.pictures[record.picture].size[1],
                 }
                 for record in listed
