@@ -15,11 +15,11 @@ from bioclip_core.files.documents import parse_document
 from bioclip_core.findings import Findings
 from bioclip_core.names import verdict_of_word
 from bioclip_core.options import options_of
-from bioclip_core.tables.options import TableOptions
+from bioclip_core.tables.options import IMAGE_COLUMNS, TableOptions
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.exported import unguarded
 from bioclip_plugin.formats.shared.review_times import ReviewTimes, UnreadableTimeError
-from bioclip_plugin.formats.shared.table_rows import IMAGE_COLUMNS, TABLE_FIELDS, Row
+from bioclip_plugin.formats.shared.table_rows import TABLE_FIELDS, Row
 from bioclip_plugin.items.media import Unlisted, uri_of
 from bioclip_plugin.items.time_zones import zone_of
 from bioclip_plugin.items.verdicts import ReviewVerdict

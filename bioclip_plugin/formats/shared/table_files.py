@@ -9,14 +9,13 @@ from itertools import islice
 
 from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
-from bioclip_core.tables.options import TableOptions
+from bioclip_core.tables.options import IMAGE_COLUMNS, TableOptions
 from bioclip_core.tables.reading import open_table
 from bioclip_core.tables.rows import Table
 from bioclip_plugin.formats.shared.embedded_images import image_cell, without_bytes
 from bioclip_plugin.formats.shared.exported import has_events, is_exported, unguarded
 from bioclip_plugin.formats.shared.table_rows import (
     BOX_COLUMNS,
-    IMAGE_COLUMNS,
     TABLE_FIELDS,
     Columns,
     Row,

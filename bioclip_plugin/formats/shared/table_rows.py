@@ -14,6 +14,7 @@ from bioclip_core.files.drives import name_of_file_address
 from bioclip_core.files.moved import is_from_windows
 from bioclip_core.files.near_names import same_name
 from bioclip_core.files.present import exists
+from bioclip_core.tables.options import IMAGE_COLUMNS
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.fetching.schemes import scheme_of
 from bioclip_plugin.formats.shared.exported import FIRST_IMAGE, has_events, is_exported
@@ -23,7 +24,6 @@ from bioclip_plugin.items.media import MediaItem, Region, Unlisted, path_of, uri
 from bioclip_plugin.items.metadata import CAMERA_NAMES
 from bioclip_plugin.items.web import file_needed, is_web_address
 
-IMAGE_COLUMNS = ("image", "path", "file", "filepath", "uri")
 BOX_COLUMNS = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
 
 TERMS = (

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bioclip_core.cells import column_name
+from bioclip_core.tables.options import IMAGE_COLUMNS
 from bioclip_plugin.formats.shared.exported import guarded, has_events, is_exported
 from bioclip_plugin.formats.shared.review_rows import (
     BOX_COLUMNS,
@@ -26,7 +27,7 @@ from bioclip_plugin.formats.shared.review_rows import (
 )
 from bioclip_plugin.formats.shared.review_times import ReviewTimes
 from bioclip_plugin.formats.shared.table_files import header_of, rows_of
-from bioclip_plugin.formats.shared.table_rows import IMAGE_COLUMNS, Row
+from bioclip_plugin.formats.shared.table_rows import Row
 from bioclip_plugin.formats.tables.columns import OWN_COLUMNS, REVIEW_COLUMNS
 
 VERDICT_COLUMNS = ("reviewverdict", "verdict", "observationtype")

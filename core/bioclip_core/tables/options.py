@@ -10,6 +10,9 @@ from bioclip_core.cells.moments import DateOrder
 from bioclip_core.errors import UsageError
 from bioclip_core.options import check_options
 
+IMAGE_COLUMNS = ("image", "path", "file", "filepath", "uri")
+"""Columns that have the file name of a row's image; the first one that a table has counts. Names are relative to the table."""
+
 
 def _check_encoding(name: str) -> None:
     if fault := encoding_fault(name):

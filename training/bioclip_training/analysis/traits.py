@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bioclip_core.cells import is_unknown, number_of
 from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import RANKS, Rank
 from bioclip_training.analysis.measure import Measure, missing
@@ -35,14 +36,14 @@ class Trait:
 
         Args:
             name: its name.
-            cells: numbers or texts; None, NaN and the empty text are not known.
+            cells: numbers or texts; None, NaN, an empty text and marks such as NA are not known.
             kind: ``numeric``, ``categorical`` or ``auto``.
 
         Raises:
             UsageError: for a numeric trait with a cell that is not a number.
         """
-        texts = ["" if _is_empty(cell) else " ".join(str(cell).split()) for cell in cells]
-        numbers = [_number(text) for text in texts]
+        texts = ["" if is_unknown(cell) else " ".join(str(cell).split()) for cell in cells]
+        numbers = [float("nan") if (number := number_of(text)) is None else number for text in texts]
         wrong = next((text for text, number in zip(texts, numbers, strict=True) if text and math.isnan(number)), None)
         if kind == "numeric" and wrong is not None:
             raise UsageError(f"trait {name}: {wrong!r} is not a number, and the trait was said to be numeric")
@@ -145,15 +146,3 @@ def _lowest_shared(taxa: Sequence[Any]) -> Rank | None:
         if 1 < count < len(taxa):
             return rank
     return None
-
-
-def _is_empty(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, float) and math.isnan(cell)) or not str(cell).strip()
-
-
-def _number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        return float("nan")
-    return number if math.isfinite(number) else float("nan")

@@ -22,7 +22,7 @@ _LONGEST_NAME = 28
 
 def accuracy_by_level(zero_shot: Mapping[str, Any]) -> bytes:
     """Draw top-1 with its interval and top-5 at every level."""
-    figure, axes = _new(4.6, 3.6)
+    figure, axes = new_figure(4.6, 3.6)
     levels = list(zero_shot)
     top1 = np.array([zero_shot[level]["top1"] for level in levels])
     low, high = np.array([zero_shot[level]["top1_ci95"] for level in levels], dtype=np.float64).T  # None becomes NaN
@@ -36,12 +36,12 @@ def accuracy_by_level(zero_shot: Mapping[str, Any]) -> bytes:
     )
     axes.set_xticks(x, levels, rotation=30, ha="right")
     axes.set(ylim=(0, 1.02), ylabel="share of images")
-    return _png(figure, legend_of=axes)
+    return png_of(figure, legend_of=axes)
 
 
 def learning_curve(curve: Mapping[str, Any]) -> bytes:
     """Draw the steps of a learning curve: each over its own taxa, so neighbouring steps need not meet."""
-    figure, axes = _new(4.6, 3.6)
+    figure, axes = new_figure(4.6, 3.6)
     kinds = (
         ("by_images", _BLUE, "o-", "images of each species"),
         ("by_share", _ORANGE, "s--", "25, 50, 100% of the labels"),
@@ -61,12 +61,12 @@ def learning_curve(curve: Mapping[str, Any]) -> bytes:
         xlabel="labelled images per species",
         ylabel="share of test images that is right",
     )
-    return _png(figure, legend_of=axes)
+    return png_of(figure, legend_of=axes)
 
 
 def reliability_diagram(found: Reliability) -> bytes:
     """Draw accuracy against probability, one point per bin."""
-    figure, axes = _new(4.6, 4.6)
+    figure, axes = new_figure(4.6, 4.6)
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, label="perfect calibration")
     axes.vlines(found.probability_B, found.probability_B, found.accuracy_B, color=_ORANGE, linewidth=1, label="gap")
     axes.plot(
@@ -75,12 +75,12 @@ def reliability_diagram(found: Reliability) -> bytes:
     axes.set(
         xlim=(0, 1), ylim=(0, 1), xlabel="probability of the best answer", ylabel="share that is right", aspect="equal"
     )
-    return _png(figure, legend_of=axes)
+    return png_of(figure, legend_of=axes)
 
 
 def coverage_curve(points: Sequence[Mapping[str, float]], finest: str, threshold: float) -> bytes:
     """Draw the accuracy of the consensus against the share of images that get one, over thresholds."""
-    figure, axes = _new(4.6, 3.8)
+    figure, axes = new_figure(4.6, 3.8)
     for name, colour, suffix in (("any rank", _BLUE, ""), (f"at {finest}", _ORANGE, f"_{finest}")):
         rows = [point for point in points if point[f"accuracy{suffix}"] is not None]
         x, y = ([point[f"{what}{suffix}"] for point in rows] for what in ("coverage", "accuracy"))
@@ -96,22 +96,23 @@ def coverage_curve(points: Sequence[Mapping[str, float]], finest: str, threshold
         xlabel="share of images with a consensus (coverage)",
         ylabel="share of them that is right",
     )
-    return _png(figure, legend_of=axes)
+    return png_of(figure, legend_of=axes)
 
 
 def confusion_map(counts_TA: NDArray[np.float64], truths: Sequence[str], answers: Sequence[str]) -> bytes:
     """Draw the shares of each true taxon's images (rows) that were answered with each taxon (columns)."""
     width, height = (0.23 * max(len(names), 8) for names in (answers, truths))
-    figure, axes = _new(min(2.6 + width, 11), min(2.2 + height, 11))
+    figure, axes = new_figure(min(2.6 + width, 11), min(2.2 + height, 11))
     shown = axes.imshow(counts_TA, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(np.arange(len(answers)), [_short(name) for name in answers], rotation=90, fontsize=7)
-    axes.set_yticks(np.arange(len(truths)), [_short(name) for name in truths], fontsize=7)
+    axes.set_xticks(np.arange(len(answers)), [short_label(name) for name in answers], rotation=90, fontsize=7)
+    axes.set_yticks(np.arange(len(truths)), [short_label(name) for name in truths], fontsize=7)
     axes.set(xlabel="answer", ylabel="truth")
     figure.colorbar(shown, ax=axes, shrink=0.6, label="share of the true taxon's images")
-    return _png(figure)
+    return png_of(figure)
 
 
-def _new(width: float, height: float) -> tuple[Figure, Axes]:
+def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of a size in inches with one pair of axes, without the state of pyplot."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")  # pyplot's would change the state of the process
@@ -120,12 +121,14 @@ def _new(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _short(name: str) -> str:
+def short_label(name: str) -> str:
+    """Return a name for an axis: cut if it is long, and with dollar signs as they are."""
     name = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
     return name.replace("$", r"\$")  # matplotlib would read it as mathematics
 
 
-def _png(figure: Figure, *, legend_of: Axes | None = None) -> bytes:
+def png_of(figure: Figure, *, legend_of: Axes | None = None) -> bytes:
+    """Return a figure as PNG with a transparent ground, with the legend of some axes below it."""
     if legend_of is not None:
         legend_of.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize=9)
     buffer = io.BytesIO()
