@@ -43,6 +43,7 @@ COMMANDS = (
     ("probe", "training.probe:probe", "Fit a logistic regression on features, as a label set."),
     ("evaluate", "training.evaluate:evaluate", "Measure a model on held-out images, with a report."),
     ("ablate", "training.ablate:ablate", "Train a collection in several ways and compare them."),
+    ("analyze", "training.analyze:analyze", "Measure the structure of a model's features: tree, traits, variation."),
     ("calibrate", "training.calibrate:calibrate", "Fit the temperature of a model on the dev part of a catalog."),
     ("models", "models:models", "List, describe, fetch, trust and export models."),
     ("store", "store:store", "Maintain a result store."),

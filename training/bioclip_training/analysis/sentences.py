@@ -142,12 +142,12 @@ def _within(found: Structure) -> Iterator[str]:
     else:
         yield (
             f"Within species: {outcome_of(overlap, _OVERLAP)}. Variation along the differences between species is {shown(overlap.value)} "
-            f"times that along a random direction ({bounds(overlap)}; 0 is orthogonal, and {shown(overlap.more['same_shape'])} would be "
-            "species that differ as individuals do)."
+            f"times that along a random direction ({bounds(overlap)}; 0 is orthogonal), which is "
+            f"{shown(overlap.more['relative'], as_share=True)} of what it would be if species differed as individuals do."
         )
     spans = (
         ("all species means", found.within.orthogonal),
-        (f"the directions of {MAIN:.0%} of it", found.within.main_orthogonal),
+        (f"the main directions ({MAIN:.0%} of the variance between species)", found.within.main_orthogonal),
     )
     for name, share in spans:
         if share.is_missing:
@@ -167,7 +167,7 @@ def _separation(name: str, found: Separation) -> str:
     return (
         f"Within species, {name}: {outcome_of(found.gain, _CLASS)}. Fisher ratio {shown(outside.value)} outside ({bounds(outside)}), "
         f"{shown(inside.value)} inside ({bounds(inside)}), {shown(found.whole.value)} in all (p = {found.whole.p:.3g}). "
-        f"{shown(share.value, as_share=True)} of the difference lies outside, and {shown(share.chance, as_share=True)} of the other variation."
+        f"{shown(share.value, as_share=True)} of the difference lies outside, and {shown(share.chance, as_share=True)} of the rest."
     )
 
 

@@ -79,8 +79,9 @@ class WithinSpecies:
     main_orthogonal: Measure
     """The same outside of the main directions, which carry 95% of the variance between species."""
     overlap: Measure
-    """Variance within species along the differences between species, as a multiple of that along a random direction: 0 is
-    orthogonal, 1 is chance; ``more`` has ``same_shape``, the value if species differed as their individuals do."""
+    """Variation within species along the differences between species, as a multiple of that along a random direction: 0 is
+    orthogonal, 1 is chance. ``more`` has ``same_shape``, the value if species differed as their individuals do, and ``relative``,
+    the overlap as a share of that: features that use few of their dimensions have a high overlap whatever varies in them."""
 
 
 def within_species(space: Space, unit: Rank = Rank.SPECIES, *, draws: int = DRAWS, seed: int = 0) -> WithinSpecies:
@@ -235,10 +236,11 @@ class _Sums:
             along = self.along_TT[np.ix_(keep_T, keep_T)].sum() * draws
             return float(self.dimension * along / (between * within)) if between > 0 and within > 0 else float("nan")
 
+        whole, same = ratio(np.ones(self.species, dtype=bool)), float(np.mean(self.same))
         spread = jackknife(ratio, space.units(unit), scale="plain")
         return Measure(
-            ratio(np.ones(self.species, dtype=bool)), spread.ci95, 1.0, units=spread.units, reason=spread.reason,
-            more={"same_shape": float(np.mean(self.same)), "dimension": self.dimension}, **size,
+            whole, spread.ci95, 1.0, units=spread.units, reason=spread.reason,
+            more={"same_shape": same, "relative": whole / same, "dimension": self.dimension}, **size,
         )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypedDict
 
@@ -105,12 +105,7 @@ class FeatureBook:
 
     def counted_failures(self) -> list[Failed]:
         """Return the failures by stage, each with its first example."""
-        counted: dict[str, Failed] = {}
-        for row, reason in self.failures.items():
-            stage, _, text = reason.partition(": ")
-            first = Failed(stage=stage, images=0, first=f"{self._catalog.key(row)}: {text}")
-            counted.setdefault(stage, first)["images"] += 1
-        return list(counted.values())
+        return counted_failures(self._catalog, self.failures)
 
     def of(self, rows_N: NDArray[np.int64]) -> NDArray[np.float16]:
         """Return N×D features of rows that were encoded."""
@@ -123,6 +118,16 @@ class FeatureBook:
     def usable(self, rows_N: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return a mask of the rows with features."""
         return np.array([row in self._place for row in rows_N.tolist()], dtype=bool)
+
+
+def counted_failures(catalog: Catalog, failures: Mapping[int, str]) -> list[Failed]:
+    """Return reasons of rows, as a book has them, by stage, each with its first example."""
+    counted: dict[str, Failed] = {}
+    for row, reason in failures.items():
+        stage, _, text = reason.partition(": ")
+        first = Failed(stage=stage, images=0, first=f"{catalog.key(row)}: {text}")
+        counted.setdefault(stage, first)["images"] += 1
+    return list(counted.values())
 
 
 def say_first(catalog: Catalog, rows: NDArray[np.int64], replace_prefix: Sequence[str] = ()) -> None:

@@ -1,0 +1,141 @@
+"""Result of an analysis: its numbers as they are stored, and its page."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bioclip_core.device import Compute
+from bioclip_core.findings import Findings
+from bioclip_core.model_names import described
+from bioclip_core.models import FoundModel
+from bioclip_core.nouns import number_of
+from bioclip_core.taxonomy import RANKS
+from bioclip_training.analysis.config import AnalysisConfig
+from bioclip_training.analysis.measuring import Structure
+from bioclip_training.analysis.page import page_html
+from bioclip_training.analysis.pictures import Picture
+from bioclip_training.analysis.selection import Selection
+from bioclip_training.analysis.sentences import findings_of, unit_sentence
+from bioclip_training.analysis.space import Space
+from bioclip_training.analysis.stored_features import Encoded
+from bioclip_training.analysis.trait_tables import ImageProperties, SpeciesTraits
+from bioclip_training.catalog.rows import Catalog
+from bioclip_training.catalog.trained_models import origin_of
+from bioclip_training.evaluation.features import counted_failures
+from bioclip_training.evaluation.figures import plain
+from bioclip_training.evaluation.run import versions
+from bioclip_training.evidence.minima import FEWEST_TO_CHOOSE, counted
+
+NUMBERS, REPORT, PICTURES = "analysis.json", "report.html", "pictures"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """A finished analysis: of each model its features, its space and its figures, the first model's first."""
+
+    config: AnalysisConfig
+    catalog: Catalog
+    chosen: Selection
+    species: SpeciesTraits | None
+    images: ImageProperties | None
+    skipped: Findings
+    models: Sequence[FoundModel]
+    compute: Compute
+    spaces: Sequence[Space]
+    structures: Sequence[Structure]
+    encoded: Sequence[Encoded]
+    features: Path
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the content of ``analysis.json``."""
+        space, found = self.spaces[0], self.structures[0]
+        groups = len(np.unique(space.group_N))
+        per_species = space.counts_T
+        return dict(plain({
+            "images": {
+                "n": len(space), "groups": groups, "species": len(space.taxa), "failed": len(self.encoded[0].failures),
+                "without_direction": space.dropped, "fewest_per_species": int(per_species.min()),
+                "median_per_species": float(np.median(per_species)), "features_reused": self.encoded[0].reused,
+                "clades": {rank.value: len(np.unique(space.units(rank))) for rank in RANKS[:-1]},
+            },
+            "findings": findings_of(found), "about": list(self._about()), **found.as_dict(),
+            "compared": {model.name: other.as_dict() for model, other in zip(self.models[1:], self.structures[1:], strict=True)},
+            "tables": self._tables(), "failures": counted_failures(self.catalog, self.encoded[0].failures),
+            "seconds": round(self.seconds, 1), "provenance": self._provenance(),
+        }))  # fmt: skip
+
+    def page(self, pictures: Sequence[Picture]) -> str:
+        """Return the report."""
+        compared = {model.name: other for model, other in zip(self.models[1:], self.structures[1:], strict=True)}
+        origin = origin_of(self.models[0].folder)
+        title = f"Structure of the feature space of {described(self.models[0].name, origin.get('trained'))}"
+        found = self.structures[0]
+        return page_html(title, list(self._about()), findings_of(found), found, pictures, compared, self._shown())
+
+    def _about(self) -> Iterator[str]:
+        space, found = self.spaces[0], self.structures[0]
+        groups = len(np.unique(space.group_N))
+        yield (
+            f"On {', '.join(self.config.splits)} of {self.catalog.file.name}: {counted(len(space), groups)}, "
+            f"{number_of(len(space.taxa), 'species', 'species')}, {space.dimension} dimensions."
+        )
+        yield (
+            f"{unit_sentence(found.unit, len(np.unique(space.units(found.unit))))} Nothing is concluded from fewer than {FEWEST_TO_CHOOSE}."
+        )
+        if found.pair_species < len(space.taxa):
+            yield f"Pairs are made of {found.pair_species} of {len(space.taxa)} species, drawn from the families in turn."
+        yield from self.chosen.remarks
+        yield from self.skipped.lines()
+        if self.species:
+            yield (
+                f"Trait table: {self.species.matched} of its {number_of(self.species.rows, 'row')} are species of the catalog "
+                f"({', '.join(trait.name for trait in self.species.traits)})."
+            )
+        if self.images:
+            names = ", ".join(trait.name for trait in (*self.images.classes, *self.images.traits))
+            yield f"Image table: {self.images.matched} of {len(self.chosen.rows_N)} images are in it ({names})."
+        if space.dropped:
+            yield f"{number_of(space.dropped, 'image')} with features that are not numbers or all zero: left out."
+
+    def _tables(self) -> dict[str, Any]:
+        species, images = self.species, self.images
+        return {
+            "traits": {"rows": species.rows, "matched": species.matched, "species": species.species}
+            if species
+            else None,
+            "images": {"rows": images.rows, "matched": images.matched} if images else None,
+            "skipped": [{"what": text, "count": count, "first": first} for text, count, first in self.skipped.found()],
+        }
+
+    def _provenance(self) -> dict[str, Any]:
+        return {
+            "format_version": FORMAT_VERSION, "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "options": asdict(self.config),
+            "models": [{"name": model.name, **model.identity(), **origin_of(model.folder)} for model in self.models],
+            "preprocessing": self.models[0].preprocessing.identity(), "device": self.compute.described(),
+            "precision": self.compute.precision, "features": str(self.features),
+            "catalog": {"file": str(self.catalog.file), "sha256": self.catalog.identity, "rows": len(self.catalog)},
+            "versions": {"python": platform.python_version(), **versions()},
+        }  # fmt: skip
+
+    def _shown(self) -> dict[str, Any]:
+        found = self._provenance()
+        model = found["models"][0]
+        options = ", ".join(
+            f"{name} {value}" for name, value in found["options"].items() if value not in (None, [], (), False)
+        )
+        return {
+            "model": model["source"], "weights": model["weights_sha256"], "computed on": found["device"],
+            "catalog": f"{found['catalog']['file']}, {number_of(found['catalog']['rows'], 'row')}",
+            "catalog sha256": found["catalog"]["sha256"], "options": options,
+            "versions": ", ".join(f"{name} {value}" for name, value in found["versions"].items()),
+            "made": f"{found['made_at']}, in {self.seconds:.1f} s",
+        }  # fmt: skip
