@@ -23,6 +23,7 @@ from bioclip_plugin.probing.options import PlanOptions
 from bioclip_plugin.report.options import ReportOptions
 from bioclip_plugin.reviews.importing import ImportOptions
 from bioclip_plugin.running.web_options import WebOptions
+from bioclip_training.analysis.config import AnalysisConfig
 from bioclip_training.catalog.options import BuildOptions
 from bioclip_training.evaluation.config import CalibrateConfig, EvaluationConfig
 from bioclip_training.loop.recipe import TrainConfig
@@ -44,6 +45,7 @@ FILLED: dict[str, tuple[type, ...]] = {
     "catalog build": (BuildOptions, TableOptions),
     "shards write": (ShardOptions, PathOptions),
     "evaluate": (EvaluationConfig,),
+    "analyze": (AnalysisConfig,),
     "calibrate": (CalibrateConfig,),
     "train": (TrainConfig,),
 }
@@ -83,6 +85,7 @@ OTHER_DEFAULTS = {
     ("rules apply", "store"): "bioclip.db",
     ("labels build", "precision"): "fp32",
     ("evaluate", "model"): "bioclip-2",
+    ("analyze", "model"): "bioclip-2",
     ("calibrate", "model"): "bioclip-2",
     ("calibrate", "labels"): None,
     ("shards write", "samples_per_shard"): None,  # 1000, unless --size-mb is given
@@ -104,6 +107,7 @@ OWN_OF_COMMAND = {
 NEEDED: dict[type, dict[str, str]] = {
     TrainConfig: {"data": "d", "start": "s", "output": "o"},
     EvaluationConfig: {"data": "d", "model": "m", "output": "o"},
+    AnalysisConfig: {"data": "d", "model": "m", "output": "o"},
     CalibrateConfig: {"data": "d", "model": "m", "labels": "l"},
 }
 TOGETHER: dict[str, dict[str, Any]] = {"accumulate": {"batch_size": 10**6}}

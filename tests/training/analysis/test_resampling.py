@@ -83,6 +83,14 @@ def test_fewer_than_six_units_have_no_interval_and_say_so() -> None:
     assert "fewer than 6 independent units" in found.reason
 
 
+def test_a_share_of_all_has_an_interval_with_a_width() -> None:
+    """Of 20 units that all agree, the exact interval of 20 of 20 draws begins at 0.025 ** (1 / 20)."""
+    low, high = jackknife(lambda keep: float(keep[keep].mean()), np.arange(20), scale="share").ci95
+    assert (low, high) == (pytest.approx(0.025 ** (1 / 20)), 1.0)
+    opposite = jackknife(lambda keep: -1.0, np.arange(20), scale="correlation").ci95
+    assert opposite == (-1.0, pytest.approx(1 - 2 * 0.025 ** (1 / 20)))
+
+
 def test_a_statistic_that_hangs_on_one_unit_has_no_interval() -> None:
     values = np.array([1.0, *[0.0] * 7])
     found = jackknife(lambda keep: spearman(values[keep], np.arange(8)[keep]), np.arange(8), scale="correlation")

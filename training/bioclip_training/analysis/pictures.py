@@ -215,7 +215,9 @@ def finished(figure: Figure, name: str, title: str, *, legend: bool = False) -> 
     axes.set_title(title, fontsize=10, loc="left")
     if legend:
         figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    png = png_of(figure)
+    figure.set_layout_engine("none")  # the layout stays as it is, instead of being computed again
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):  # equal figures give equal files
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return Picture(name, title.replace("\n", " "), png_of(figure), buffer.getvalue())
+    return Picture(name, title.replace("\n", " "), png, buffer.getvalue())

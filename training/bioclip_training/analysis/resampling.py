@@ -14,12 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_training.evidence.intervals import Interval, t_quantile
+from bioclip_training.evidence.intervals import Interval, binomial_interval, t_quantile
 from bioclip_training.evidence.minima import FEWEST_TO_DIFFER, effective_groups
 
 MOST_BLOCKS = 60
 """Blocks that units are joined into, so that a statistic of all pairs is computed at most this often for an interval."""
 _CLOSEST_TO_ONE = 1 - 1e-9
+_ROUNDING = 1e-12
+_BOUNDS = {"share": (0.0, 1.0), "correlation": (-1.0, 1.0)}
 _SAME = 1e-10
 """Permuted statistics this close to the observed one are equal to it: sums in another order differ in the last digits."""
 
@@ -46,7 +48,9 @@ def jackknife(
     Args:
         statistic: takes a mask of the points that are kept; its value with all of them is the estimate.
         unit_P: the unit of each point.
-        scale: ``correlation`` is symmetric on Fisher's z scale, ``ratio`` on the logarithmic one, ``share`` on the logit one.
+        scale: ``correlation`` is symmetric on Fisher's z scale, ``ratio`` on the logarithmic one, ``share`` on the logit one. At the
+            end of its range a share or correlation has the exact interval of a share of as many draws, since a jackknife has no
+            width there.
 
     Returns:
         Both ends; NaN with a reason for fewer than six units, or if the statistic depends on a single unit.
@@ -58,7 +62,10 @@ def jackknife(
     if units < FEWEST_TO_DIFFER - 1e-6:
         return Spread(nothing, units, f"fewer than {FEWEST_TO_DIFFER} independent units ({units:.1f})")
     to, back = _SCALES[scale]
-    whole = to(statistic(np.ones(len(unit_P), dtype=bool)))
+    value = statistic(np.ones(len(unit_P), dtype=bool))
+    if scale in _BOUNDS and (at_bound := _at_bound(value, units, *_BOUNDS[scale])) is not None:
+        return Spread(at_bound, units)
+    whole = to(value)
     without_B = np.array([to(statistic(block_P != block)) for block in range(blocks)])
     if not np.isfinite(whole) or not np.isfinite(without_B).all():
         return Spread(nothing, units, "it cannot be computed without one of the units")
@@ -68,6 +75,15 @@ def jackknife(
     variance = float((np.square(pseudo_B - estimate) / (1 / size_B - 1)).mean())
     reach = t_quantile(min(units, blocks) - 1) * float(np.sqrt(variance))
     return Spread((float(back(whole - reach)), float(back(whole + reach))), units)
+
+
+def _at_bound(value: float, units: float, low: float, high: float) -> Interval | None:
+    """Return the interval of a statistic at the end of its range, where units do not differ: the exact one of as many draws."""
+    share = (value - low) / (high - low)
+    if not (share <= _ROUNDING or share >= 1 - _ROUNDING):
+        return None
+    ends = binomial_interval(round(share) * units, units)
+    return low + ends[0] * (high - low), low + ends[1] * (high - low)
 
 
 def permutation_p(observed: float, permuted: NDArray[np.float64]) -> float:
@@ -150,7 +166,8 @@ def _log(value: float) -> float:
 
 
 def _logit(value: float) -> float:
-    return float(np.log(value / (1 - value))) if 0 < value < 1 else float("nan")
+    kept = np.clip(value, _ROUNDING, 1 - _ROUNDING)
+    return float(np.log(kept / (1 - kept)))
 
 
 _SCALES: dict[str, tuple[Callable[[float], float], Callable[[float], float]]] = {

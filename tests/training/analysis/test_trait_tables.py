@@ -1,0 +1,122 @@
+"""Tables of traits and of image properties: how their rows are matched, and what is counted or refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from analysis_samples import TAXA, analysed_catalog
+
+from bioclip_core.errors import DataError
+from bioclip_core.findings import Findings
+from bioclip_core.taxonomy import Taxon
+from bioclip_training.analysis.trait_tables import read_image_properties, read_species_traits
+from bioclip_training.catalog.rows import Catalog
+
+SCARUS = Taxon(
+    "Animalia", "Chordata", "Teleostei", "Perciformes", "Scaridae", "Scarus", "ghobban", "blue-barred parrotfish"
+)
+MAPLE = Taxon("Plantae", "Tracheophyta", "Magnoliopsida", "Sapindales", "Sapindaceae", "Acer", "palmatum")
+ANIMAL, PLANT = (
+    Taxon("Animalia", genus="Oenanthe", species="crocata"),
+    Taxon("Plantae", genus="Oenanthe", species="crocata"),
+)
+
+
+def table(folder: Path, text: str) -> str:
+    (folder / "traits.csv").write_text(text, "utf-8")
+    return str(folder / "traits.csv")
+
+
+def test_names_are_matched_without_authors_and_case_and_columns_of_names_are_no_traits(tmp_path: Path) -> None:
+    findings = Findings()
+    rows = ['Scarus ghobban Forsskål 1775,Scaridae,"12,5",Reef', "ACER PALMATUM,,,Forest", "Acer rubrum,,3,Forest"]
+    file = table(tmp_path, "\n".join(["scientificName,family,beak mm,Habitat", *rows]))
+    found = read_species_traits(file, (), [MAPLE, SCARUS], findings)
+    beak, habitat = found.traits
+    assert (found.rows, found.matched, found.species) == (3, 2, 2)
+    assert beak.name == "beak mm"
+    assert np.isnan(beak.values[0])
+    assert beak.values[1] == 12.5
+    assert habitat.words == ("forest", "reef")
+    assert habitat.values.tolist() == [0, 1]
+    assert list(findings.lines()) == [
+        "names of the trait table are not in the analysed part of the catalog: 1 (the first: row 3: Acer rubrum)"
+    ]
+
+
+def test_genus_and_epithet_may_be_two_columns_and_a_near_miss_is_named(tmp_path: Path) -> None:
+    findings = Findings()
+    file = table(tmp_path, "genus,specificEpithet,mass\nScarus,ghobban,4\nAcer,palmatium,5\n")
+    assert read_species_traits(file, ("mass",), [MAPLE, SCARUS], findings).traits[0].values[1] == 4
+    assert "row 2: Acer palmatium; the nearest is 'acer palmatum'" in "".join(findings.lines())
+
+
+def test_a_table_of_other_species_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    file = table(tmp_path, "species,mass\nScarus gobban,4\nHomo sapiens,70\n")
+    with pytest.raises(DataError) as error:
+        read_species_traits(file, (), [MAPLE, SCARUS], Findings())
+    assert (
+        "none of its 2 rows has the name of a species of the catalog; 'Scarus gobban' is nearly 'Scarus ghobban'"
+        in str(error.value)
+    )
+    assert "Names are read from scientificName, species, or genus and specificEpithet" in str(error.value)
+    with pytest.raises(DataError, match="It has no names"):
+        read_species_traits(table(tmp_path, "species,mass\n"), (), [MAPLE], Findings())
+
+
+def test_columns_that_are_missing_and_tables_without_traits_are_refused(tmp_path: Path) -> None:
+    file = table(tmp_path, "species,mass\nScarus ghobban,4\n")
+    with pytest.raises(DataError, match="it has no column 'beak'; it has species, mass"):
+        read_species_traits(file, ("beak",), [SCARUS], Findings())
+    with pytest.raises(DataError, match="all of its columns are names"):
+        read_species_traits(table(tmp_path, "species,family\nScarus ghobban,Scaridae\n"), (), [SCARUS], Findings())
+
+
+def test_homonyms_are_told_apart_by_the_ranks_of_the_row_or_skipped(tmp_path: Path) -> None:
+    findings = Findings()
+    file = table(tmp_path, "kingdom,scientificName,height\nPlantae,Oenanthe crocata,90\n,Oenanthe crocata,1\n")
+    found = read_species_traits(file, (), [ANIMAL, PLANT], findings)
+    assert found.traits[0].values[1] == 90
+    assert np.isnan(found.traits[0].values[0])
+    assert "rows of the trait table fit several taxa of the catalog and are skipped: 1" in "".join(findings.lines())
+
+
+def test_several_rows_of_a_species_are_averaged_or_unknown_and_said(tmp_path: Path) -> None:
+    findings = Findings()
+    file = table(
+        tmp_path,
+        "species,mass,habitat\nScarus ghobban,4,reef\nScarus ghobban,6,sand\nAcer palmatum,9,Wood\nAcer palmatum,9,wood\n",
+    )
+    mass, habitat = read_species_traits(file, (), [MAPLE, SCARUS], findings).traits
+    assert mass.values.tolist() == [9, 5]
+    assert habitat.words == ("wood",)
+    assert np.isnan(habitat.values[1])
+    assert "species have several rows in the trait table" in "".join(findings.lines())
+
+
+def test_image_properties_are_matched_by_file_and_usual_columns_are_found(tmp_path: Path) -> None:
+    catalog = Catalog.open(analysed_catalog(tmp_path))
+    findings = Findings()
+    found = read_image_properties(str(tmp_path / "images.csv"), (), (), catalog, np.arange(10), findings)
+    assert [trait.name for trait in found.classes] == ["lifeStage"]
+    assert [trait.name for trait in found.traits] == ["habitat"]
+    assert found.classes[0].values[:4].tolist() == [0, 1, 0, 1]
+    assert (found.rows, found.matched) == (64, 10)
+    assert not findings
+
+
+def test_an_image_table_of_other_files_or_without_a_file_column_is_refused(tmp_path: Path) -> None:
+    catalog = Catalog.open(analysed_catalog(tmp_path))
+    file = tmp_path / "other.csv"
+    file.write_text("file,sex\nnowhere.png,female\n", "utf-8")
+    with pytest.raises(DataError, match="none of its 1 row is an analysed image"):
+        read_image_properties(str(file), (), (), catalog, np.arange(4), Findings())
+    file.write_text("picture,sex\ns0-0.png,female\n", "utf-8")
+    with pytest.raises(DataError, match="one of the columns image, path, file"):
+        read_image_properties(str(file), (), (), catalog, np.arange(4), Findings())
+    file.write_text("file,colour\ns0-0.png,red\n", "utf-8")
+    with pytest.raises(DataError, match="no column of life stage, sex or habitat; name columns with --class"):
+        read_image_properties(str(file), (), (), catalog, np.arange(4), Findings())
+    assert TAXA[0].family == "Family00"
