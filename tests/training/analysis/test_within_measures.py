@@ -208,3 +208,14 @@ def test_the_unit_of_the_interval_may_be_the_family() -> None:
     assert found.overlap.unit == "family"
     assert found.overlap.units == 6
     assert not found.overlap.can_conclude
+
+
+def test_species_with_a_mean_alone_do_not_count_as_evidence_about_variation() -> None:
+    taxa = tree(30, 1, 1)
+    means = grown(taxa, 40, 6)
+    counts = np.where(np.arange(30) < 8, 8, 1)
+    species = np.repeat(np.arange(30), counts)
+    features = means[species] + 0.3 * np.random.default_rng(6).normal(size=(len(species), 40))
+    found = within_species(Space.of(features, species, taxa, normalise=False))
+    assert found.overlap.n == found.overlap.units == 8
+    assert "8 species count as independent, and a conclusion takes 20" in found.overlap.caution

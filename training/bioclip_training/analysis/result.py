@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -30,7 +29,7 @@ from bioclip_training.catalog.rows import Catalog
 from bioclip_training.catalog.trained_models import origin_of
 from bioclip_training.evaluation.features import counted_failures
 from bioclip_training.evaluation.figures import plain
-from bioclip_training.evaluation.run import versions
+from bioclip_training.evaluation.provenance import library_versions
 from bioclip_training.evidence.minima import FEWEST_TO_CHOOSE, counted
 
 NUMBERS, REPORT, PICTURES = "analysis.json", "report.html", "pictures"
@@ -123,7 +122,7 @@ class Analysis:
             "preprocessing": self.models[0].preprocessing.identity(), "device": self.compute.described(),
             "precision": self.compute.precision, "features": str(self.features),
             "catalog": {"file": str(self.catalog.file), "sha256": self.catalog.identity, "rows": len(self.catalog)},
-            "versions": {"python": platform.python_version(), **versions()},
+            "versions": library_versions("scikit-learn", "matplotlib"),
         }  # fmt: skip
 
     def _shown(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from bioclip_training.analysis.hierarchy import halves
 from bioclip_training.analysis.measure import Measure, missing
 from bioclip_training.analysis.resampling import jackknife
 from bioclip_training.analysis.space import Space, class_means
+from bioclip_training.evidence.minima import effective_groups
 
 DRAWS = 5
 """Draws of halves; each is used in both directions."""
@@ -238,8 +239,11 @@ class _Sums:
 
         whole, same = ratio(np.ones(self.species, dtype=bool)), float(np.mean(self.same))
         spread = jackknife(ratio, space.units(unit), scale="plain")
+        varied = effective_groups(
+            space.units(unit)[self.total_T > 0].tolist()
+        )  # species of few images give a mean alone
         return Measure(
-            whole, spread.ci95, 1.0, units=spread.units, reason=spread.reason,
+            whole, spread.ci95, 1.0, units=min(spread.units, varied), reason=spread.reason,
             more={"same_shape": same, "relative": whole / same, "dimension": self.dimension}, **size,
         )  # fmt: skip
 
