@@ -242,6 +242,48 @@ def test_output_formats_parquet_and_files_of_img2dataset_are_read(tmp_path: Path
     assert any("samples without an image: 1" in line for line in catalog.notes)
 
 
+def test_texts_of_any_name_are_captions_if_a_sample_has_one(tmp_path: Path) -> None:
+    # open_clip issue 480: members input.jpg and outputs.txt, of which its loader takes neither
+    write_tar(
+        tmp_path / "0.tar",
+        [
+            ("s1.input.jpg", image()),
+            ("s1.outputs.txt", b"a dog"),
+            ("s2.jpg", image()),
+            ("s2.a.txt", b"a"),
+            ("s2.b.txt", b"b"),
+        ],
+    )
+    catalog = open_collection(tmp_path)
+    assert catalog.table.column("caption").to_pylist() == ["a dog", ""]
+
+
+def test_a_single_tar_or_parquet_file_is_a_collection(tmp_path: Path) -> None:
+    write_img2dataset(tmp_path, ["a dog", "a cat"])
+    write_img2dataset(tmp_path, ["a cow"], shard=1)
+    parquet.write_table(pa.table({"image": [image()], "caption": ["a bird"]}), tmp_path / "birds.parquet")
+    for name, captions in (("00000.tar", ["a dog", "a cat"]), ("birds.parquet", ["a bird"])):
+        images = open_images(tmp_path / name, "train", is_replay=True)
+        assert images.texts is not None
+        assert images.texts.distinct() == sorted(captions)
+        assert images.encoded(0).size()[0] > 10
+
+
+def test_a_table_of_images_with_captions_is_replayed_and_one_of_addresses_is_not(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.jpg").write_bytes(image())
+    (tmp_path / "captions.csv").write_text("file_name,text\nimages/1.jpg,a dog\nimages/2.jpg,a cat\n../x.jpg,a cow\n")
+    images = open_images(tmp_path / "captions.csv", "train", is_replay=True)
+    assert (images.key(0), images.encoded(0).data) == ("images/1.jpg", image())
+    assert any(
+        "rows without an image file: 2 (the first: captions.csv, row 2: 'images/2.jpg')" in line
+        for line in images.look_first()
+    )
+    (tmp_path / "laion.csv").write_text("URL,TEXT\nhttp://x/1.jpg,a dog\n")
+    with pytest.raises(SourceError, match="lists addresses of images, and no images: fetch them with img2dataset"):
+        open_collection(tmp_path / "laion.csv")
+
+
 def test_captions_as_published_are_drawn_by_their_shares_and_degenerate_ones_never(tmp_path: Path) -> None:
     bare = Taxon.of(TAXA[1].lineage)
     write_tar(tmp_path / "train-0.tar", [*sample("a", treeoflife_texts(TAXA[0])), *sample("b", treeoflife_texts(bare)),

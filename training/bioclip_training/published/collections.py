@@ -6,17 +6,18 @@ import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import accumulate, islice
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 from bioclip_core.errors import DataError, SourceError, first_line
 from bioclip_core.files.documents import read_document
 from bioclip_core.findings import Findings
 from bioclip_core.nouns import number_of
+from bioclip_training.published.caption_tables import is_caption_table, of_caption_table
+from bioclip_training.published.held import HeldSample, Holder, Kind
 from bioclip_training.published.parquet_images import image_column, is_parquet
-from bioclip_training.published.sample_texts import Described, described, described_cells
+from bioclip_training.published.sample_texts import described, described_cells
 from bioclip_training.published.samples import IMAGE_SUFFIXES, samples_of, split_name
 
 INDEX_FOLDER = "bioclip_index"
@@ -34,55 +35,28 @@ UNREADABLE_STATS = "files _stats.json cannot be read"
 COMPRESSED = "tars are compressed and are not read: unpack them first"
 NOT_SHARDS = "files cannot be read as shards"
 
-Kind = Literal["tar", "parquet", "files"]
+
+def root_of(address: Path) -> Path:
+    """Return the folder that the names of a collection's files are relative to."""
+    return address if address.is_dir() else address.parent
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """A file, or a folder of loose samples, that holds samples of a collection."""
-
-    name: str
-    """Relative to the collection's folder, with ``/``."""
-    kind: Kind
-    bytes: int
-    modified_ns: int
-
-    @property
-    def state(self) -> tuple[str, str, int, int]:
-        """What changes when the holder changes."""
-        return self.name, self.kind, self.bytes, self.modified_ns
-
-
-@dataclass(frozen=True, slots=True)
-class HeldSample:
-    """One image of a collection, with what its sample says of it."""
-
-    key: str
-    file: str
-    """File that holds the image's bytes, relative to the collection's folder."""
-    member: str
-    """Member of a tar, row of a Parquet file; empty for a file of its own."""
-    offset: int
-    """Of the bytes in the file; of an image in Parquet the number of its row."""
-    size: int
-    """Bytes; 0 for an image in Parquet."""
-    about: Described
-    block: int = 0
-    """Part of the file whose samples lie together: a row group of Parquet."""
-
-    @property
-    def uri(self) -> str:
-        return f"{self.file}#{self.member}" if self.member else self.file
-
-
-def holders_in(folder: Path, findings: Findings) -> list[Holder]:
+def holders_in(address: Path, findings: Findings) -> list[Holder]:
     """Return the files and folders with samples below a folder, sorted by name; no file is opened but Parquet footers.
 
     Args:
-        folder: of the collection.
+        address: folder of the collection; or a single tar, Parquet file with images, or table of images with captions.
         findings: for files that look like shards and are not read.
     """
-    return sorted(_walked(folder, findings, None), key=lambda holder: holder.name)
+    if address.is_dir():
+        return sorted(_walked(address, findings, None), key=lambda holder: holder.name)
+    if not address.is_file():
+        return []
+    if address.suffix.lower() == _TAR:
+        return [_holder(address, address.name, "tar")]
+    if _has_images(address):
+        return [_holder(address, address.name, "parquet")]
+    return [_holder(address, address.name, "table")] if is_caption_table(address) else []
 
 
 def first_holders(folder: Path) -> list[Holder]:
@@ -121,7 +95,7 @@ def samples_in(folder: Path, holder: Holder, findings: Findings, skipped: Findin
     Raises:
         SourceError: if it cannot be read.
     """
-    read = {"tar": _of_tar, "parquet": _of_parquet, "files": _of_files}[holder.kind]
+    read = {"tar": _of_tar, "parquet": _of_parquet, "files": _of_files, "table": of_caption_table}[holder.kind]
     count = 0
     for sample in read(folder, holder, findings, skipped):
         count += 1

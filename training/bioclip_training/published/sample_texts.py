@@ -24,8 +24,18 @@ CAPTION_MEMBERS: Mapping[str, Caption] = {
 """TreeOfLife's text members that BioCLIP is trained on. Source: Stevens et al. 2024, section 3.2."""
 _OF_COMMON = (Caption.COMMON, Caption.SCIENTIFIC_COMMON, Caption.TAXONOMIC_COMMON)
 _FREE_TEXTS = ("txt", "text", "caption", "caption.txt")
-_FREE_CELLS = ("caption", "text", "txt")
+FREE_CELLS = ("caption", "text", "txt")
 _COMMON_CELLS = ("common_name", "common", "vernacular_name", "vernacularname")
+_OF_NAMES = frozenset(
+    (
+        *CAPTION_MEMBERS,
+        "taxonomic_name.txt",
+        "scientific_name.txt",
+        "common_name.txt",
+        "taxontag.txt",
+        "taxontag_com.txt",
+    )
+)
 _TAGS = re.compile(rf"\b({'|'.join(RANK_NAMES)}) ")
 _PROMPT = "a photo of "
 
@@ -87,9 +97,15 @@ def _described(texts: Mapping[str, str], cells: Mapping[str, Any], where: str, f
     else:
         found.ranks = counted_ranks(found.taxonomic, found.scientific)
     _set_common_name(found, texts, where, findings)
-    free = next((texts[name] for name in _FREE_TEXTS if texts.get(name)), "")
-    found.caption = free or next((str(cells[name]) for name in _FREE_CELLS if cells.get(name)), "")
+    free = next((texts[name] for name in _FREE_TEXTS if texts.get(name)), "") or _only_text(texts)
+    found.caption = free or next((str(cells[name]) for name in FREE_CELLS if cells.get(name)), "")
     return found
+
+
+def _only_text(texts: Mapping[str, str]) -> str:
+    """Return the one text of a sample whatever its name, such as ``outputs.txt``; nothing if there are several or names."""
+    found = [text for name, text in texts.items() if name.endswith(".txt") and text]
+    return found[0] if len(found) == 1 and not texts.keys() & _OF_NAMES else ""
 
 
 def json_cells(text: str, where: str, findings: Findings) -> Mapping[str, Any]:

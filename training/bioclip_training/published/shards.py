@@ -12,9 +12,10 @@ from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
 from bioclip_core.nouns import number_of
 from bioclip_core.tables.rows import shown_path
-from bioclip_training.published.collections import NOT_SHARDS, HeldSample, Holder, first_holders, holders_in, samples_in
+from bioclip_training.published.collections import NOT_SHARDS, first_holders, holders_in, root_of, samples_in
 from bioclip_training.published.columns import RANK_COLUMNS
 from bioclip_training.published.downloaded import DistributedDownloader
+from bioclip_training.published.held import HeldSample, Holder
 from bioclip_training.published.layout import LayoutOption, ReadOptions, Recognition, check_settings, one_of, setting
 from bioclip_training.published.placing import KnownRanks
 from bioclip_training.published.records import batches_of
@@ -48,7 +49,7 @@ class _Shards:
             taken=((first.uri, "image; its key is the id of the record"), *self._taken(first)),
             confidence=self._because,
             missing=(missing,) if missing else (),
-            files=tuple(path / holder.name for holder in holders if holder.kind != "files"),
+            files=tuple(root_of(path) / holder.name for holder in holders if holder.kind != "files"),
         )
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[pa.RecordBatch]:
@@ -73,7 +74,7 @@ class _Shards:
         for done, holder in enumerate(holders):
             options.progress(done, len(holders))
             try:
-                samples = list(samples_in(path, holder, options.findings, options.skipped))
+                samples = list(samples_in(root_of(path), holder, options.findings, options.skipped))
             except SourceError as error:
                 options.skip(NOT_SHARDS, str(error))
                 continue
@@ -158,7 +159,7 @@ class ImageCaptions(_Shards):
 
     name = CAPTIONS
     title = "images with captions"
-    needs = "tars of images with txt or JSON, or Parquet files with a column of images and one of captions"
+    needs = "tars of images with txt or JSON, Parquet files with a column of images and one of captions, or a table of image, caption"
     _because = "its samples are images with captions"
     options = (
         LayoutOption("taxa", "keep (the default): names that some images have are read; ignore: captions alone are."),
@@ -181,15 +182,15 @@ def _without_taxa(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _kind_of(path: Path) -> tuple[str, HeldSample | None]:
     """Return the layout of the shards in a folder with their first sample; nothing for what tells more in another layout."""
-    holders = first_holders(path) if path.is_dir() else []
+    holders = first_holders(path) if path.is_dir() else holders_in(path, Findings())
     if not holders or (path / MANIFEST_FILE).is_file() or any(one.recognise(path) for one in _WITH_CATALOGS):
         return "", None
-    first = _first_sample(path, holders[0])
+    first = _first_sample(root_of(path), holders[0])
     if first is None:
         return "", None
     if (first.about.taxonomic or first.about.captions) and holders[0].kind == "tar":
         return TREEOFLIFE, first
-    if any((path / holders[0].name).parent.glob("*_stats.json")):
+    if any((root_of(path) / holders[0].name).parent.glob("*_stats.json")):
         return IMG2DATASET, first
     return (CAPTIONS, first) if first.about.caption else ("", None)
 

@@ -15,7 +15,8 @@ from bioclip_core.images.unexpected import contained
 from bioclip_core.nouns import number_of
 from bioclip_core.progress import Progress, silent
 from bioclip_training.catalog.ahead import in_order, threads_for
-from bioclip_training.published.collections import HeldSample, Holder, holders_in, samples_in
+from bioclip_training.published.collections import holders_in, samples_in
+from bioclip_training.published.held import HeldSample, Holder
 from bioclip_training.published.opening import ImageOpener
 from bioclip_training.published.sample_texts import NOT_FINITE, REPEATED
 from bioclip_training.published.samples import SEVERAL_IMAGES

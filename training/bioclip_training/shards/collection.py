@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bioclip_core.progress import Progress
 from bioclip_training.catalog.options import DEV_FRACTION
-from bioclip_training.catalog.rows import Catalog
+from bioclip_training.catalog.rows import Catalog, is_catalog
 from bioclip_training.shards.manifest import MANIFEST_FILE, UNFINISHED_FOLDER
 from bioclip_training.shards.published import is_published, open_published
 from bioclip_training.shards.reading import ShardCatalog, open_index
@@ -20,7 +20,7 @@ def open_collection(
     replace_prefix: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Catalog:
-    """Open a catalog (``.parquet``), or a folder of shards as one.
+    """Open a catalog (``.parquet``), or as one: a folder of shards, a tar, a Parquet file with images, a table with captions.
 
     Args:
         address: the file or the folder.
@@ -32,14 +32,21 @@ def open_collection(
         SourceError: if the address holds nothing readable.
     """
     path = Path(address)
-    if not path.is_dir():
+    published = holds_published(path)
+    if not path.is_dir() and not published:
         return Catalog.open(path, dev_fraction=dev_fraction, replace_prefix=replace_prefix)
-    catalog: ShardCatalog = open_published(path, progress) if holds_published(path) else open_index(path)
+    catalog: ShardCatalog = open_published(path, progress) if published else open_index(path)
     catalog.dev_fraction = dev_fraction
     return catalog
 
 
-def holds_published(folder: Path) -> bool:
-    """True if a folder holds shards that another program wrote."""
-    ours = (folder / MANIFEST_FILE).is_file() or (folder / UNFINISHED_FOLDER).is_dir()
-    return not ours and is_published(folder)
+def holds_published(address: Path) -> bool:
+    """True if a folder holds shards that another program wrote, or a file is one of them.
+
+    Raises:
+        SourceError: for a table with addresses of images.
+    """
+    if address.is_dir():
+        ours = (address / MANIFEST_FILE).is_file() or (address / UNFINISHED_FOLDER).is_dir()
+        return not ours and is_published(address)
+    return not is_catalog(address) and is_published(address)

@@ -28,7 +28,8 @@ from bioclip_core.progress import Progress, logged
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.rows import Catalog
-from bioclip_training.published.collections import INDEX_FOLDER, NOT_SHARDS, Holder, holders_in
+from bioclip_training.published.collections import INDEX_FOLDER, NOT_SHARDS, first_holders, holders_in, root_of
+from bioclip_training.published.held import Holder
 from bioclip_training.published.opening import ImageOpener
 from bioclip_training.published.placing import KnownRanks
 from bioclip_training.shards.manifest import INDEX_FILE
@@ -90,31 +91,33 @@ class PublishedCatalog(ShardCatalog):
         return super().encoded(row)
 
 
-def is_published(folder: Path) -> bool:
-    """True if a folder, or a folder in it, holds tars, Parquet files with images, or img2dataset's files."""
-    return bool(holders_in(folder, Findings()))
+def is_published(address: Path) -> bool:
+    """True if a folder, or a folder in it, holds tars, Parquet files with images, or img2dataset's files; or for one such file.
+
+    Raises:
+        SourceError: for a table with addresses of images.
+    """
+    return bool(first_holders(address) if address.is_dir() else holders_in(address, Findings()))
 
 
-def open_published(folder: Path, progress: Progress | None = None) -> PublishedCatalog:
+def open_published(address: Path, progress: Progress | None = None) -> PublishedCatalog:
     """Open published shards by their index, which is made first if it is missing or a file has changed since.
 
     The index is kept in ``bioclip_index`` beside the shards, or in the user's cache if the folder cannot be written. A call
     that is interrupted is continued by the next one; programs that need the same index wait for each other.
 
     Args:
-        folder: of the shards, with folders below it.
+        address: folder of the shards, with folders below it; or a single file of samples.
         progress: called with the number of files that are read, and their total.
 
     Raises:
         SourceError: if it holds no samples.
     """
     found = Findings()
-    holders = holders_in(folder, found)
+    holders, folder = holders_in(address, found), root_of(address)
     if not holders:
-        raise SourceError(
-            f"the folder {folder} holds no shards: no tar, no Parquet file with images, no images with JSON"
-        )
-    place = _place(folder)
+        raise SourceError(f"{address} holds no shards: no tar, no Parquet file with images, no images with JSON")
+    place = _place(folder, "" if address.is_dir() else address.name)
     file = place / INDEX_FILE
     known = _known(file, holders)
     if known is None:
@@ -124,21 +127,21 @@ def open_published(folder: Path, progress: Progress | None = None) -> PublishedC
                 report = progress or logged(log, f"reading the headers of shards in {folder}: %d of %d")
                 known = _made(folder, place, holders, report)
     notes = [*found.lines(), *known["notes"]]
-    if place.parent != folder:
+    if not place.is_relative_to(folder):
         notes.append(f"{folder} cannot be written, so its index is in {place}")
     return PublishedCatalog(file, Catalog.open(file).table, folder, notes)
 
 
-def _place(folder: Path) -> Path:
-    """Return the folder of the index, which exists then."""
-    beside = folder / INDEX_FOLDER
+def _place(folder: Path, name: str) -> Path:
+    """Return the folder of the index of a folder, or of a file in it; it exists then."""
+    beside = folder / INDEX_FOLDER / name
     try:
-        beside.mkdir(exist_ok=True)
+        beside.mkdir(parents=True, exist_ok=True)
         if os.access(beside, os.W_OK):
             return beside
     except OSError:
         pass
-    digest = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]
+    digest = hashlib.sha256(os.fsencode(folder.absolute() / name)).hexdigest()[:16]
     elsewhere = user_cache() / "published" / digest
     elsewhere.mkdir(parents=True, exist_ok=True)
     return elsewhere

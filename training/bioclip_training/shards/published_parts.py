@@ -13,7 +13,8 @@ from bioclip_core.findings import Findings
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.catalog.naming.names import TEXT_COLUMNS
 from bioclip_training.catalog.recorded import is_hash
-from bioclip_training.published.collections import HeldSample, Holder, samples_in
+from bioclip_training.published.collections import samples_in
+from bioclip_training.published.held import HeldSample, Holder
 from bioclip_training.published.splits import SPLIT_WORDS, split_of
 
 VERSION = 1
