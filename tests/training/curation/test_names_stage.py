@@ -64,6 +64,7 @@ LABELLED: tuple[tuple[dict[str, str], str, str], ...] = (
     ({"verbatim_name": "Fictavis dubia"}, "Fictavidae", "labelled by what they share"),
     ({"verbatim_name": "Fictavis gemina"}, "Fictavis gemina", "labelled by what they share"),
     ({"verbatim_name": "Fictornis grondensis", "genus": "Fictavis"}, GRONDENSIS, "Fictornis grondensis is a synonym"),
+    (ranks(BIRD.replace("Animalia", "Plantae")), "Fictavidae", "kingdom Plantae became Animalia"),
     ({"verbatim_name": "Fictavis volans", **ranks("Plantae Fictochordata Fictaves")}, VOLANS, "kingdom Plantae became Animalia"),
 )  # fmt: skip
 REFUSED: tuple[tuple[dict[str, str], str, str], ...] = (

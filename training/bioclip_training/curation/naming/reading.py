@@ -104,8 +104,10 @@ class NameReader:
             self._accept(reading, given, found)
         elif found.ambiguous:
             self._share(reading, given, found)
+        elif found.outcome is Outcome.HOMONYM and self._is_of_other_kingdom(reading, given, label):
+            pass
         elif found.outcome is Outcome.HOMONYM and given.rank is Rank.SPECIES:
-            self._contradicted(reading, given, label, found)
+            reading.refuse(CONTRADICTORY, found.reason)
         else:
             self._not_listed(reading, given, label, found)
 
@@ -126,19 +128,20 @@ class NameReader:
         is_of_genus = found.taxon is not None and found.taxon.genus == given.genus and not is_repaired(found)
         return found if is_of_genus else None
 
-    def _contradicted(self, reading: Reading, given: Taxon, label: Label, found: Resolution) -> None:
-        """Correct a kingdom that all other ranks contradict; refuse any other name whose ranks are those of another taxon."""
+    def _is_of_other_kingdom(self, reading: Reading, given: Taxon, label: Label) -> bool:
+        """Correct a kingdom that all other ranks of a row contradict; return False if they do not."""
         assert self._taxonomy is not None
         elsewhere = self._taxonomy.resolve(replace(given, kingdom=""), label.verbatim)
-        there = elsewhere.taxon.lineage[1:5] if elsewhere.taxon is not None else ()
-        agreeing = [here == other for here, other in zip(given.lineage[1:5], there, strict=False) if here]
-        if given.kingdom and len(agreeing) >= _RANKS_AGAINST_KINGDOM and all(agreeing) and not is_repaired(elsewhere):
-            assert elsewhere.taxon is not None
-            there_is = elsewhere.taxon.kingdom
-            reading.changes.append(f"kingdom {given.kingdom} became {there_is}, to which the ranks below it belong")
-            self._accept(reading, replace(given, kingdom=there_is), elsewhere)
-            return
-        reading.refuse(CONTRADICTORY, found.reason)
+        if elsewhere.taxon is None or not given.kingdom or is_repaired(elsewhere):
+            return False
+        pairs = zip(given.lineage[1:5], elsewhere.taxon.lineage[1:5], strict=True)
+        agreeing = [here == there for here, there in pairs if here]
+        if len(agreeing) < _RANKS_AGAINST_KINGDOM or not all(agreeing):
+            return False
+        kingdom = elsewhere.taxon.kingdom
+        reading.changes.append(f"kingdom {given.kingdom} became {kingdom}, to which the ranks below it belong")
+        self._accept(reading, replace(given, kingdom=kingdom), elsewhere)
+        return True
 
     def _share(self, reading: Reading, given: Taxon, found: Resolution) -> None:
         """Label a name of several taxa by the lowest rank that they share, below the kingdom.
