@@ -45,7 +45,7 @@ class DuplicatesStage:
     """Find duplicates."""
 
     name: str = "duplicates"
-    version: int = 2
+    version: int = 3
     needs: tuple[str, ...] = ("images", "names", "records")
 
     def settings(self, config: Curation) -> dict[str, Any]:

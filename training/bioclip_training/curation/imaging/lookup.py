@@ -29,8 +29,8 @@ CUTS_BETWEEN = 24
 LARGEST_BUCKET = 256
 """Looks with one band that are all compared with each other; of more, each is compared with its neighbours in the order of the hashes."""
 NEIGHBOURS = 64
-COLOUR_MEAN, COLOUR_MOST = 24.0, 64.0
-"""Largest mean and largest single difference of the colours of near images, in levels of 255, at equal brightness."""
+COLOUR_MEAN, COLOUR_MOST = 12.0, 40.0
+"""Largest mean and largest single difference of the colours of near images, in levels of 255, apart from their brightness."""
 _GREY = 12
 _BRIGHTNESS = (0.7, 1.43)
 _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -105,16 +105,13 @@ def pairs_between(one: Looks, other: Looks, distance: int, *, threads: int = 1, 
 
 
 def colours_agree(one_NC: NDArray[np.uint8], other_NC: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """True for pairs whose colours agree at equal brightness; of a grey image, only its brightness is compared."""
+    """True for pairs whose colours agree apart from their brightness, which the hashes compare; a grey image agrees with all."""
     one, other = (colours.reshape(len(colours), -1, 3).astype(np.float32) for colours in (one_NC, other_NC))
     light, other_light = one @ _LUMINANCE, other @ _LUMINANCE
-    gain = np.clip(light.mean(1) / np.maximum(other_light.mean(1), 1), *_BRIGHTNESS)[:, None]
+    gain = np.clip(light.mean(1) / np.maximum(other_light.mean(1), 1), *_BRIGHTNESS)[:, None, None]
+    apart = np.abs((one - light[..., None]) - gain * (other - other_light[..., None])).reshape(len(one), -1)
     is_grey = np.minimum(*(np.ptp(colours, axis=2).max(1, initial=0) for colours in (one, other))) <= _GREY
-    of_colour = np.abs(one - other * gain[..., None]).reshape(len(one), -1)
-    of_light = np.abs(light - other_light * gain)
-    mean = np.where(is_grey, of_light.mean(1), of_colour.mean(1))
-    most = np.where(is_grey, of_light.max(1, initial=0), of_colour.max(1, initial=0))
-    return np.asarray((mean <= COLOUR_MEAN) & (most <= COLOUR_MOST))
+    return np.asarray(is_grey | ((apart.mean(1) <= COLOUR_MEAN) & (apart.max(1, initial=0) <= COLOUR_MOST)))
 
 
 class _Entries:
