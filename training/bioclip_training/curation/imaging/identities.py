@@ -7,7 +7,8 @@ from __future__ import annotations
 
 _KIND = "split_part(layout, '-', 1)"
 _NUMBER = "'^[0-9]+$'"
-_INAT = "'^(?:https?://)?(?:www\\.)?inaturalist\\.org/observations/([0-9]+)/?$'"
+# The sites of iNaturalist's network share the numbers of observations.
+_INAT = "'^(?:https?://)?(?:[a-z0-9-]+\\.)*(?:inaturalist|naturalista|argentinat|biodiversity4all)\\.[a-z.]+/observations/([0-9]+)/?$'"
 _INAT_PHOTO = "'inaturalist[^/]*/photos/([0-9]+)/'"
 _EOL_FILE = "'(?:^|[/#])([0-9]+)_[0-9]+_eol[^/#]*$'"
 
@@ -26,7 +27,7 @@ _CONTENT = f"""CASE
     ELSE '' END"""
 _PHOTO = f"""CASE
     WHEN regexp_extract(url, {_INAT_PHOTO}, 1) <> '' THEN 'iNaturalist photo ' || regexp_extract(url, {_INAT_PHOTO}, 1)
-    WHEN url <> '' THEN 'address ' || url
+    WHEN url <> '' THEN 'address ' || regexp_replace(url, '^https?://(www\\.)?', '')
     ELSE '' END"""
 _TREEOFLIFE = "CASE WHEN treeoflife_id <> '' THEN 'TreeOfLife ' || treeoflife_id ELSE '' END"
 _STEM = "'file ' || lower(regexp_replace(regexp_extract(uri, '[^/#]*$'), '\\.[^.]*$', ''))"
