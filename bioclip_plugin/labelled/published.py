@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.files.present import is_folder
 from bioclip_core.findings import Findings
 from bioclip_core.listed_names import did_you_mean
 from bioclip_plugin.contracts.source import ListingOptions
@@ -86,9 +87,7 @@ def published_source(
             return None
         layout, taken = found[0]
     items = _Published(layout, path, name, options, published.settings, plain_labels=plain_labels)
-    return LabelledSource(
-        name, "folder", items, items.root, moment_of, notes=tuple(f"{name} {line}" for line in taken.lines())
-    )
+    return LabelledSource(name, "folder", items, items.root, moment_of, notes=tuple(_notes(name, taken.lines())))
 
 
 def _notes(name: str, lines: Iterator[str]) -> Iterator[str]:
@@ -112,7 +111,7 @@ class _Published:
         self._layout, self._path, self._name = layout, path, name
         self._options, self._settings, self._plain_labels = options, settings, plain_labels
         self._is_first = True
-        self.root = path if path.is_dir() else path.parent
+        self.root = path if is_folder(path) else path.parent
 
     def __call__(self) -> Iterator[LabelledItem | SkippedRow]:
         from bioclip_training.published.layout import ReadOptions

@@ -29,6 +29,7 @@ from bioclip_plugin.formats.tables.read import TableSource
 from bioclip_plugin.items.media import Unlisted, path_of, uri_of
 from bioclip_plugin.labelled.answers import reviewed_answer
 from bioclip_plugin.labelled.moments import moment_of
+from bioclip_plugin.labelled.plausible import check_ranks
 from bioclip_plugin.labelled.published import published_source
 from bioclip_plugin.labelled.published_options import PublishedOptions
 from bioclip_plugin.labelled.reviews import review_items
@@ -72,13 +73,15 @@ def labelled_sources(
         source = (
             published_source(address, name, options, published, plain_labels=plain_labels) if may_be_published else None
         )
-        sources.append(source or _own_source(address, name, options))
+        sources.append(source or _own_source(address, name, options, plain_labels=plain_labels))
     return sources
 
 
-def _own_source(address: str, name: str, options: ListingOptions) -> LabelledSource:
+def _own_source(address: str, name: str, options: ListingOptions, *, plain_labels: bool) -> LabelledSource:
     kind = _kind_of(address)
     if kind == "table":
+        if not plain_labels:
+            check_ranks(address, options)
         return LabelledSource(
             name, kind, _Table(address, name, options), path_of(address).parent, date_order=options.date_order
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import pytest
 
 from bioclip_core.errors import SourceError, UsageError
-from bioclip_training.published.known import layout_named, recognise
-from bioclip_training.published.layout import ReadOptions
+from bioclip_training.published.known import layout_named, layouts, recognise
+from bioclip_training.published.layout import COMMON_OPTIONS, ReadOptions
 from bioclip_training.published.records import SOURCE_RECORDS
 
 pytestmark = pytest.mark.shared_data
@@ -203,3 +204,15 @@ def test_an_option_of_another_layout_is_refused_by_every_layout(papers: Path) ->
     for folder, (name, _) in COUNTS.items():
         with pytest.raises(UsageError, match=f"layout {name} has no option 'chapters'"):
             list(layout_named(name).read(papers / folder, ReadOptions(settings={"chapters": 1})))
+
+
+def test_the_page_of_layouts_has_each_layout_and_each_of_its_options() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "published.md").read_text(encoding="utf-8")
+    named = {
+        name
+        for line in page.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`([\w-]+)`", line.split("|")[1])
+    }
+    wanted = {layout.name for layout in layouts()} | {option.name for layout in layouts() for option in layout.options}
+    assert named == wanted | {option.name for option in COMMON_OPTIONS}

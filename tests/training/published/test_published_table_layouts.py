@@ -348,5 +348,8 @@ def test_a_source_that_fits_two_layouts_is_refused_with_the_choice(tmp_path: Pat
 def test_a_folder_that_is_missing_or_empty_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="does not exist"):
         recognise(tmp_path / "none")
-    with pytest.raises(SourceError, match=r"found is an empty folder; known are inat21: train\.json or"):
+    with pytest.raises(
+        SourceError,
+        match=r"found is an empty folder; known are inat21, bioscan-1m, .* state its layout to see what it lacks",
+    ):
         recognise(tmp_path)

@@ -93,8 +93,11 @@ def _unknown(path: Path) -> str:
     if inside:
         places = ", ".join(dict.fromkeys(f"{folder.name} ({taken.layout})" for folder, taken in inside))
         return f"{shown_path(path)} has no published layout itself, but folders in it have: {places}; give one source per folder"
-    known = "; ".join(f"{layout.name}: {layout.needs}" for layout in layouts())
-    return f"{shown_path(path)} has no known layout: found is {_found(path)}; known are {known}"
+    known = ", ".join(layout.name for layout in layouts())
+    return (
+        f"{shown_path(path)} has no known layout: found is {_found(path)}; known are {known}. "
+        "Give the folder of one, or state its layout to see what it lacks"
+    )
 
 
 def _folders(path: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -150,6 +150,15 @@ def open_file(path: Path) -> IO[bytes]:
 
 def header_of(path: Path) -> tuple[str, ...]:
     """Return the headings of a table, and nothing for what is not one, so that layouts can recognise it."""
+    try:
+        state = path.stat()
+    except OSError:
+        return ()
+    return _header_of(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)  # every layout asks for the same files
+def _header_of(path: Path, _size: int, _modified_ns: int) -> tuple[str, ...]:
     try:
         return open_columns(path, Findings()).header
     except (SourceError, DataError, OSError):
