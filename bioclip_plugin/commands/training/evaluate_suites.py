@@ -118,9 +118,13 @@ def _summarise(console: Console, outcome: SuiteOutcome) -> None:
             console,
             *(f"{result.name}: no {other.name}: {other.note}" for other in result.figures if _is_missing(other)),
         )
-    print_table(
-        console, ["set", "figure", "as published", "corrected", "95% interval", "images"], rows, title="Published sets"
-    )
+    if rows:
+        print_table(
+            console,
+            ["set", "figure", "as published", "corrected", "95% interval", "images"],
+            rows,
+            title="Published sets",
+        )
     for suite, mean in means_of(outcome.results, outcome.config.suites).items():
         caution = f" ({mean.caution})" if mean.caution else ""
         console.print(

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from suite_samples import awa2, class_folders, evaluated, fake, nabirds, newt, only, paint, rare_species, write_table
 
-from bioclip_core.errors import DataError
+from bioclip_core.errors import BioclipError, DataError
+from bioclip_training.suites import run
 from bioclip_training.suites.images import MissingSetError
 from bioclip_training.suites.reading_tasks import TRAITS
 from bioclip_training.suites.report import means_of
@@ -311,3 +312,16 @@ def test_palette_and_transparent_images_are_read(tmp_path: Path) -> None:
     Image.new("RGBA", (20, 20), (255, 0, 0, 255)).save(root / "nabirds" / "0000.png")
     Image.new("RGB", (20, 20), (0, 0, 255)).convert("P").save(root / "nabirds" / "0002.png")
     assert figures_of(only(evaluated(root, tmp_path / "out", "nabirds")))["zero-shot top-1"] == (1.0, 1.0)
+
+
+def test_sets_that_need_scikit_learn_are_refused_without_it_before_anything_is_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = run.find_spec
+    monkeypatch.setattr(run, "find_spec", lambda name: None if name == "sklearn" else there(name))
+    with pytest.raises(
+        BioclipError, match=r"^newt: scikit-learn is needed, .* get it with: pip install 'bioclip-plugin\[train\]'$"
+    ):
+        evaluated(tmp_path, tmp_path / "out", "newt")
+    root = nabirds(tmp_path, [("red", "red", 2), ("blue", "blue", 2)])
+    assert only(evaluated(root, tmp_path / "out", "nabirds")).status == MEASURED

@@ -85,7 +85,7 @@ class TimmEncoder:
         except Exception as error:  # timm, the hub client and safetensors each raise their own
             raise_if_of_host(error)
             raise ModelError(
-                f"model 'timm:{name}': {first_line(error)}; give a name that timm has weights for, timm:hf-hub:ORG/NAME, or "
+                f"model 'timm:{name}': {first_line(error).rstrip('.')}; give a name that timm has weights for, timm:hf-hub:ORG/NAME, or "
                 "timm:local-dir:FOLDER"
             ) from error
         self._device = compute.device

@@ -117,7 +117,7 @@ def _check_libraries(wanted: Sequence[EvaluationSet]) -> None:
     needing = [one.name for one in wanted if one.kind in ("newt", "herbarium-19")]
     if needing and find_spec("sklearn") is None:
         raise BioclipError(
-            f"{', '.join(needing)}: they need scikit-learn, which is not installed; get it with: pip install 'bioclip-plugin[train]'"
+            f"{', '.join(needing)}: scikit-learn is needed, which is not installed; get it with: pip install 'bioclip-plugin[train]'"
         )
 
 
