@@ -61,6 +61,7 @@ LABELLED: tuple[tuple[dict[str, str], str, str], ...] = (
     ({"verbatim_name": "Fictolaeliara tormalis", "kingdom": "Viridiplantae"}, "Fictolaeliara tormalis", "class Fictopsida"),
     ({"verbatim_name": "Fictolaeliara tormalis", "class": "Fictaves"}, "Fictolaeliara tormalis", "phylum Fictochordata"),
     ({"verbatim_name": "Fictolaeliara cordata"}, "Fictolaeliara cordata", "kingdom Plantae"),
+    ({"verbatim_name": "Fictolaeliara tormalis Mak."}, "Fictolaeliara tormalis", "kingdom Animalia"),
     ({"verbatim_name": "Fictavis dubia"}, "Fictavidae", "labelled by what they share"),
     ({"verbatim_name": "Fictavis gemina"}, "Fictavis gemina", "labelled by what they share"),
     ({"verbatim_name": "Fictornis grondensis", "genus": "Fictavis"}, GRONDENSIS, "Fictornis grondensis is a synonym"),
@@ -179,6 +180,22 @@ def test_the_same_name_in_two_kingdoms_stays_two_taxa_and_refuses_a_record_witho
     assert [named[f"{n:04d}"]["kingdom"] for n in range(5)] == ["Plantae", "Animalia", "", "", "Animalia"]
     assert "is a name in Animalia and in Plantae, and the record says no kingdom" in named["0002"]["unresolved"]
     assert named["0003"]["scientific_name"] == ""
+
+
+def test_a_listed_name_is_in_doubt_if_other_records_have_it_in_a_kingdom_that_the_taxonomy_does_not_list(
+    tmp_path: Path, taxonomy: Path
+) -> None:
+    rows = [
+        {"verbatim_name": "Fictavis volans"},
+        ranks("Plantae Fictophyta Fictopsida Fictales Fictonovaceae Fictavis volans"),
+    ]
+    named = name_records(tmp_path / "run", rows, taxonomy=taxonomy)
+    assert named["0001"]["unresolved"].startswith("Fictavis volans is listed only as")
+    assert named["0000"]["scientific_name"] == VOLANS
+    fungi = ranks("Fungi Fictomycota Fictomycetes Fictomycales Fictomycetaceae Fictoenanthe alba")
+    named = name_records(tmp_path / "open", [fungi, {"verbatim_name": "Fictoenanthe alba"}], taxonomy=taxonomy)
+    assert named.names == ["Fictoenanthe alba", "Fictoenanthe alba"]
+    assert named["0001"]["kingdom"] == "Fungi"
 
 
 def test_a_misspelt_name_is_corrected_by_a_far_more_frequent_one_of_its_genus_and_else_proposed(tmp_path: Path) -> None:

@@ -85,10 +85,12 @@ class Reading:
     proposal_reason: str = ""
     says_place: bool = False
     """True if a rank above the genus is stated, by which homonyms are told apart."""
+    unplaced: str = ""
+    """Reason why the label counts only if other records say where its taxon belongs."""
     may_be_common: str = ""
     """Words that may be a common name, for a combination without a label."""
 
     def refuse(self, kind: str, reason: str) -> None:
         """Take the label away, with the reason."""
-        self.taxon, self.taxon_id = Taxon(), ""
+        self.taxon, self.taxon_id, self.unplaced = Taxon(), "", ""
         self.unresolved = Unresolved(kind, reason)

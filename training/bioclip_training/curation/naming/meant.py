@@ -21,7 +21,7 @@ def read_common_names_as_names(
     """Label names that are the common name of a single species, in place. Those of several taxa stay without a label, with the choice."""
     wanted: dict[str, list[Reading]] = defaultdict(list)
     for reading in readings:
-        if reading.unresolved is not None and reading.may_be_common:
+        if reading.may_be_common:
             wanted[" ".join(reading.may_be_common.split()).casefold()].append(reading)
     if not wanted:
         return
@@ -49,7 +49,7 @@ def _label(reading: Reading, taxa: dict[Taxon, str]) -> None:
         )
         return
     reading.taxon, reading.taxon_id, reading.unresolved, reading.outcome = taxon, taxon_id, None, OUTCOME
-    reading.says_place = True
+    reading.says_place, reading.unplaced = True, ""
     reading.changes = [
         f"common name {reading.may_be_common!r} read as {taxon.scientific_name}, the only taxon that has it"
     ]

@@ -20,7 +20,7 @@ Unlisted = Literal["higher", "keep"]
 
 AMBIGUOUS = "whose name several taxa have, with nothing to tell them apart"
 MISSPELT = "whose name is probably misspelt"
-UNLISTED = "whose name the taxonomy does not list, with no listed rank above it"
+UNLISTED = "whose name the taxonomy does not list, without any rank above it"
 CONTRADICTORY = "whose name and ranks are those of different taxa"
 UNNAMED = "without a name"
 SEVERAL = "with several names"
@@ -173,11 +173,9 @@ class NameReader:
             reading.refuse(AMBIGUOUS, f"{found.reason}; {above.reason}")
             return
         if above is None:
-            if reading.says_place:
-                reading.taxon = given  # of a part of life that the taxonomy does not cover
-            else:
-                reading.may_be_common = clean_name(label.verbatim)
-                reading.refuse(UNLISTED, found.reason)
+            reading.taxon = given  # of a part of life that the taxonomy does not cover
+            if not reading.says_place:
+                reading.unplaced, reading.may_be_common = found.reason, clean_name(label.verbatim)
             return
         assert above.taxon is not None
         rank, listed = above.taxon.rank, above.taxon

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bioclip_core.lineages import Lineage, added_ranks, compatible, join_lineages
 from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_training.curation.naming.combinations import Reading
-from bioclip_training.curation.naming.reading import AMBIGUOUS
+from bioclip_training.curation.naming.reading import AMBIGUOUS, UNLISTED
 
 _TIMES_AS_OFTEN = 4
 """A lineage is taken for that of the taxon if it has as many times the records of all that contradict it."""
@@ -48,6 +48,9 @@ def settle(readings: Sequence[Reading], precedence: Sequence[str]) -> list[KeptA
     for reading in labelled:
         _apply(reading, lineages)
     _refuse_ambiguous(labelled)
+    for reading in labelled:
+        if reading.unplaced and not any(reading.taxon.lineage[:5]):
+            reading.refuse(UNLISTED, reading.unplaced)
     return lineages.apart
 
 
@@ -190,19 +193,26 @@ def _apply(reading: Reading, lineages: _Lineages) -> None:
 def _refuse_ambiguous(readings: Sequence[Reading]) -> None:
     """Refuse names without any rank above the genus that are names in several kingdoms.
 
-    The binomial decides for a name that the taxonomy lists, and the genus for any other one.
+    The taxonomy has decided between the kingdoms that it lists, perhaps by the author, so that only a kingdom that it does not
+    list for a binomial speaks against it. For a name that it does not have, the genus must be of one kingdom.
     """
-    kingdoms: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    listed: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    unlisted: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for reading in readings:
         lineage = reading.taxon.lineage
         if lineage[0] and lineage[5]:
-            kingdoms[lineage[5:7]].add(lineage[0])
-            kingdoms[lineage[5], ""].add(lineage[0])
+            for key in (lineage[5:7], (lineage[5], "")):
+                (listed if reading.taxon_id else unlisted)[key].add(lineage[0])
     for reading in readings:
         lineage = reading.taxon.lineage
         if reading.says_place or not lineage[5]:
             continue
-        key = lineage[5:7] if reading.taxon_id else (lineage[5], "")
-        if len(found := sorted(kingdoms.get(key, ()))) > 1:
+        if reading.taxon_id:
+            key, found = lineage[5:7], unlisted.get(lineage[5:7], set()) | {lineage[0]}
+        else:
+            key = (lineage[5], "")
+            found = unlisted.get(key, set()) | listed.get(key, set())
+        if len(found) > 1:
             name = " ".join(filter(None, key))
-            reading.refuse(AMBIGUOUS, f"{name} is a name in {' and in '.join(found)}, and the record says no kingdom")
+            kingdoms = " and in ".join(sorted(found))
+            reading.refuse(AMBIGUOUS, f"{name} is a name in {kingdoms}, and the record says no kingdom")
