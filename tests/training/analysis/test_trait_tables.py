@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from analysis_samples import TAXA, analysed_catalog
+from pyarrow import parquet
 
 from bioclip_core.errors import DataError
 from bioclip_core.findings import Findings
@@ -105,6 +107,24 @@ def test_image_properties_are_matched_by_file_and_usual_columns_are_found(tmp_pa
     assert found.classes[0].values[:4].tolist() == [0, 1, 0, 1]
     assert (found.rows, found.matched) == (64, 10)
     assert not findings
+
+
+def test_the_catalog_of_a_curation_is_matched_by_key_in_all_of_its_parts(tmp_path: Path) -> None:
+    file = analysed_catalog(tmp_path, images=2)
+    rows = parquet.read_table(file)
+    keys = pa.array([f"{number:032x}" for number in range(len(rows))])
+    parquet.write_table(rows.append_column("key", keys), file)
+    curated = tmp_path / "curated"
+    curated.mkdir()
+    for part, places in enumerate((range(15, 7, -1), range(8))):
+        sexes = [f"sex {place % 2}" for place in places]
+        named = {"key": [keys[place].as_py() for place in places], "uri": ["elsewhere.jpg"] * 8, "sex": sexes}
+        parquet.write_table(pa.table(named), curated / f"part-{part}.parquet")
+    found = read_image_properties(str(curated), (), (), Catalog.open(file), np.arange(3, 16), Findings())
+    assert (found.rows, found.matched) == (16, 13)
+    assert found.classes[0].values.tolist() == [place % 2 for place in range(3, 16)]
+    with pytest.raises(DataError, match="the folder has no Parquet parts"):
+        read_image_properties(str(tmp_path.parent), (), (), Catalog.open(file), np.arange(3), Findings())
 
 
 def test_an_image_table_of_other_files_or_without_a_file_column_is_refused(tmp_path: Path) -> None:

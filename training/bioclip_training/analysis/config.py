@@ -21,7 +21,7 @@ class AnalysisConfig:
     """An analysis. The same settings, catalog and weights give the same numbers."""
 
     data: str = field(metadata={"metavar": "CATALOG"})
-    """Catalog: a .parquet file that `catalog build` made."""
+    """Catalog: a .parquet file that `catalog build` made, or a folder of shards."""
     model: str
     """A name that `models list` shows, hf-hub:ORG/NAME, local-dir:FOLDER, or a weight file."""
     output: str = field(metadata={"metavar": "FOLDER"})
@@ -33,7 +33,8 @@ class AnalysisConfig:
     trait: tuple[str, ...] = field(default=(), metadata={**_COLUMN, "automatic": "all that are not names"})
     """Column of the trait table to analyse."""
     image_table: str | None = field(default=None, metadata={"metavar": "TABLE"})
-    """Table of image properties: a row per image with its file name, such as life stage, sex and habitat."""
+    """Table of image properties: a row per image with its file name, such as life stage, sex and habitat; or the folder catalog of a
+    curation, for its shards."""
     classes: tuple[str, ...] = field(
         default=(), metadata={**_COLUMN, "flag": "--class", "automatic": "life stage and sex, if it has them"}
     )

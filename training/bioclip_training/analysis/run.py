@@ -44,6 +44,7 @@ from bioclip_training.catalog.rows import Catalog
 from bioclip_training.catalog.trained_models import dev_fraction_of
 from bioclip_training.evaluation.features import StageProgress, say_first
 from bioclip_training.evaluation.questions import groups_of
+from bioclip_training.shards.collection import open_collection
 
 log = logging.getLogger("bioclip_plugin.training")
 
@@ -87,7 +88,7 @@ def analyze(
     found = [find_model(name, entries or {}) for name in (config.model, config.compare) if name]
     if len(found) > 1 and found[0].identity() == found[1].identity():
         raise DataError(f"compare {config.compare}: these are the weights of {config.model} itself; give another model")
-    catalog = Catalog.open(
+    catalog = open_collection(
         config.data, dev_fraction=dev_fraction_of(found[0].folder), replace_prefix=config.replace_prefix
     )
     chosen = select(config, catalog, found)

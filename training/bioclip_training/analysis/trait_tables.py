@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bioclip_core.cells import column_name, is_unknown, number_of, plain_cells
 from bioclip_core.errors import DataError
 from bioclip_core.files.homes import with_home
+from bioclip_core.files.present import is_folder
 from bioclip_core.findings import Findings
 from bioclip_core.listed_names import listed
 from bioclip_core.names import key_of
@@ -37,6 +38,8 @@ NAME_COLUMNS = frozenset(
 CLASS_COLUMNS = ("lifestage", "sex")
 IMAGE_TRAIT_COLUMNS = ("habitat",)
 
+KEY = "key"
+"""Column of a curation's catalog and of its shards that names a record."""
 _SAME = "species have several rows in the trait table; numbers are averaged, and words that differ count as unknown"
 
 
@@ -174,10 +177,11 @@ def read_image_properties(
 ) -> ImageProperties:
     """Read a table of images, matched by file: names are relative to the table's folder, as in every table.
 
-    An image with several regions in the catalog is skipped, since a row of the table says nothing about which of them it is.
+    A table and a catalog that both have the column ``key``, as those of a curation, are matched by it. An image with several
+    regions in the catalog is skipped otherwise, since a row of the table says nothing about which of them it is.
 
     Args:
-        file: the table.
+        file: the table, or a folder of Parquet parts.
         classes: columns that are compared within species; empty: life stage and sex, if it has them.
         traits: columns that are predicted; empty: habitat, if it has it.
         catalog: the catalog.
@@ -188,49 +192,83 @@ def read_image_properties(
         DataError: if no file matches, or a column is missing.
     """
     path = with_home(file)
-    table = open_table(path, None, findings, needed=IMAGE_COLUMNS)
+    parts = sorted(path.glob("*.parquet")) if is_folder(path) else [path]
+    if not parts:
+        raise DataError(f"--image-table {file}: the folder has no Parquet parts; give a table")
+    tables = [open_table(part, None, findings, needed=IMAGE_COLUMNS) for part in parts]
+    by_key = _has_key(tables[0]) and KEY in catalog.table.column_names
+    named = KEY if by_key else _image_column(tables[0], file)
+    chosen = [
+        _chosen(tables[0], f"--image-table {file}", given, lambda name, usual=usual: name in usual, needed=False)
+        for given, usual in ((classes, CLASS_COLUMNS), (traits, IMAGE_TRAIT_COLUMNS))
+    ]
+    if not any(chosen):
+        raise DataError(
+            f"--image-table {file}: it has no column of life stage, sex or habitat; name columns with --class or --image-trait. It has "
+            f"{tables[0].headings.shown()}"
+        )
+    keys = (
+        catalog.table.column(KEY).take(rows_N).to_pylist()
+        if by_key
+        else [_file_key(catalog.path(row)) for row in rows_N.tolist()]
+    )
+    cells_of, rows, first = _cells_by_key(tables, named, None if by_key else path.parent, frozenset(keys), findings)
+    if not cells_of:
+        raise DataError(
+            f"--image-table {file}: none of its {counted(rows, 'row')} is an analysed image of {catalog.file}. The table's first one is "
+            f"{first or 'missing'}, the catalog's is {keys[0]}"
+        )
+    single_N = [True] * len(keys) if by_key else _is_single(catalog, rows_N, findings).tolist()
+    found = [cells_of.get(key, {}) if single else {} for key, single in zip(keys, single_N, strict=True)]
+    made = [
+        tuple(Trait.of(heading, [cells.get(heading) for cells in found], kind) for heading in headings)
+        for headings, kind in zip(chosen, ("categorical", "auto"), strict=True)
+    ]
+    return ImageProperties(made[0], made[1], rows, sum(bool(cells) for cells in found))
+
+
+def _has_key(table: Table) -> bool:
+    return any(column_name(heading) == KEY for heading in table.header)
+
+
+def _image_column(table: Table, file: str) -> str:
     known = {column_name(name): name for name in table.header}
     image = next((known[name] for name in IMAGE_COLUMNS if name in known), None)
     if image is None:
         raise DataError(
             f"--image-table {file}: one of the columns {', '.join(IMAGE_COLUMNS)} is needed; it has {table.headings.shown()}"
         )
-    chosen = [
-        _chosen(table, f"--image-table {file}", given, lambda name, usual=usual: name in usual, needed=False)
-        for given, usual in ((classes, CLASS_COLUMNS), (traits, IMAGE_TRAIT_COLUMNS))
-    ]
-    if not any(chosen):
-        raise DataError(
-            f"--image-table {file}: it has no column of life stage, sex or habitat; name columns with --class or --image-trait. It has "
-            f"{table.headings.shown()}"
-        )
+    return image
+
+
+def _cells_by_key(
+    tables: Sequence[Table], named: str, folder: Path | None, wanted: frozenset[str], findings: Findings
+) -> tuple[dict[str, Mapping[str, Any]], int, str]:
+    """Return the cells of wanted images by their key, the number of rows, and the first key.
+
+    Args:
+        tables: parts of the table.
+        named: its column with the key, or with the file name.
+        folder: the folder that file names are relative to; None for keys.
+        wanted: keys of the images whose cells are needed.
+        findings: for rows without a name, and for a second row of an image.
+    """
     cells_of: dict[str, Mapping[str, Any]] = {}
-    rows = 0
-    for row in table:
-        rows += 1
-        name = row.cells.get(image)
-        key = _file_key(path.parent / str(name)) if name else ""
-        if not name or key in cells_of:
-            findings.add(
-                "rows of the image table have no file name, or one that an earlier row has, and are skipped",
-                f"row {row.number}: {name or 'no name'}",
-            )
-            continue
-        cells_of[key] = row.cells
-    key_of_N = [_file_key(catalog.path(row)) for row in rows_N.tolist()]
-    taken = [key in cells_of for key in key_of_N]
-    if not any(taken):
-        raise DataError(
-            f"--image-table {file}: none of its {counted(rows, 'row')} is an analysed image of {catalog.file}. The table's first file is "
-            f"{next(iter(cells_of), 'missing')}, the catalog's is {key_of_N[0]}"
-        )
-    single_N = _is_single(catalog, rows_N, findings).tolist()
-    found = [cells_of.get(key, {}) if single else {} for key, single in zip(key_of_N, single_N, strict=True)]
-    made = [
-        tuple(Trait.of(heading, [cells.get(heading) for cells in found], kind) for heading in headings)
-        for headings, kind in zip(chosen, ("categorical", "auto"), strict=True)
-    ]
-    return ImageProperties(made[0], made[1], rows, sum(bool(cells) for cells in found))
+    rows, first = 0, ""
+    for table in tables:
+        for row in table:
+            rows += 1
+            name = row.cells.get(named)
+            key = "" if not name else str(name) if folder is None else _file_key(folder / str(name))
+            first = first or key
+            if not name or key in cells_of:
+                findings.add(
+                    "rows of the image table have no image, or one that an earlier row has, and are skipped",
+                    f"{table.name}, row {row.number}: {name or 'no name'}",
+                )
+            elif key in wanted:
+                cells_of[key] = row.cells
+    return cells_of, rows, first
 
 
 def _is_single(catalog: Catalog, rows_N: NDArray[np.int64], findings: Findings) -> NDArray[np.bool_]:
