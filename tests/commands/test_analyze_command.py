@@ -11,6 +11,7 @@ import pytest
 from analysis_samples import analysed_catalog
 from command_samples import Bioclip
 
+from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.testing import FakeModel
 
 HERE = ("analyze", "--data", "catalog.parquet", "--model", "fake", "--permutations", "99", "--rank", "family")
@@ -35,7 +36,10 @@ def numbers(output: str = "out") -> dict[str, Any]:
     return found
 
 
-def test_numbers_sentences_pictures_and_report_say_the_same(bioclip: Bioclip, here: Path, model: FakeModel) -> None:
+def test_numbers_sentences_pictures_and_report_say_the_same(
+    bioclip: Bioclip, here: Path, model: FakeModel, manager: BioclipPluginManager
+) -> None:
+    manager.register(FakeModel("other"))
     (here / "traits.csv").write_text(
         "scientificName,size\n"
         + "".join(
@@ -43,7 +47,9 @@ def test_numbers_sentences_pictures_and_report_say_the_same(bioclip: Bioclip, he
         ),
         "utf-8",
     )
-    said = bioclip(*HERE, "--traits", "traits.csv", "--image-table", "images.csv", "--output", "out")
+    said = bioclip(
+        *HERE, "--traits", "traits.csv", "--image-table", "images.csv", "--compare", "other", "--output", "out"
+    )
     assert said.code == 0, said.err
     found = numbers()
     assert found["hierarchy"]["in_order"]["value"] > 0.9
@@ -81,6 +87,8 @@ def test_numbers_sentences_pictures_and_report_say_the_same(bioclip: Bioclip, he
         "map_images_family.png",
     } <= drawn
     assert "http" not in page.replace("http://www.w3.org", "")
+    assert found["compared"]["other"]["within"] == found["within"]
+    assert "Beside another model" in page
     assert model.encoder.images_encoded == 64
 
 

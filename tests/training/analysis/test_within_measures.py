@@ -12,7 +12,7 @@ from bioclip_training.analysis.classes import class_separation, variance_compone
 from bioclip_training.analysis.projection import tsne
 from bioclip_training.analysis.space import Space
 from bioclip_training.analysis.traits import Trait
-from bioclip_training.analysis.within import residuals, span_of, within_species
+from bioclip_training.analysis.within import relative, residuals, span_of, within_species
 
 TAXA = tree(24, 1, 1)
 
@@ -39,6 +39,8 @@ def test_individuals_that_vary_as_species_do_are_inside() -> None:
     assert found.orthogonal.value == pytest.approx(0.0, abs=1e-9)
     assert found.orthogonal.chance == 0.5
     assert found.overlap.value == pytest.approx(found.overlap.more["same_shape"], rel=0.15)
+    assert relative(found.overlap).value == pytest.approx(1.0, rel=0.15)
+    assert relative(found.overlap).differs_from_chance is None
 
 
 def test_equal_variation_in_all_directions_is_at_chance() -> None:

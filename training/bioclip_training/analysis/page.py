@@ -11,6 +11,7 @@ from bioclip_training.analysis.measure import Measure
 from bioclip_training.analysis.measuring import Structure, TraitFindings
 from bioclip_training.analysis.pictures import Picture
 from bioclip_training.analysis.sentences import rank_of
+from bioclip_training.analysis.within import relative
 from bioclip_training.evaluation.markup import image, number, remark, section, table
 from bioclip_training.evaluation.report.style import STYLE
 
@@ -20,7 +21,7 @@ HEADLINES: Mapping[str, Callable[[Structure], Measure]] = {
     "height of mistakes": lambda found: found.errors.mistakes,
     "nearest image of the same species": lambda found: found.purity["images"][Rank.SPECIES],
     "orthogonal to the main directions": lambda found: found.within.main_orthogonal,
-    "overlap with differences between species": lambda found: found.within.overlap,
+    "overlap with differences between species, relative": lambda found: relative(found.within.overlap),
 }
 """Figures of a comparison, by what they are called."""
 _HEADER = ("figure", "value", "95% interval", "chance", "p", "over", "independent units", "what it says")

@@ -84,7 +84,7 @@ class Analysis:
         space, found = self.spaces[0], self.structures[0]
         groups = len(np.unique(space.group_N))
         yield (
-            f"On {', '.join(self.config.splits)} of {self.catalog.file.name}: {counted(len(space), groups)}, "
+            f"On {', '.join(self.config.splits)} of {Path(self.catalog.name).name}: {counted(len(space), groups)}, "
             f"{number_of(len(space.taxa), 'species', 'species')}, {space.dimension} dimensions."
         )
         yield (
@@ -121,7 +121,7 @@ class Analysis:
             "models": [{"name": model.name, **model.identity(), **origin_of(model.folder)} for model in self.models],
             "preprocessing": self.models[0].preprocessing.identity(), "device": self.compute.described(),
             "precision": self.compute.precision, "features": str(self.features),
-            "catalog": {"file": str(self.catalog.file), "sha256": self.catalog.identity, "rows": len(self.catalog)},
+            "catalog": {"file": self.catalog.name, "sha256": self.catalog.identity, "rows": len(self.catalog)},
             "versions": library_versions("scikit-learn", "matplotlib"),
         }  # fmt: skip
 

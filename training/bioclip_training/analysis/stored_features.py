@@ -102,7 +102,7 @@ def encoded_rows(
     if not len(kept):
         row, reason = next(iter(failures.items()))
         raise SourceError(
-            f"none of {number_of(len(rows_N), 'image')} of {catalog.file} could be used; the first is {catalog.key(row)}: {reason}"
+            f"none of {number_of(len(rows_N), 'image')} of {catalog.name} could be used; the first is {catalog.key(row)}: {reason}"
         )
     return Encoded(kept, np.stack([known[row] for row in kept.tolist()]), failures, reused)
 

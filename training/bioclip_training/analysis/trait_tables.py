@@ -215,7 +215,7 @@ def read_image_properties(
     cells_of, rows, first = _cells_by_key(tables, named, None if by_key else path.parent, frozenset(keys), findings)
     if not cells_of:
         raise DataError(
-            f"--image-table {file}: none of its {counted(rows, 'row')} is an analysed image of {catalog.file}. The table's first one is "
+            f"--image-table {file}: none of its {counted(rows, 'row')} is an analysed image of {catalog.name}. The table's first one is "
             f"{first or 'missing'}, the catalog's is {keys[0]}"
         )
     single_N = [True] * len(keys) if by_key else _is_single(catalog, rows_N, findings).tolist()

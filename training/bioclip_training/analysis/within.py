@@ -12,7 +12,7 @@ variation within species, and the share outside of it comes out too small. Three
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -246,6 +246,19 @@ class _Sums:
             whole, spread.ci95, 1.0, units=min(spread.units, varied), reason=spread.reason,
             more={"same_shape": same, "relative": whole / same, "dimension": self.dimension}, **size,
         )  # fmt: skip
+
+
+def relative(overlap: Measure) -> Measure:
+    """Return an overlap as a share of what it were if species differed as their individuals do, for models of other dimensions.
+
+    0 is orthogonal, and 1 the same directions; there is no level of chance.
+    """
+    if overlap.is_missing:
+        return overlap
+    same = overlap.more["same_shape"]
+    return replace(
+        overlap, value=overlap.value / same, ci95=(overlap.ci95[0] / same, overlap.ci95[1] / same), chance=float("nan")
+    )
 
 
 def _same_shape(
