@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from suite_samples import awa2, class_folders, evaluated, fake, nabirds, newt, only, paint, rare_species, write_table
 
 from bioclip_core.errors import BioclipError, DataError
-from bioclip_training.suites import run
+from bioclip_training.suites import features, run
 from bioclip_training.suites.images import MissingSetError
 from bioclip_training.suites.reading_tasks import TRAITS
 from bioclip_training.suites.report import means_of
@@ -201,6 +202,18 @@ def test_larger_tasks_of_newt_count_more_as_published_and_equally_corrected(tmp_
     assert (result.classes, result.images) == (2, 22)
 
 
+def test_copies_of_training_images_are_left_out_of_newts_corrected_figure(tmp_path: Path) -> None:
+    images = [("red", 0, "train"), ("green", 1, "train")] * 2 + [("red", 1, "test"), ("green", 1, "test")]
+    root = newt(tmp_path, {"age": images})
+    folder = root / "newt" / "newt2021_images"
+    (folder / "image-0004.jpg").write_bytes((folder / "image-0000.jpg").read_bytes())
+    result = only(evaluated(root, tmp_path / "out", "newt", workers=2))
+    assert figures_of(result) == {"accuracy of the tasks": (0.5, 1.0)}
+    assert any(
+        line.startswith("test images have the bytes of a training image of their task") for line in result.findings
+    )
+
+
 def test_classes_of_plantdoc_that_test_lacks_shift_the_published_numbers(tmp_path: Path) -> None:
     """CLIP_benchmark, issue 21: prompts of KITTI were in another order than the classes of its folder."""
     class_folders(tmp_path / "plantdoc" / "train", {"apple": ("red", 2), "mites": ("green", 2), "zinnia": ("blue", 2)})
@@ -325,3 +338,25 @@ def test_sets_that_need_scikit_learn_are_refused_without_it_before_anything_is_e
         evaluated(tmp_path, tmp_path / "out", "newt")
     root = nabirds(tmp_path, [("red", "red", 2), ("blue", "blue", 2)])
     assert only(evaluated(root, tmp_path / "out", "nabirds")).status == MEASURED
+
+
+def test_an_interrupted_run_continues_with_the_parts_that_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, output = nabirds(tmp_path, [("red", "red", 3), ("blue", "blue", 3)]), tmp_path / "out"
+    monkeypatch.setattr(features, "PART", 2)
+    encoder, entries = fake()
+    own = encoder.encode_images
+
+    def stopping(images_BHWC: Any) -> Any:
+        if encoder.images_encoded >= 4:
+            raise KeyboardInterrupt
+        return own(images_BHWC)
+
+    encoder.encode_images = stopping  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(root, output, "nabirds", entries=entries)
+    assert len(list((output / "features").rglob("part-*.npz"))) == 2
+    encoder.encode_images = own  # type: ignore[method-assign]
+    assert figures_of(only(evaluated(root, output, "nabirds", entries=entries)))["zero-shot top-1"] == (1.0, 1.0)
+    assert encoder.images_encoded == 6

@@ -148,9 +148,10 @@ def _few_shot(task: Measurement) -> list[Figure]:
             )  # fmt: skip
         if found.leaked:
             task.findings.add(
-                f"{shots}-shot queries of all folds share their {task.images.grouped_by}, or their bytes, with an example; the "
-                "corrected figure leaves them out", "", found.leaked,
-            )  # fmt: skip
+                f"{shots}-shot queries of all folds {_belonging(task.images)}; the corrected figure leaves them out",
+                "",
+                found.leaked,
+            )
         if found.classes < 2:
             figures.append(Figure(name, note=f"fewer than two classes have more than {number_of(shots, 'image')}"))
             continue
@@ -174,6 +175,12 @@ def _few_shot(task: Measurement) -> list[Figure]:
 def _macro(hit_N: NDArray[np.float64], class_N: NDArray[np.int64]) -> float:
     count_C = np.bincount(class_N)
     return float((np.bincount(class_N, weights=hit_N)[count_C > 0] / count_C[count_C > 0]).mean())
+
+
+def _belonging(images: SetImages) -> str:
+    if images.grouped_by == "image":
+        return "are copies of an example, byte by byte"
+    return f"are of an example's {images.grouped_by}, or copies of it"
 
 
 def part_figure(

@@ -105,7 +105,6 @@ def svm_answers(
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import SVC
-        from threadpoolctl import threadpool_limits
 
     mean_D = train_ND.mean(axis=0)
     train, test = _unit(train_ND - mean_D), _unit(test_ND - mean_D)
@@ -118,7 +117,7 @@ def svm_answers(
             "svc__gamma": loguniform(a=1e-4, b=1e-3),
         }
         learner = RandomizedSearchCV(learner, spread, n_iter=draws, cv=folds, random_state=seed)
-    with quiet(), np.errstate(all="ignore"), threadpool_limits(limits=1):
+    with quiet(), np.errstate(all="ignore"):
         learner.fit(train, label_N)
         return np.asarray(learner.predict(test)), folds if folds >= 2 else 0
 

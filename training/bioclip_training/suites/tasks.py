@@ -1,4 +1,4 @@
-"""Protocols beyond species: NeWT, FishNet, AwA2, Herbarium19 and PlantDoc, as published and corrected."""
+"""The protocol of each kind of set, and those of Herbarium19 and PlantDoc, as published and corrected."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import DataError
-from bioclip_core.nouns import number_of
 from bioclip_training.evaluation.few_shot import nearest_centroid
 from bioclip_training.evidence.intervals import macro_interval, share_interval
 from bioclip_training.suites.attribute_tasks import measure_awa2, measure_fishnet
 from bioclip_training.suites.discovery import matched, matched_separately, semi_supervised_clusters
 from bioclip_training.suites.measuring import NOT_COMPARABLE, Measured, Measurement, measure_species, part_figure
-from bioclip_training.suites.probes import svm_answers
+from bioclip_training.suites.newt import measure_newt
 from bioclip_training.suites.reading_tasks import known_classes
 from bioclip_training.suites.result import Figure
 
@@ -32,68 +31,6 @@ def measure(task: Measurement) -> Measured:
         DataError: if too few images are left for the protocol.
     """
     return _PROTOCOLS[task.wanted.kind](task)
-
-
-def _newt(task: Measurement) -> Measured:
-    usable_N = task.features.is_usable
-    features = task.features.unit_ND.astype(np.float32)
-    parts: list[tuple[str, str, NDArray[np.int64], NDArray[np.float64]]] = []
-    fewer = skipped = leaked = 0
-    for done, one in enumerate(task.images.tasks):
-        task.progress("Tasks", done, len(task.images.tasks))
-        kept_T = usable_N[one.rows_T]
-        rows_T, labels_T, is_train_T = one.rows_T[kept_T], one.labels_T[kept_T], one.is_train_T[kept_T]
-        test = rows_T[~is_train_T]
-        if len(np.unique(labels_T[is_train_T])) < 2 or not len(test):
-            skipped += 1
-            task.findings.add(
-                "tasks have no test images, or training images of one label alone; they are left out", one.name
-            )
-            continue
-        hits = np.zeros(len(test))
-        for run in range(task.config.runs):
-            answers, folds = svm_answers(
-                features[rows_T[is_train_T]], labels_T[is_train_T], features[test], draws=task.config.search_draws,
-                seed=task.config.seed + run,
-            )  # fmt: skip
-            hits += (answers == labels_T[~is_train_T]) / task.config.runs
-        fewer += folds < 5
-        leaked += int(np.isin(task.group_N[test], task.group_N[rows_T[is_train_T]]).sum())
-        parts.append((one.name, one.cluster, test, hits))
-    if not parts:
-        raise DataError(f"{task.images.root}: none of {number_of(len(task.images.tasks), 'task')} can be measured")
-    if fewer:
-        task.findings.add(
-            "tasks have fewer than 5 training images of a label, so their search has fewer than 5 parts",
-            parts[0][0],
-            fewer,
-        )
-    if leaked:
-        task.findings.add("test images have the bytes of a training image of their task", "", leaked)
-    return _newt_figures(task, parts, skipped)
-
-
-def _newt_figures(
-    task: Measurement, parts: list[tuple[str, str, NDArray[np.int64], NDArray[np.float64]]], skipped: int
-) -> Measured:
-    hits, rows = np.concatenate([hits for *_, hits in parts]), np.concatenate([test for _, _, test, _ in parts])
-    task_of = np.repeat(np.arange(len(parts)), [len(test) for _, _, test, _ in parts])
-    means = np.array([hits.mean() for *_, hits in parts])
-    group_N = task.group_N[rows]
-    by_cluster = {
-        cluster: float(np.mean([mean for mean, (_, own, _, _) in zip(means, parts, strict=True) if own == cluster]))
-        for cluster in dict.fromkeys(own for _, own, _, _ in parts)
-    }
-    figure = Figure(
-        "accuracy of the tasks", float(hits.mean()), share_interval(hits, group_N), float(means.mean()),
-        macro_interval(hits, task_of, group_N), len(hits), task.groups_of(rows), unit="answers",
-        published_as="share of all test images of all tasks", corrected_as="mean over tasks",
-    )  # fmt: skip
-    details = {
-        "tasks": {name: float(mean) for (name, *_), mean in zip(parts, means, strict=True)},
-        "by_cluster": by_cluster, "tasks_left_out": skipped,
-    }  # fmt: skip
-    return [figure], {"runs": task.config.runs, "search_draws": task.config.search_draws, "details": details}
 
 
 def _herbarium(task: Measurement) -> Measured:
@@ -193,6 +130,6 @@ def _shuffled(rows: NDArray[np.int64], drawn: np.random.RandomState) -> NDArray[
 
 
 _PROTOCOLS: dict[str, Callable[[Measurement], Measured]] = {
-    "species": measure_species, "newt": _newt, "fishnet": measure_fishnet, "awa2": measure_awa2, "herbarium-19": _herbarium,
+    "species": measure_species, "newt": measure_newt, "fishnet": measure_fishnet, "awa2": measure_awa2, "herbarium-19": _herbarium,
     "plantdoc": _plantdoc,
 }  # fmt: skip
