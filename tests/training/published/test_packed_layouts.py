@@ -109,7 +109,10 @@ def test_the_catalog_of_treeoflife_10m_finds_images_in_shards_tars_and_folders(t
     write_tar(tmp_path / "dataset" / "image_set_01.tar.gz", [(f"{UUIDS[1]}.jpg", image())], "w:gz")
     (tmp_path / "loose").mkdir()
     (tmp_path / "loose" / f"{UUIDS[2]}.jpg").write_bytes(image())
+    captions = {"uuid": [UUIDS[1], UUIDS[4]], "caption": ["a red disc on grey", "another"]}
+    parquet.write_table(pa.table(captions), tmp_path / "uuid_caption_description.parquet")
     records, options = read(tmp_path)
+    assert [row["caption"] for row in records] == ["", "a red disc on grey", ""]
     assert [row["uri"] for row in records] == [
         f"train/shard-000000.tar#{UUIDS[0]}.jpg", f"dataset/image_set_01.tar.gz#{UUIDS[1]}.jpg", f"loose/{UUIDS[2]}.jpg",
     ]  # fmt: skip

@@ -73,6 +73,17 @@ def test_the_index_is_made_once_and_again_for_what_changed(tmp_path: Path, monke
     assert len(made) == 3
 
 
+def test_shards_that_were_only_copied_are_the_same_data(tmp_path: Path) -> None:
+    write_treeoflife(tmp_path, each=1)
+    first = open_collection(tmp_path)
+    before = first.identity
+    for tar in (tmp_path / "train").iterdir():
+        os.utime(tar, ns=(5, 5))
+    again = open_collection(tmp_path)
+    assert again.identity == before, "a run on them goes on"
+    assert again.notes == first.notes
+
+
 def test_an_index_that_was_interrupted_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_treeoflife(tmp_path, each=4, shards=4)
 
@@ -240,6 +251,25 @@ def test_output_formats_parquet_and_files_of_img2dataset_are_read(tmp_path: Path
     catalog = open_collection(tmp_path / "f")
     assert (catalog.column("uri"), catalog.encoded(0).data) == (["00000/1.jpg"], image("red"))
     assert any("samples without an image: 1" in line for line in catalog.notes)
+
+
+def test_captions_of_biocap_are_joined_by_the_ids_of_images(tmp_path: Path) -> None:
+    write_treeoflife(tmp_path, each=1, shards=1)
+    catalog = open_collection(tmp_path)
+    before, ids = catalog.identity, catalog.column("source_id")
+    rows = {
+        "uuid": [ids[2], "another", ids[0]],
+        "caption": ["a disc on grey", "no", "a red disc"],
+        "description": ["", "", ""],
+    }
+    parquet.write_table(pa.table(rows), tmp_path / "uuid_caption_description.parquet")
+    captioned = open_collection(tmp_path)
+    assert captioned.table.column("caption").to_pylist() == ["a red disc", "", "a disc on grey", "", "", ""]
+    assert any(
+        "captions are taken from uuid_caption_description.parquet by the ids of images: 2" in line
+        for line in captioned.notes
+    )
+    assert captioned.identity != before
 
 
 def test_texts_of_any_name_are_captions_if_a_sample_has_one(tmp_path: Path) -> None:

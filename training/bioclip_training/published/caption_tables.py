@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,6 +12,7 @@ from bioclip_core.findings import Findings
 from bioclip_core.tables.reading import open_table
 from bioclip_training.catalog.uris import file_of
 from bioclip_training.published.held import HeldSample, Holder
+from bioclip_training.published.reading.folders import folders_below
 from bioclip_training.published.sample_texts import FREE_CELLS, RANK_NAMES, described_cells
 
 _SUFFIXES = (".csv", ".tsv", ".tab", ".parquet")
@@ -60,6 +61,45 @@ def of_caption_table(folder: Path, holder: Holder, findings: Findings, skipped: 
         cells: Mapping[str, Any] = {key: value for key, value in row.cells.items() if key != image}
         about = described_cells(cells, where, findings)
         yield HeldSample(str(cells.get("id") or name.rpartition(".")[0]), name, "", 0, path.stat().st_size, about)
+
+
+def caption_files(folder: Path) -> list[Path]:
+    """Return the Parquet files near the top of a folder that have captions by the ids of images, as BioCAP publishes them."""
+    from pyarrow import ArrowException, parquet
+
+    found = []
+    for place in folders_below(folder, 1):
+        for file in sorted(place.glob("*.parquet")):
+            try:
+                names = set(parquet.read_schema(file).names)
+            except (OSError, ArrowException):
+                continue
+            if names >= {"uuid", "caption"} and not names & {"image", "kingdom", "identifier"}:
+                found.append(file)
+    return found
+
+
+def captions_by_id(files: Sequence[Path], ids: Any) -> Any:
+    """Return the captions of images by their ids as an Arrow array, empty for ids without one.
+
+    Args:
+        files: as of :func:`caption_files`.
+        ids: of the images.
+    """
+    import pyarrow as pa
+    from pyarrow import compute, parquet
+
+    known = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+    kept = []
+    for file in files:
+        with parquet.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(65_536, columns=["uuid", "caption"]):
+                kept.append(batch.filter(compute.is_in(batch.column("uuid").cast(pa.string()), known)))
+    if not kept:
+        return pa.repeat("", len(known))
+    table = pa.Table.from_batches(kept)
+    place = compute.index_in(known, table.column("uuid").cast(pa.string()).combine_chunks())
+    return table.column("caption").cast(pa.string()).combine_chunks().take(place).fill_null("")
 
 
 def _header(path: Path) -> set[str]:

@@ -6,7 +6,7 @@ import tarfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from bioclip_core.errors import SourceError
@@ -131,7 +131,7 @@ class _Samples:
 
     def _add(self, entry: tarfile.TarInfo) -> None:
         where = f"{self._path.name}#{entry.name}"
-        base = PurePosixPath(entry.name).name
+        base = entry.name.rpartition("/")[2]
         if entry.isdir() or base.startswith("._") or base == ".DS_Store":  # folders, and what macOS puts beside files
             return
         if not entry.isreg() or entry.issparse():

@@ -13,6 +13,7 @@ from bioclip_core.files.archive_tar import FAULTS, TarReader
 from bioclip_core.files.regular import open_regular
 from bioclip_core.files.tar_members import LostBytes, members_in_place
 from bioclip_core.tables.rows import shown_path
+from bioclip_training.published.caption_tables import caption_files
 from bioclip_training.published.collections import COMPRESSED_TARS as COMPRESSED
 from bioclip_training.published.columns import RANK_COLUMNS
 from bioclip_training.published.downloaded import image_files, stored_rows
@@ -72,8 +73,12 @@ class _TreeOfLife:
                     "or missing_images: keep for records without images"
                 )
             self._report(join, options, keeps=keeps)
+            join.add("captions", _captions(path), pa.schema([("id", pa.string()), ("caption", pa.string())]))
             kind = "LEFT JOIN" if keeps else "JOIN"
-            query = f"SELECT l.* EXCLUDE (nr), i.* EXCLUDE (id, nr) FROM catalog l {kind} image i ON i.id = l.id"
+            query = (
+                f"SELECT l.* EXCLUDE (nr), i.* EXCLUDE (id, nr), c.caption FROM catalog l {kind} image i ON i.id = l.id "
+                "LEFT JOIN (SELECT id, min(caption) AS caption FROM captions GROUP BY id) c ON c.id = l.id"
+            )
             given = 0
             for batch in join.batches(query):
                 given += batch.num_rows
@@ -115,7 +120,8 @@ class _TreeOfLife:
             {
                 **taken,
                 "record_id": text("id"), "treeoflife_id": text("id"), "uri": text("uri"), "url": text("url"), "verbatim_name": scientific,
-                "common_name": pc.if_else(same, "", common), "licence": text("licence"), "rights_holder": holder,
+                "caption": text("caption"), "common_name": pc.if_else(same, "", common), "licence": text("licence"),
+                "rights_holder": holder,
             },
         )  # fmt: skip
 
@@ -250,6 +256,17 @@ def _batch(found: list[tuple[str, str]]) -> pa.RecordBatch:
     ids, uris = zip(*found, strict=True)
     empty = pa.repeat("", len(found))
     return pa.RecordBatch.from_arrays([pa.array(ids), pa.array(uris), empty, empty, empty], names=list(_IMAGE))
+
+
+def _captions(path: Path) -> Iterator[pa.RecordBatch]:
+    """Yield the captions that a table beside the catalog has by the ids of images, as BioCAP publishes them."""
+    from pyarrow import parquet
+
+    for file in caption_files(path) if path.is_dir() else ():
+        with parquet.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(BATCH_ROWS, columns=["uuid", "caption"], use_threads=False):
+                columns = [pc.fill_null(batch.column(name).cast(pa.string()), "") for name in ("uuid", "caption")]
+                yield pa.RecordBatch.from_arrays(columns, names=["id", "caption"])
 
 
 def _keep_first(join: Joining, options: ReadOptions) -> None:

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import DataError, SourceError
-from bioclip_core.files.documents import parse_document
+from bioclip_core.files.documents import parse_document, read_document
 from bioclip_core.files.locks import lock
-from bioclip_core.files.whole import replacing_file
+from bioclip_core.files.whole import replacing_file, write_whole
 from bioclip_core.findings import Findings
 from bioclip_core.identity import file_sha256, user_cache
 from bioclip_core.images.regions import EncodedRegion
@@ -28,12 +28,14 @@ from bioclip_core.progress import Progress, logged
 from bioclip_core.taxonomy import RANKS
 from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.catalog.rows import Catalog
+from bioclip_training.published.caption_tables import caption_files, captions_by_id
 from bioclip_training.published.collections import INDEX_FOLDER, NOT_SHARDS, first_holders, holders_in, root_of
 from bioclip_training.published.held import Holder
 from bioclip_training.published.opening import ImageOpener
 from bioclip_training.published.placing import KnownRanks
 from bioclip_training.shards.manifest import INDEX_FILE
 from bioclip_training.shards.published_parts import (
+    FREE_CAPTION,
     RANKED,
     SCIENTIFIC,
     STATE,
@@ -46,7 +48,7 @@ from bioclip_training.shards.reading import ShardCatalog
 
 log = logging.getLogger("bioclip_plugin.training")
 
-_PARTS = "parts"
+_PARTS, _STATE_FILE = "parts", "index.json"
 _WAIT_S = 0.5
 _PLACED = "names without the ranks of all their words were placed by other lineages of the collection"
 _UNPLACED = "names have words whose rank nothing states; these words are left out"
@@ -119,13 +121,17 @@ def open_published(address: Path, progress: Progress | None = None) -> Published
         raise SourceError(f"{address} holds no shards: no tar, no Parquet file with images, no images with JSON")
     place = _place(folder, "" if address.is_dir() else address.name)
     file = place / INDEX_FILE
-    known = _known(file, holders)
+    captions = caption_files(folder) if address.is_dir() else []
+    states = [list(holder.state) for holder in holders] + [_state(caption_file) for caption_file in captions]
+    known = _known(place, states)
     if known is None:
         with _alone(place):
-            known = _known(file, holders)
+            known = _known(place, states)
             if known is None:
                 report = progress or logged(log, f"reading the headers of shards in {folder}: %d of %d")
-                known = _made(folder, place, holders, report)
+                table, notes = _made(folder, place, holders, captions, report)
+                known = {"version": VERSION, "states": states, "notes": notes}
+                _write(table, place, known)
     notes = [*found.lines(), *known["notes"]]
     if not place.is_relative_to(folder):
         notes.append(f"{folder} cannot be written, so its index is in {place}")
@@ -168,14 +174,34 @@ def _about(file: Path) -> dict[str, Any] | None:
     return about if about.get("version") == VERSION else None
 
 
-def _known(file: Path, holders: Sequence[Holder]) -> dict[str, Any] | None:
-    """Return what a finished index says if it is that of these files as they are now."""
-    about = _about(file)
-    return about if about and about.get("states") == [list(holder.state) for holder in holders] else None
+def _known(place: Path, states: list[Any]) -> dict[str, Any] | None:
+    """Return what is said of a finished index, if it is that of these files as they are now."""
+    try:
+        about = read_document(place / _STATE_FILE, dict[str, Any], name="the state of the index")
+    except DataError:
+        return None
+    is_same = about.get("version") == VERSION and about.get("states") == states and (place / INDEX_FILE).is_file()
+    return about if is_same else None
 
 
-def _made(folder: Path, place: Path, holders: Sequence[Holder], progress: Progress) -> dict[str, Any]:
-    """Make the index from the parts that exist, after the others are made."""
+def _state(file: Path) -> list[Any]:
+    status = file.stat()
+    return [file.name, "captions", status.st_size, status.st_mtime_ns]
+
+
+def _write(table: Any, place: Path, known: dict[str, Any]) -> None:
+    """Write an index, and then its state: the bytes of the index do not depend on times of files."""
+    from pyarrow import parquet
+
+    with replacing_file(place / INDEX_FILE) as draft:
+        parquet.write_table(table.replace_schema_metadata(None), draft)
+    write_whole(place / _STATE_FILE, json.dumps(known))
+
+
+def _made(
+    folder: Path, place: Path, holders: Sequence[Holder], captions: Sequence[Path], progress: Progress
+) -> tuple[Any, list[str]]:
+    """Return the index, from the parts that exist after the others are made, and what is to be said of it."""
     from pyarrow import parquet
 
     parts = place / _PARTS
@@ -199,11 +225,25 @@ def _made(folder: Path, place: Path, holders: Sequence[Holder], progress: Progre
         raise SourceError(
             f"the shards in {folder} hold no usable sample: {'; '.join([*findings.lines(), *skipped.lines()])}"
         )
-    notes = [*_summary(folder, table, holders), *findings.lines(), *(f"skipped: {line}" for line in skipped.lines())]
-    known = {"version": VERSION, "states": [list(holder.state) for holder in holders], "notes": notes}
-    with replacing_file(place / INDEX_FILE) as draft:
-        parquet.write_table(table.replace_schema_metadata({STATE: json.dumps(known).encode()}), draft)
-    return known
+    if captions:
+        table = _captioned(table, captions, findings)
+    return table, [
+        *_summary(folder, table, holders),
+        *findings.lines(),
+        *(f"skipped: {line}" for line in skipped.lines()),
+    ]
+
+
+def _captioned(table: Any, files: Sequence[Path], findings: Findings) -> Any:
+    """Fill the captions of images that have none of their own from tables by their ids."""
+    from pyarrow import compute
+
+    own = table.column(FREE_CAPTION).combine_chunks()
+    given = captions_by_id(files, table.column("source_id"))
+    filled = compute.if_else(compute.equal(own, ""), given, own)
+    count = int(compute.sum(compute.and_(compute.equal(own, ""), compute.not_equal(given, ""))).as_py() or 0)
+    findings.add(f"captions are taken from {', '.join(file.name for file in files)} by the ids of images", count=count)
+    return table.set_column(table.column_names.index(FREE_CAPTION), FREE_CAPTION, filled)
 
 
 def _written(folder: Path, holders: Sequence[Holder], files: dict[Holder, Path]) -> Iterator[None]:
