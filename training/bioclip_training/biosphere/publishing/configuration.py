@@ -15,7 +15,7 @@ def curate_yaml(sources: list[str]) -> str:
         for name in sources
     )
     return (
-        "# Build the taxonomy first: bioclip-plugin taxonomy build taxonomy --output taxonomy.sqlite\n"
+        "# Make taxonomy.sqlite of the folder taxonomy first, by the command taxonomy build.\n"
         f"output: curated\ntaxonomy: taxonomy.sqlite\nsources:\n{listed}"
         "evaluation_sets:\n"
         f"  {RARE}:\n    path: evaluation/{RARE}\n    layout: rare-species\n    taxa: exclude\n"
