@@ -30,7 +30,7 @@ _STRONG_LATIN = re.compile(
     r"^[A-Z][a-z-]+ (?:[×x] ?)?[a-z-]+(?:us|um|a|is|ae|ii|i|ense|ensis|oides)\b|^([A-Z])([a-z]+) (?i:\1)\2\b"
 )
 _VIRAL = re.compile(
-    r"vir(?:us|oid|ion)(?:s|es)?\b|phages?\b|\b[ms]?npv\b|\bprions?\b|(?:alpha|beta|delta)satellites?\b|\bsatellite (?:rna|dna)"
+    r"vir(?:us(?:es)?|oids?|ions?)\b|phages?\b|\b[ms]?npv\b|\bprions?\b|(?:alpha|beta|delta)satellites?\b|\bsatellite (?:rna|dna)"
     r"|sars-cov|\b(?:endo|ecto)?symbionts?\b|\S phytoplasma\b"
     r"|\bplasmid\b",
     re.IGNORECASE,

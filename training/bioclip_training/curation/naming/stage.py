@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -126,6 +127,7 @@ def _readings(records: RecordNames, work: StageWork, taxonomy: TaxonomyIndex | N
         lambda done: work.progress(done, total),
     ):
         reading.taxon = shared.setdefault(reading.taxon, reading.taxon)
+        reading.outcome = sys.intern(reading.outcome)
         readings.append(reading)
     work.tally.count("distinct combinations of written names", total)
     if taxonomy is None:
