@@ -2,8 +2,8 @@
 
 python -m benchmarks.curate_rows --rows 10000000 [--threads 2] [--memory "4 GB"] [--folder FOLDER] [--keep]
 
-The records are a Parquet file per source with the columns of a record: 300,000 species whose frequencies fall like 1/rank, names with
-authors and small faults, 1.3 images per observation, a tenth in sequences of ten. Hashes of images are invented too: one record in
+The records are two catalogs in the layout of TreeOfLife-200M without their images: 300,000 species whose frequencies fall like 1/rank,
+names with authors and small faults, 1.3 images per observation. Hashes of images are invented too: one record in
 a hundred has the bytes of another one, one in fifty is nearly another one. Memory is the sum of the resident memory of the process and
 its children, looked up five times per second; pages that several processes share count for each.
 """
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,20 +43,22 @@ from bioclip_training.curation.records import RecordsStage
 from bioclip_training.curation.running import Listener, Outcome, run_stages
 from bioclip_training.curation.splits import SplitsStage
 from bioclip_training.curation.stages import Stage, StageWork, name_of_part
-from bioclip_training.published import known
-from bioclip_training.published.layout import LayoutOption, ReadOptions, Recognition
-from bioclip_training.published.records import SOURCE_RECORDS, batch_of
 
 SPECIES = 300_000
-SOURCES = {"gbif": 0.8, "treeoflife": 0.2}
-_FILE_ROWS = 500_000
-_BATCH = 65_536
+SOURCES = {"first": 0.8, "second": 0.2}
+_STEP = 500_000
 _BASES = ("HUMAN_OBSERVATION", "PRESERVED_SPECIMEN", "MACHINE_OBSERVATION", "OCCURRENCE")
 _COLUMNS = (
-    "record_id", "url", "verbatim_name", *(rank.value for rank in RANKS), "taxon_rank", "common_name", "common_name_language",
-    "basis_of_record", "licence", "rights_holder", "event_id", "observation_id", "recorded_by", "country", "event_date", "latitude",
-    "longitude",
-)  # fmt: skip
+    "uuid",
+    "data_source",
+    "source_id",
+    *(rank.value for rank in RANKS),
+    "common",
+    "scientific_name",
+    "basisOfRecord",
+    "publisher",
+)
+_SCHEMA = pa.schema([(name, pa.string()) for name in _COLUMNS])
 
 
 def make_sources(folder: Path, rows: int) -> None:
@@ -73,15 +75,14 @@ def make_sources(folder: Path, rows: int) -> None:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         count = round(rows * share)
-        for start in range(0, count, _FILE_ROWS):
-            rng = np.random.default_rng([31, number, start])
-            table = _table(name, start, min(_FILE_ROWS, count - start), rng, lineages, common, cumulated)
-            parquet.write_table(table, place / f"rows-{start:010d}.parquet", row_group_size=_BATCH)
+        with parquet.ParquetWriter(place / "catalog.parquet", _SCHEMA, compression="zstd") as writer:
+            for start in range(0, count, _STEP):
+                rng = np.random.default_rng([31, number, start])
+                writer.write_table(_table(start, min(_STEP, count - start), rng, lineages, common, cumulated))
         (place / "done").touch()
 
 
 def _table(
-    source: str,
     start: int,
     rows: int,
     rng: np.random.Generator,
@@ -91,32 +92,25 @@ def _table(
 ) -> pa.Table:
     chosen = np.searchsorted(cumulated, rng.random(rows)).clip(0, SPECIES - 1)
     ranks = [column.take(pa.array(chosen)) for column in lineages]
-    genus, epithet = ranks[5].to_pylist(), ranks[6].to_pylist()
-    fault = rng.random(rows)
-    ids = [f"{source}-{start + row}" for row in range(rows)]
-    observations = np.cumsum(rng.random(rows) < 1 / 1.3)
-    is_sequence = rng.random(rows // 10 + 1).repeat(10)[:rows] < 0.1
-    events = [f"e{(start + row) // 10}" if is_sequence[row] else "" for row in range(rows)]
+    genus, epithet, fault = ranks[5].to_pylist(), ranks[6].to_pylist(), rng.random(rows).tolist()
+    observations = start + np.cumsum(rng.random(rows) < 1 / 1.3)
     columns: dict[str, Any] = {
-        "record_id": ids,
-        "url": [f"https://example.org/images/{entry}.jpg" for entry in ids],
-        "verbatim_name": [_written(one, other, share) for one, other, share in zip(genus, epithet, fault.tolist(), strict=True)],
+        "uuid": _uuids(rng, rows),
+        "data_source": ["GBIF"] * rows,
+        "source_id": [str(entry) for entry in observations],
         **{rank.value: column for rank, column in zip(RANKS, ranks, strict=True)},
-        "taxon_rank": ["species"] * rows,
-        "common_name": common.take(pa.array(chosen)),
-        "common_name_language": ["en"] * rows,
-        "basis_of_record": [_BASES[entry] for entry in rng.choice(4, rows, p=[0.6, 0.3, 0.05, 0.05])],
-        "licence": [("CC0", "CC-BY", "CC-BY-NC")[entry] for entry in rng.integers(0, 3, rows)],
-        "rights_holder": [f"holder {entry}" for entry in rng.integers(0, 5000, rows)],
-        "event_id": events,
-        "observation_id": [f"{start}-{entry}" for entry in observations],
-        "recorded_by": [f"person {entry}" for entry in rng.integers(0, 50_000, rows)],
-        "country": [("BR", "KE", "NZ", "DE")[entry] for entry in rng.integers(0, 4, rows)],
-        "event_date": [f"20{entry % 30:02d}-0{1 + entry % 9}-1{entry % 10}" for entry in rng.integers(0, 9000, rows)],
-        "latitude": rng.random(rows) * 180 - 90,
-        "longitude": rng.random(rows) * 360 - 180,
+        "common": common.take(pa.array(chosen)),
+        "scientific_name": [_written(*named) for named in zip(genus, epithet, fault, strict=True)],
+        "basisOfRecord": [_BASES[entry] for entry in rng.choice(4, rows, p=[0.6, 0.3, 0.05, 0.05])],
+        "publisher": [f"publisher {entry}" for entry in rng.integers(0, 5000, rows)],
     }  # fmt: skip
-    return pa.table({name: pa.array(columns[name], SOURCE_RECORDS.field(name).type) for name in _COLUMNS})
+    return pa.table({name: pa.array(columns[name], pa.string()) for name in _SCHEMA.names})
+
+
+def _uuids(rng: np.random.Generator, rows: int) -> list[str]:
+    data = rng.bytes(16 * rows).hex()
+    texts = (data[at : at + 32] for at in range(0, 32 * rows, 32))
+    return [f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}" for text in texts]
 
 
 def _written(genus: str, epithet: str, share: float) -> str:
@@ -125,27 +119,6 @@ def _written(genus: str, epithet: str, share: float) -> str:
     if share < 0.1:
         return f"{name} {('Linnaeus, 1758', '(Gray, 1831)', 'L.')[int(share * 1000) % 3]}"
     return name.upper() if share < 0.11 else name
-
-
-class RowsLayout:
-    """Parquet files with the columns of a record."""
-
-    name = "rows"
-    title = "the invented rows"
-    needs = "rows-*.parquet"
-    options: tuple[LayoutOption, ...] = ()
-
-    def recognise(self, path: Path) -> Recognition | None:
-        files = tuple(sorted(path.glob("rows-*.parquet")))
-        return (
-            Recognition(layout=self.name, taken=(), confidence="it has rows-*.parquet", files=files) if files else None
-        )
-
-    def read(self, path: Path, options: ReadOptions) -> Iterator[pa.RecordBatch]:  # noqa: ARG002
-        for file in sorted(path.glob("rows-*.parquet")):
-            with parquet.ParquetFile(file) as opened:
-                for batch in opened.iter_batches(_BATCH):
-                    yield batch_of(batch.num_rows, {name: batch[name] for name in batch.schema.names})
 
 
 @dataclass(frozen=True)
@@ -240,11 +213,10 @@ class TreeMemory:
 
 def curate(folder: Path, threads: int, memory: int) -> list[dict[str, Any]]:
     """Run the stages, and return seconds, processor seconds, memory and size of each."""
-    known.layouts = lambda: (RowsLayout(),)
     before: tuple[Stage, ...] = (RecordsStage(), InventedImages(), NamesStage(), KindsStage(), DuplicatesStage())
     names = tuple(stage.name for stage in before)
     stages = (*before, SplitsStage(needs=names), CatalogStage(needs=(*names, "splits")))
-    sources = {name: SourceConfig(folder / name, "rows") for name in SOURCES}
+    sources = {name: SourceConfig(folder / name, "treeoflife-200m", {"missing_images": "keep"}) for name in SOURCES}
     config = Curation(
         folder / "out",
         sources,
