@@ -1,4 +1,4 @@
-"""python -m benchmarks.curation RENDERED CURATED [--json FILE]
+"""python -m benchmarks.curation RENDERED CURATED [--json FILE] [--no-faults]
 
 Scores the catalog in CURATED (the output of ``bioclip-plugin curate``) against the truth in RENDERED (that of
 ``python -m bioclip_training.biosphere.publishing``): a page in Markdown, and a JSON document. Exit code 1 if a target is missed.
@@ -21,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("rendered", type=Path, metavar="RENDERED", help="Folder of a rendering, with its truth.")
     parser.add_argument("curated", type=Path, metavar="CURATED", help="Output folder of curate.")
     parser.add_argument("--json", type=Path, metavar="FILE", help="Write the scores as JSON as well.")
+    parser.add_argument("--no-faults", action="store_true", help="Leave out the list of faults at the end.")
     options = parser.parse_args(argv)
     try:
         found = scores(join(options.rendered, options.curated))
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if options.json is not None:
         options.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    sys.stdout.write(page(found))
+    sys.stdout.write(page(found, faults=not options.no_faults))
     return 0 if all(one["is_met"] for one in found["targets"]) else 1
 
 

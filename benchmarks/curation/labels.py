@@ -21,6 +21,8 @@ class Labels:
     """Of these, those with the true species."""
     lineages: int = 0
     """Of the right ones, those with every rank as the taxonomy has it."""
+    common: int = 0
+    """Of the right ones, those with the taxonomy's English common name, or without one where it has none."""
     examples: list[str] = field(default_factory=list)
     """The first ones that are wrong or have no label: written name, label, truth."""
 
@@ -39,6 +41,7 @@ class Labels:
         if said == true and said:
             self.right += 1
             assert one.said is not None
+            self.common += (one.said["common"] or "") == one.true["common_name"]
             self.lineages += all((one.said[rank] or "") == one.true[rank] for rank in RANKS[:6])
         elif len(self.examples) < _EXAMPLES:
             place = f"{one.true['source']}/{one.true['uri']}"

@@ -71,9 +71,14 @@ def targets(joined: Joined) -> list[Target]:
     ]
 
 
-def page(found: Mapping[str, Any]) -> str:
-    """Return the scores as Markdown."""
-    return "\n".join(_lines(found)) + "\n"
+def page(found: Mapping[str, Any], *, faults: bool = True) -> str:
+    """Return the scores as Markdown.
+
+    Args:
+        found: of :func:`scores`.
+        faults: list the first faults of each kind at the end.
+    """
+    return "\n".join((*_lines(found), *(_faults(found) if faults else ()))) + "\n"
 
 
 def _labels(one: Labels) -> dict[str, Any]:
@@ -118,6 +123,9 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield from _table(("should be left out", "records", "in a split"), [
         (name, one["records"], one["kept"]) for name, one in found["kept_in_spite"].items()
     ])  # fmt: skip
+
+
+def _faults(found: Mapping[str, Any]) -> Iterator[str]:
     yield "## First faults of each kind\n"
     for name, one in {**found["labels_by_kind"], **found["leaks"], **found["drops"]}.items():
         for example in one["examples"]:
@@ -125,10 +133,13 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _label_table(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    yield from _table(("records of", "records", "labelled", "right", "precision", "recall", "whole lineage right"), [
-        (name, one["records"], one["given"], one["right"], f"{one['precision']:.4f}", f"{one['recall']:.4f}", one["lineages"])
-        for name, one in rows.items()
-    ])  # fmt: skip
+    header = ("records of", "records", "labelled", "right", "precision", "recall", "lineage right", "common name right")
+    cells = ("records", "given", "right", "precision", "recall", "lineages", "common")
+    yield from _table(header, [(name, *(_shown(one[cell]) for cell in cells)) for name, one in rows.items()])
+
+
+def _shown(value: float) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _table(header: tuple[str, ...], rows: list[tuple[object, ...]]) -> Iterator[str]:

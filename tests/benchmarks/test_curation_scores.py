@@ -96,6 +96,13 @@ def test_a_right_species_with_a_wrong_family_is_right_and_its_lineage_is_not(wor
     assert (found.right, found.lineages) == (2, 1)
 
 
+def test_common_names_are_compared_with_those_of_the_taxonomy(world: World) -> None:
+    world.add().add().add()
+    world.truth[0]["common_name"] = world.catalog[0]["common"] = "white fict"
+    world.truth[1]["common_name"], world.catalog[2]["common"] = "pale fict", "an invented one"
+    assert labels.recoverable(world.joined()).common == 1
+
+
 def test_the_same_binomial_in_another_kingdom_is_wrong(world: World) -> None:
     world.add(kinds=["hemihomonym"]).add(kinds=["hemihomonym"], lineage=OTHER, said_lineage=LINEAGE)
     found = labels.hemihomonyms(world.joined())
@@ -233,5 +240,9 @@ def test_the_command_prints_a_page_writes_json_and_fails_if_a_target_is_missed(
     assert main([str(rendered), str(curated), "--json", str(tmp_path / "scores.json")]) == 1
     assert "| label precision | 0.5000 | ≥ 0.99 | NO |" in capsys.readouterr().out
     assert json.loads((tmp_path / "scores.json").read_text("utf-8"))["labels"]["right"] == 1
+    main([str(rendered), str(curated)])
+    assert "First faults" in capsys.readouterr().out
+    main([str(rendered), str(curated), "--no-faults"])
+    assert "First faults" not in capsys.readouterr().out
     assert main([str(rendered), str(tmp_path)]) == 2
     assert "holds no catalog" in capsys.readouterr().err
