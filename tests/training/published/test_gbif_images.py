@@ -86,6 +86,30 @@ def test_images_under_other_names_are_refused_with_the_options_that_decide_it(do
     assert len(read(download, missing_images="keep")[0]) == 3
 
 
+def test_addresses_that_differ_before_their_last_part_only_are_refused(download: Path) -> None:
+    """iNaturalist's photos are /photos/NUMBER/original.jpg: one file original.jpg would be the image of all."""
+    urls = [f"https://a.example.org/photos/{number}/original.jpg?{number}" for number in range(3)]
+    media = {"gbifid": ["1", "2", "3"], "type": ["StillImage"] * 3, "identifier": urls}
+    parquet.write_table(pa.table(media), download / "multimedia.parquet")
+    add(download / "images", "original.jpg")
+    with pytest.raises(
+        SourceError, match=r"1 name of images would be the last part .*photos/0/original\.jpg.* md5 or sha1"
+    ):
+        read(download)
+    names = [hashlib.sha1(url.encode()).hexdigest() + ".jpg" for url in urls]
+    add(download / "images", *names)
+    assert [row["uri"] for row in read(download, image_names="sha1")[0]] == [f"images/{name}" for name in names]
+
+
+def test_one_address_of_two_occurrences_is_one_file(download: Path) -> None:
+    """0.1% of iNaturalist's photos are in several observations: two organisms on one photo."""
+    media = {"gbifid": ["1", "2"], "type": ["StillImage"] * 2, "identifier": [URLS[0]] * 2}
+    parquet.write_table(pa.table(media), download / "multimedia.parquet")
+    add(download / "images", "one.jpg")
+    rows, _ = read(download)
+    assert [(row["uri"], row["record_id"]) for row in rows] == [("images/one.jpg", f"{n} {URLS[0]}") for n in (1, 2)]
+
+
 def test_an_observation_has_the_publishers_id_if_it_is_one_worldwide(download: Path) -> None:
     """iNaturalist's observations come with their address, museums often number from 1."""
     rows, _ = read(download)

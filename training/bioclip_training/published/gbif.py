@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bioclip_core.errors import SourceError
+from bioclip_core.nouns import number_of
 from bioclip_core.tables.rows import shown_path
-from bioclip_training.published.gbif_images import NAMINGS, file_names
+from bioclip_training.published.gbif_images import LAST_PART, NAMINGS, file_names
 from bioclip_training.published.gbif_tables import GbifTables, found_tables
 from bioclip_training.published.layout import LayoutOption, ReadOptions, Recognition, check_settings, one_of, setting
 from bioclip_training.published.reading.finishing import IMAGES, MISSING_IMAGES, finished, image_folder, keeps_missing
@@ -148,6 +149,8 @@ class Gbif:
             _check_columns(occurrences, media, found)
             _load(join, occurrences, media, options)
             _report(join, options, keeps_absences=keeps_absences)
+            if place and naming == "address":
+                _check_names(join, shown_path(path))
             status = "true" if keeps_absences else "upper(status) <> 'ABSENT'"
             batches = join.batches(_QUERY.format(status=status))
             records = (_record_batch(batch, options, place, naming) for batch in batches)
@@ -227,6 +230,18 @@ def _with_pages(batch: pa.RecordBatch, options: ReadOptions) -> pa.RecordBatch:
 
 def _first(batch: pa.RecordBatch, name: str, mask: pa.Array) -> str:
     return str(batch.column(name)[pc.index(mask, True).as_py()].as_py())
+
+
+def _check_names(join: Joining, shown: str) -> None:
+    """Refuse addresses of different images with one last part, which one file cannot be."""
+    count, first = join.count_and_first(
+        f"SELECT min(url) FROM media GROUP BY regexp_extract(url, '{LAST_PART}', 1) HAVING count(DISTINCT url) > 1"
+    )
+    if count:
+        raise SourceError(
+            f"{shown}: {number_of(count, 'name')} of images would be the last part of several addresses (such as {first}): give files "
+            "names by the hash of their address and state image_names: md5 or sha1"
+        )
 
 
 def _report(join: Joining, options: ReadOptions, *, keeps_absences: bool) -> None:

@@ -12,6 +12,9 @@ import pyarrow as pa
 NAMINGS = ("address", "md5", "sha1")
 """How a file is named: by the last part of its address, or by the hash of the address."""
 
+LAST_PART = r"([^/?#]*)/?(?:[?#].*)?$"
+"""Pattern of the last part of an address, for SQL."""
+
 
 def file_names(folder: str, urls: pa.Array, naming: str) -> pa.Array:
     """Return the file of each address, relative to the source.
