@@ -49,6 +49,9 @@ def test_a_trait_of_families_is_explained_by_the_tree_and_the_permutations_withi
     assert found.p == 0.005
     assert found.more["p_within"] == 1.0
     assert found.more["tree"] > 0.02
+    assert (
+        trait_correlation(space, by_family, Rank.FAMILY, permutations=0).more["within"] == "order"
+    )  # where it differs
 
 
 def test_a_trait_that_features_follow_beyond_the_tree_is_found_within_families() -> None:

@@ -47,7 +47,8 @@ def shown(value: float, *, as_share: bool = False) -> str:
     """Return a number with as many digits as an interval supports."""
     if value != value:
         return "–"
-    return f"{100 * value:.1f}%" if as_share else f"{value:.2f}"
+    text = f"{100 * value:.1f}%" if as_share else f"{value:.2f}"
+    return text.removeprefix("-") if text in ("-0.00", "-0.0%") else text
 
 
 def bounds(measure: Measure, *, as_share: bool = False) -> str:
@@ -76,9 +77,9 @@ def findings_of(found: Structure) -> list[str]:
     return [
         _tree(found),
         _mistakes(found),
-        *(line for name, trait in {**found.traits, **found.image_traits}.items() for line in _trait(name, trait)),
         *_within(found),
         *(_separation(name, spans["main"]) for name, spans in found.classes.items()),
+        *(line for name, trait in {**found.traits, **found.image_traits}.items() for line in _trait(name, trait)),
     ]
 
 

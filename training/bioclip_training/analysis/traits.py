@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.cells import is_unknown, number_of
 from bioclip_core.errors import UsageError
-from bioclip_core.taxonomy import RANKS, Rank
+from bioclip_core.taxonomy import RANKS, Rank, Taxon
 from bioclip_training.analysis.measure import Measure, missing
 from bioclip_training.analysis.ranked import midranks, partial_spearman, spearman
 from bioclip_training.analysis.resampling import jackknife, mantel_p
@@ -88,7 +88,7 @@ def trait_correlation(
         space: the images.
         trait: one value per species of ``space.taxa``; unknown ones are left out.
         unit: rank of the clades that are left out as wholes for the interval.
-        within: rank of the clades that the second test permutes in; None: the lowest rank with two species in some clade.
+        within: rank of the clades that the second test permutes in; None: the lowest rank within whose clades the trait differs.
         metric: ``cosine`` or ``euclidean``.
         permutations: of each test.
         seed: seed of the tests.
@@ -118,7 +118,7 @@ def trait_correlation(
 
     everything = np.ones(len(places), dtype=bool)
     spread, beyond_spread = (jackknife(statistic, unit_T, scale="correlation") for statistic in (of, beyond))
-    within = within or _lowest_shared(taxa)
+    within = within or _lowest_varying(taxa, known)
     ranked = [_ranks_of(matrix, upper_TT) for matrix in (distance_TT, difference_TT)]
     test: dict[str, Any] = {"permutations": permutations, "seed": seed}
     p_within = mantel_p(ranked[0], ranked[1], within_T=clades(taxa, within), **test) if within else float("nan")
@@ -139,10 +139,10 @@ def _ranks_of(matrix_TT: NDArray[np.float64], upper_TT: NDArray[np.bool_]) -> ND
     return ranks_TT + ranks_TT.T
 
 
-def _lowest_shared(taxa: Sequence[Any]) -> Rank | None:
-    """Return the lowest rank above the species at which two species share a clade and not all do; None without one."""
+def _lowest_varying(taxa: Sequence[Taxon], trait: Trait) -> Rank | None:
+    """Return the lowest rank above the species within whose clades a trait differs, so that permutations change something."""
     for rank in reversed(RANKS[:-1]):
-        count = len(np.unique(clades(taxa, rank)))
-        if 1 < count < len(taxa):
+        clade_T = clades(taxa, rank)
+        if any(np.ptp(trait.values[clade_T == clade]) > 0 for clade in np.unique(clade_T)):
             return rank
     return None
