@@ -206,6 +206,11 @@ def test_tokens_of_many_captions_do_not_stay_in_memory(monkeypatch: pytest.Monke
         again_UD = torch.cat([towers.text_features((caption,)) for caption in CAPTIONS])
     torch.testing.assert_close(again_UD, features_UD, atol=1e-5, rtol=0)  # sums of fp32 in another order
     assert len(towers.text._tokens) <= 2
+    whole = small_towers(small_clip(), every_token=True)
+    assert whole.text.table is not None
+    assert len(whole.text.table.used) == 49408
+    with torch.no_grad():
+        torch.testing.assert_close(whole.text_features(CAPTIONS), features_UD, atol=1e-5, rtol=0)
 
 
 def test_captions_of_labels_that_are_not_trained_on_can_be_encoded_for_validation() -> None:

@@ -38,6 +38,9 @@ from bioclip_training.towers.model import Towers
 
 log = logging.getLogger("bioclip_plugin.training")
 
+_MOST_CAPTIONS = 1_000_000
+"""Published captions whose tokens are looked up before the first step, a minute's work; of more, every token is trained."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -154,16 +157,16 @@ def plain_towers(plan: Plan, start: Start) -> Towers:
 def _build_towers(plan: Plan) -> Towers:
     config, start, world = plan.config, plan.start, plan.world
     captions = dict.fromkeys([*all_captions(plan.taxa, config.captions), *label_captions(plan.taxa)])
-    for images in (plan.images, plan.replay):
-        if images is not None and images.texts is not None:
-            captions.update(dict.fromkeys(images.texts.distinct()))
+    published = [part.texts.distinct(_MOST_CAPTIONS) for part in (plan.images, plan.replay) if part and part.texts]
+    for texts in published:
+        captions.update(dict.fromkeys(texts or ()))
     book = KernelBook(start.model_cfg, config.batch_size // config.accumulate, plan.compute)
     towers = Towers(
         start.model, start.tokenizer, captions=list(captions), preprocessing=start.preprocessing, compute=plan.compute,
         replay_projection=plan.replay is not None and config.replay_projection == "second",
         gradient_checkpointing=config.gradient_checkpointing, lock_image=config.lock_image, lock_text=config.lock_text,
         drop_path=config.drop_path, compile=config.compile, kernels=world.agreed(book.remembered()),
-        images=max(1, config.batch_size // config.accumulate // world.size),
+        images=max(1, config.batch_size // config.accumulate // world.size), every_token=None in published,
     )  # fmt: skip
     towers.use_kernels(world.agreed(towers.kernels))  # without a remembered choice each process measured for itself
     book.remember(towers.kernels)

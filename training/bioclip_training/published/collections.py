@@ -26,8 +26,8 @@ _TAR = ".tar"
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _MOST_TEXT_BYTES = 1 << 20
 _BATCH_ROWS = 1024
-_LOOKED_AT = 20_000
-"""Names that are looked at to recognise shards: in a folder of millions of photographs no further ones are."""
+LOOKED_AT = 20_000
+"""Names that are looked at to recognise shards: in folders of millions of photographs no further ones are."""
 NO_IMAGE_ROW = "rows without an image"
 UNFINISHED = "shards lack the _stats.json that img2dataset writes at the end: they may be unfinished"
 MISMATCH = "shards have another number of images than their _stats.json states"
@@ -59,19 +59,24 @@ def holders_in(address: Path, findings: Findings) -> list[Holder]:
     return [_holder(address, address.name, "table")] if is_caption_table(address) else []
 
 
-def first_holders(folder: Path) -> list[Holder]:
-    """Return the first file or folder with samples below a folder, from its first names only; nothing in folders of images."""
-    return list(islice(_walked(folder, Findings(), _LOOKED_AT), 1))
+def first_holders(folder: Path, *, most: int | None = None) -> list[Holder]:
+    """Return the first file or folder with samples below a folder, if there is one.
+
+    Args:
+        folder: of the collection.
+        most: names after which no further folder is looked into.
+    """
+    return list(islice(_walked(folder, Findings(), most), 1))
 
 
 def _walked(folder: Path, findings: Findings, most: int | None) -> Iterator[Holder]:
-    """Yield holders, folder by folder; with ``most`` only those among so many names."""
+    """Yield holders, folder by folder; with ``most`` no further folder after so many names."""
     seen = 0
     for parent, folders, files in os.walk(folder, onerror=_ignored):
-        folders[:] = sorted(name for name in folders if name != INDEX_FOLDER and not name.startswith("."))
-        seen += len(files) + len(folders)
         if most is not None and seen > most:
             return
+        folders[:] = sorted(name for name in folders if name != INDEX_FOLDER and not name.startswith("."))
+        seen += len(files) + len(folders)
         relative = Path(parent).relative_to(folder).as_posix()
         prefix = "" if relative == "." else f"{relative}/"
         for name in sorted(files):

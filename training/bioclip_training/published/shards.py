@@ -12,7 +12,7 @@ from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
 from bioclip_core.nouns import number_of
 from bioclip_core.tables.rows import shown_path
-from bioclip_training.published.collections import NOT_SHARDS, first_holders, holders_in, root_of, samples_in
+from bioclip_training.published.collections import LOOKED_AT, NOT_SHARDS, first_holders, holders_in, root_of, samples_in
 from bioclip_training.published.columns import RANK_COLUMNS
 from bioclip_training.published.downloaded import DistributedDownloader
 from bioclip_training.published.held import HeldSample, Holder
@@ -182,7 +182,7 @@ def _without_taxa(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _kind_of(path: Path) -> tuple[str, HeldSample | None]:
     """Return the layout of the shards in a folder with their first sample; nothing for what tells more in another layout."""
-    holders = first_holders(path) if path.is_dir() else holders_in(path, Findings())
+    holders = first_holders(path, most=LOOKED_AT) if path.is_dir() else holders_in(path, Findings())
     if not holders or (path / MANIFEST_FILE).is_file() or any(one.recognise(path) for one in _WITH_CATALOGS):
         return "", None
     first = _first_sample(root_of(path), holders[0])

@@ -36,10 +36,17 @@ class PublishedCaptions:
             has_N |= _is_text(column)
         return int(has_N.sum())
 
-    def distinct(self) -> list[str]:
-        """Return every caption that can be drawn, each once, sorted."""
-        found = {text for column in (*self._columns.values(), self._free) for text in column.unique().to_pylist()}
-        return sorted(found - {"", None})
+    def distinct(self, most: int | None = None) -> list[str] | None:
+        """Return every caption that can be drawn, each once, sorted; None if there are more than ``most``."""
+        found: set[str | None] = set()
+        for column in (*self._columns.values(), self._free):
+            texts = column.unique()
+            if most is not None and len(texts) > most + 2:  # one may be empty and one null
+                return None
+            found.update(texts.to_pylist())
+            if most is not None and len(found - {"", None}) > most:
+                return None
+        return sorted(text for text in found if text)
 
     def draw(self, index: int, chance: float, shares: Mapping[Caption, float]) -> str | None:
         """Return the caption of a sample that an evenly distributed number from 0 to 1 picks; None if it has none.

@@ -51,6 +51,7 @@ class Towers:
         model: the open_clip model.
         tokenizer: its tokenizer.
         captions: all captions that will be trained on: only the tokens in them are parameters.
+        every_token: further captions than these will be trained on, so that all tokens are parameters.
         preprocessing: the contract of the images.
         compute: device and precision.
         replay_projection: copy the visual projection for replayed images (BioCLIP 2, Gu et al. 2025).
@@ -82,6 +83,7 @@ class Towers:
         compile: bool = False,  # noqa: A002 -- the name of the option
         kernels: Mapping[str, Mapping[str, Any]] | None = None,
         images: int = 64,
+        every_token: bool = False,
     ) -> None:
         if compute.precision == "fp16":
             raise UsageError(
@@ -100,7 +102,9 @@ class Towers:
             self.model, preprocessing, replay_projection=replay_projection, locked=lock_image,
             checkpointing=gradient_checkpointing, drop_path=drop_path, compile=compile,
         )  # fmt: skip
-        self.text = TextTower(self.model, tokenizer, captions, locked=lock_text, checkpointing=gradient_checkpointing)
+        self.text = TextTower(
+            self.model, tokenizer, captions, locked=lock_text, checkpointing=gradient_checkpointing, every_token=every_token
+        )  # fmt: skip
         if kernels is not None:
             self.use_kernels(kernels)
         else:

@@ -31,11 +31,11 @@ Tokenizer = Callable[[list[str]], torch.Tensor]
 
 
 class TextTower(nn.Module):
-    """The text half of an open_clip model; ``captions`` are all that will ever be trained on."""
+    """The text half of an open_clip model; ``captions`` are all that will ever be trained on, unless ``every_token`` is trained."""
 
     def __init__(
-        self, model: Any, tokenizer: Tokenizer, captions: Sequence[str], *, locked: bool, checkpointing: bool
-    ) -> None:
+        self, model: Any, tokenizer: Tokenizer, captions: Sequence[str], *, locked: bool, checkpointing: bool, every_token: bool = False
+    ) -> None:  # fmt: skip
         super().__init__()
         # In a tuple, so that the model's parameters are not listed a second time under this module.
         self._model = (model,)
@@ -53,7 +53,9 @@ class TextTower(nn.Module):
             set_checkpointing(text_of(model), True)
         log.debug("captions are %s", "encoded at their whole length" if self._text is None else "cut where they end")
         if self._text is not None and not locked:
-            self.table = TokenTable(self._text.token_embedding.weight, self._used(captions) or {0})
+            weight_VD = self._text.token_embedding.weight
+            used = set(range(len(weight_VD))) if every_token else self._used(captions)
+            self.table = TokenTable(weight_VD, used or {0})
             self._text.token_embedding.requires_grad_(False)
 
     def forward(self, captions: Sequence[str]) -> torch.Tensor:
