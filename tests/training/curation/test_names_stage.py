@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from naming_samples import BIRD, CHECKLIST, PLANT, make_taxonomy, name_records, ranks
 
 from bioclip_core.errors import DataError, UsageError
@@ -150,6 +152,18 @@ def test_missing_ranks_are_filled_from_other_records_of_the_taxon(tmp_path: Path
     ]
 
 
+def test_cells_of_ranks_that_are_no_single_name_are_left_empty(tmp_path: Path) -> None:
+    rows = [
+        ranks("Plantae Fictophyta - ?? Fict<aceae> Fictrosa alba"),
+        {"family": "Fictrosa alba"},
+        {"order": "Fict?ales"},
+    ]
+    named = name_records(tmp_path / "run", rows)
+    assert [named["0000"][rank] for rank in ("class", "order", "family", "genus")] == ["", "", "Fict", "Fictrosa"]
+    assert named["0001"]["changes"] == ["family 'Fictrosa alba' left empty: it is not a single name"]
+    assert named["0001"]["unresolved"] == named["0002"]["unresolved"] == "no rank has a single name"
+
+
 def test_a_contradictory_family_is_decided_by_a_large_majority_and_else_kept_apart(tmp_path: Path) -> None:
     many = [ranks(f"{PLANT} Fictrosa alba")] * 8 + [ranks(f"{PLANT.replace('Fictaceae', 'Fictoraceae')} Fictrosa alba")]
     named = name_records(tmp_path / "many", many)
@@ -286,6 +300,28 @@ def test_processes_read_what_this_one_reads(taxonomy: Path, monkeypatch: pytest.
     monkeypatch.setattr(workers, "_FEW", 0)
     assert list(read_all(Combinations(rows), taxonomy, "higher", 2, done.append)) == here
     assert done == [len(here)] * 2
+
+
+PIECES = (
+    "Fictavis", "volans", "Fictolaeliara tormalis", "Animalia", "Plantae", "FICTAVIDAE", "×", " x ", "cf.", "sp.", "?", "…", "<i>",
+    "&lt;i&gt;", "\u00a0", "\u200b", "\ufffd", "\u00c3\u2014", "&#0;", "&#xD800;", "/", ";", "(", ")", "[", "BOLD:AAA1234", "1", "é", "和",
+    "\x00", "\n", "_", "-", " ",
+)  # fmt: skip
+CELLS = st.lists(st.sampled_from(PIECES), max_size=5).map("".join)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.fixed_dictionaries(dict.fromkeys(("scientificname", "kingdom", "family", "genus", "species"), CELLS)),
+    st.booleans(),
+)
+def test_whatever_is_written_gives_a_name_or_a_reason(taxonomy: Path, cells: dict[str, str], is_resolved: bool) -> None:
+    with TaxonomyIndex.open(taxonomy) as index:
+        found = NameReader(index if is_resolved else None).read(Written(0, cells, (("one", 1),)))
+    assert (found.taxon.rank is None) == (found.unresolved is not None)
+    assert found.taxon.genus or not found.taxon.species
+    assert not set("\x00\n<>&?;/()[]_…") & set("".join(found.taxon.lineage))
+    assert all(change.encode() for change in found.changes)
 
 
 # Faults of the field, with invented names; the addresses are those of the reports

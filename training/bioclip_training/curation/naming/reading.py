@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -34,6 +35,7 @@ _OF_FAULT = {
 }  # fmt: skip
 _RANKS_AGAINST_KINGDOM = 2
 """Ranks between kingdom and genus that show that the kingdom of a record is wrong."""
+_SINGLE = re.compile(r"(?:Candidatus |× )?[^\W\d_][^\W_]*(?:-[^\W_]+)*")
 _NOT_MEANT = frozenset((Outcome.WRONG_RANK, Outcome.HIGHER_RANK, Outcome.MISAPPLIED, Outcome.NONE))
 _SURE = frozenset((Outcome.EXACT, Outcome.SYNONYM, Outcome.DOUBTFUL))
 
@@ -55,7 +57,7 @@ class NameReader:
         """Return the label of a combination as far as its own cells tell."""
         if self._taxonomy is not None and (plain := listed_plainly(written, self._taxonomy)):
             return plain
-        label = self._decisions.read(written.cells, self._taxonomy)
+        label = _with_single_names(self._decisions.read(written.cells, self._taxonomy))
         reading = Reading(written.number, label.verbatim, written.rows, changes=list(label.changes))
         reading.says_place = any(label.taxon.lineage[:5])
         if label.taxon.rank is None:
@@ -202,6 +204,20 @@ class NameReader:
                 if found.ambiguous or (found.taxon is not None and not is_repaired(found)):
                     return found
         return None
+
+
+def _with_single_names(label: Label) -> Label:
+    """Return a label without names of several words, or with other signs than letters, digits and hyphens; no epithet without its genus."""
+    odd = [rank for rank in RANKS if (name := label.taxon.lineage[rank.depth]) and not _SINGLE.fullmatch(name)]
+    if not odd or label.taxon.is_plain:
+        return label
+    lineage = ["" if rank in odd else name for rank, name in zip(RANKS, label.taxon.lineage, strict=True)]
+    if not lineage[5]:
+        lineage[6] = ""
+    notes = [f"{rank} {label.taxon.lineage[rank.depth]!r} left empty: it is not a single name" for rank in odd]
+    taxon = Taxon.of(lineage, label.taxon.common_name)
+    unread = label.unread or ("" if taxon.rank is not None else "no rank has a single name")
+    return replace(label, taxon=taxon, changes=(*label.changes, *notes), unread=unread)
 
 
 def _is_shared(taxa: Sequence[Taxon], rank: Rank) -> bool:
