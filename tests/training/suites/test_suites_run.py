@@ -43,9 +43,7 @@ def test_accuracies_of_a_set_by_hand(tmp_path: Path) -> None:
     three = result.figure("zero-shot top-3")
     assert three is not None
     assert three.note == "with 3 classes every answer is among the best 3"
-    assert result.findings[0].startswith(
-        "it has 10 images instead of 48,562 and 3 classes, tasks or attributes instead of 555: figures"
-    )
+    assert result.findings[0].startswith("it has 10 images instead of 48,562 and 3 classes instead of 555: figures")
 
 
 def test_underscores_are_asked_as_published_and_as_blanks_corrected(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def _set(result: SetResult) -> str:
         if result.grouped_by == "image"
         else f"{result.groups} groups, each one a {result.grouped_by}"
     )
-    size = f"{number_of(result.images, 'image')}, {result.classes} classes, tasks or attributes, {groups}, in {result.folder}."
+    size = f"{number_of(result.images, 'image')}, {result.classes} {about.counts}, {groups}, in {result.folder}."
     settings = "".join(f"{name.replace('_', ' ')} {value}, " for name, value in result.settings.items())
     return section(
         result.title,

@@ -233,7 +233,7 @@ def _other_counts(wanted: EvaluationSet, images: SetImages) -> list[str]:
         f"{here:,} {what} instead of {published:,}"
         for what, published, here in (
             ("images", wanted.images, len(images)),
-            ("classes, tasks or attributes", wanted.classes, classes),
+            (wanted.counts, wanted.classes, classes),
         )
         if published and here != published
     ]

@@ -67,6 +67,11 @@ class EvaluationSet:
     """Published number of classes, tasks or attributes; 0 if it is not known here."""
 
     @property
+    def counts(self) -> str:
+        """What ``classes`` counts, in the plural."""
+        return {"newt": "tasks", "fishnet": "traits", "awa2": "attributes"}.get(self.kind, "classes")
+
+    @property
     def needs(self) -> str:
         """What its folder must hold, for messages."""
         return ", or ".join(needs for needs, _, _ in self.forms)
