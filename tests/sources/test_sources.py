@@ -281,6 +281,15 @@ def test_a_table_without_an_image_column_is_refused_with_its_columns_and_the_all
     )
 
 
+def test_numbers_of_barcode_clusters_are_not_taken_for_images() -> None:
+    rows = "".join(f"P{n}\t{n}.jpg\tBOLD:AAA000{n}\n" for n in range(3))
+    address = table("processid\timage_file\turi\n" + rows)
+    with pytest.raises(SourceError, match=r"holds barcode index numbers of BOLD, .*--column image=image_file"):
+        list(TableSource().items(address))
+    items = list(TableSource().items(address, ListingOptions(column=("image=image_file",))))
+    assert [item.uri for item in items] == ["0.jpg", "1.jpg", "2.jpg"]
+
+
 def test_parquet_is_known_by_its_content_and_keeps_its_types() -> None:
     columns = {
         "image": ["1.jpg", None, "2.jpg"],

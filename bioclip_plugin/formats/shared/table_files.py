@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
+from bioclip_core.cells import column_name
 from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
 from bioclip_core.tables.options import IMAGE_COLUMNS, TableOptions
@@ -26,6 +27,7 @@ from bioclip_plugin.items.media import Unlisted, path_of, uri_of
 from bioclip_plugin.items.web import is_web_address
 
 _LOOKS_LIKE_A_FILE = re.compile(r"\S.*\.[A-Za-z][A-Za-z0-9]{1,4}\s*")
+_BIN = re.compile(r"BOLD:[A-Z]{3}\d+")
 _ROWS_SEEN = 20  # in which the column of the images is looked for
 
 
@@ -107,11 +109,22 @@ def _columns(table: Table, shown: str) -> Columns:
             f"the table {shown} has no image column: it has {table.headings.shown()}; one must be called "
             f"{', '.join(IMAGE_COLUMNS)}, or be named with --column image={_likely_heading(table)}"
         )
+    if column_name(columns.image) == "uri" and _is_taxon_number(table, columns.image):
+        raise SourceError(
+            f"the table {shown}: the column {columns.image} holds barcode index numbers of BOLD, which are taxa and not images; "
+            f"name the column of the images with --column image={_likely_heading(table)}"
+        )
     if columns.box and len(columns.box) != len(BOX_COLUMNS):  # with a misspelt one the whole image would be classified
         raise SourceError(
             f"the table {shown} has only {', '.join(columns.box)} of the columns of a box; needed are {', '.join(BOX_COLUMNS)}, or none"
         )
     return replace(columns, image_heading=table.headings.written_as(columns.image))
+
+
+def _is_taxon_number(table: Table, heading: str) -> bool:
+    """True if the first cells of a column are numbers of clusters of barcodes, as in the tables of BIOSCAN and BOLD."""
+    cells = [str(row.cells[heading]) for row in islice(table, _ROWS_SEEN) if heading in row.cells]
+    return bool(cells) and all(_BIN.fullmatch(cell) for cell in cells)
 
 
 def _likely_heading(table: Table) -> str:
