@@ -169,6 +169,14 @@ def test_parquet_of_hive_is_read_as_text(tmp_path: Path) -> None:
     assert rows_of(tmp_path) == [("7", "StillImage|Sound", "1.5", "A")]
 
 
+def test_a_parquet_file_that_is_cut_short_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "occurrence.parquet"
+    parquet.write_table(pa.table({"gbifid": list(range(1000))}), path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(SourceError, match=r"occurrence\.parquet cannot be read as Parquet: .*is it complete\?"):
+        rows_of(path)
+
+
 def test_times_of_parquet_are_iso_8601() -> None:
     moments = pa.array([0, 1_500_000, None], pa.timestamp("ms"))
     assert as_text(moments).to_pylist() == ["1970-01-01", "1970-01-01T00:25:00", ""]

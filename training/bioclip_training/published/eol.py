@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -93,7 +94,7 @@ class Eol:
             self, options, "language", _ENGLISH, lambda given: [given] if isinstance(given, str) else list(given)
         )
         names = _vernacular(tables["vernacular"], languages, options) if "vernacular" in tables else {}
-        media = _media(tables["media"], options) if "media" in tables else {}
+        media = _Media(tables.get("media"), options)
         folder = image_folder(self, path, options, ("",))
         count = 0
         for found in _in_batches(_images(path, folder, options)):
@@ -217,18 +218,33 @@ def _is_true(cell: str) -> bool:
     return cell.lower() in ("1", "true", "t", "yes", "preferred")
 
 
-def _media(path: Path, options: ReadOptions) -> dict[str, tuple[str, str, str]]:
-    wanted = {
-        "content": ["EOL content ID"],
-        "url": ["EOL Full-Size Copy URL", "Medium-Size URL"],
-        "licence": ["License Name", "License"],
-        "holder": ["Copyright Owner"],
-    }
-    found: dict[str, tuple[str, str, str]] = {}
-    for batch in open_columns(path, options.findings, options.table).columns(wanted):
-        columns = [column.to_pylist() for column in batch.columns]
-        found.update(zip(columns[0], zip(*columns[1:], strict=True), strict=True))
-    return found
+class _Media:
+    """Address, licence and owner of images by EOL's content id; about 110 bytes per image."""
+
+    def __init__(self, path: Path | None, options: ReadOptions) -> None:
+        wanted = {
+            "content": ["EOL content ID"],
+            "url": ["EOL Full-Size Copy URL", "Medium-Size URL"],
+            "licence": ["License Name", "License"],
+            "holder": ["Copyright Owner"],
+        }
+        batches = list(open_columns(path, options.findings, options.table).columns(wanted)) if path else []
+        table = pa.Table.from_batches(batches, pa.schema([(name, pa.string()) for name in wanted]))
+        table = table.filter(pc.match_substring_regex(table["content"], r"^\d{1,18}$"))
+        contents = table["content"].cast(pa.int64()).to_numpy()
+        order = np.argsort(contents, kind="stable")
+        self._contents, self._rows = contents[order], order
+        # Few licences and owners have many images.
+        self._columns = [table["url"], table["licence"].dictionary_encode(), table["holder"].dictionary_encode()]
+
+    def of(self, contents: Sequence[str]) -> list[pa.Array]:
+        """Return the columns address, licence and owner for some images, empty where nothing is known."""
+        if not len(self._contents):
+            return [pa.repeat("", len(contents))] * 3
+        wanted = np.array([int(content) for content in contents], np.int64)
+        places = np.minimum(np.searchsorted(self._contents, wanted), len(self._contents) - 1)
+        rows = pa.array(self._rows[places], mask=self._contents[places] != wanted)
+        return [pc.fill_null(column.take(rows).cast(pa.string()).combine_chunks(), "") for column in self._columns]
 
 
 def _record_batch(
@@ -236,7 +252,7 @@ def _record_batch(
     taxa: EolTaxa,
     names: Mapping[str, str],
     language: str,
-    media: Mapping[str, tuple[str, str, str]],
+    media: _Media,
     options: ReadOptions,
 ) -> pa.RecordBatch:
     uri, content, page = (pa.array(column, pa.string()) for column in zip(*found, strict=True))
@@ -245,19 +261,19 @@ def _record_batch(
         first = int((rows < 0).argmax())
         options.findings.add(NO_PAGE, f"page {page[first]}, {uri[first]}", int((rows < 0).sum()))
     common = [names.get(one, "") for _, _, one in found]
-    about = [media.get(one, ("", "", "")) for _, one, _ in found]
+    url, licence, holder = media.of([one for _, one, _ in found])
     return batch_of(
         len(found),
         {
             **taxa.names_of(rows),
             "record_id": content,
             "uri": uri,
-            "url": pa.array([url for url, _, _ in about], pa.string()),
+            "url": url,
             "source_taxon_id": page,
             "common_name": pa.array(common, pa.string()),
             "common_name_language": pa.array([language if one else "" for one in common], pa.string()),
-            "licence": pa.array([licence for _, licence, _ in about], pa.string()),
-            "rights_holder": pa.array([holder for _, _, holder in about], pa.string()),
+            "licence": licence,
+            "rights_holder": holder,
             "eol_content_id": content,
             "eol_page_id": page,
         },

@@ -95,7 +95,7 @@ def joining(options: ReadOptions, what: str) -> Iterator[Joining]:
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }
-        connection = duckdb.connect(f"{folder}/join.duckdb", config=settings)
+        connection = duckdb.connect(":memory:", config=settings)
         try:
             yield Joining(connection)
         except duckdb.OutOfMemoryException as error:
