@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -224,6 +225,20 @@ def test_a_full_disk_is_one_line_and_finished_stages_stay(tmp_path: Path) -> Non
     ):
         run_stages(configured(tmp_path), (Numbers(), Full()))
     assert reasons(run_stages(configured(tmp_path), STAGES)) == {"numbers": "", "squares": "it was interrupted"}
+
+
+def test_a_part_that_lost_bytes_in_place_is_named_when_it_is_read(tmp_path: Path) -> None:
+    """As after a power cut, or when memory ran out: the file has its name and its size, and cannot be read."""
+    run_stages(configured(tmp_path), STAGES, until="numbers")
+    part = tmp_path / "out/numbers/part-even.parquet"
+    part.write_bytes(bytes(part.stat().st_size))
+    with pytest.raises(
+        SourceError,
+        match=r"squares stopped: .*part-even.parquet is damaged, .* remove the folder .*/out/numbers, ",
+    ):
+        run_stages(configured(tmp_path), STAGES)
+    shutil.rmtree(part.parent)
+    assert run_stages(configured(tmp_path), STAGES)[1].manifest.counts == {"squares": 5}
 
 
 def test_two_programs_do_not_work_in_one_folder(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow as pa
+
 from bioclip_core.errors import DataError, SourceError
 from bioclip_core.files.documents import as_recorded
 from bioclip_core.files.locks import lock
@@ -165,7 +167,14 @@ def _run(
     work = StageWork(folder, before, config, temporary, kept, threads, config.memory, progress=progress)
     try:
         stage.run(work)
-    except OSError as error:
+    except (OSError, pa.ArrowException) as error:
+        if damaged := _damaged(before):
+            raise SourceError(
+                f"the stage {stage.name} stopped: {damaged} is damaged, its sha256 is not that of the manifest; remove the folder "
+                f"{damaged.parent}, then repeat the command, which makes it again"
+            ) from error
+        if not isinstance(error, OSError):
+            raise
         raise SourceError(
             f"the stage {stage.name} stopped: {error.filename or folder}: {error.strerror or error}; "
             "the same command continues, and finished stages stay"
@@ -174,6 +183,16 @@ def _run(
         remove_tree(temporary)
     _check_unchanged(stage, config, identity)
     return _finish(folder, stage.name, identity, work, rows_in)
+
+
+def _damaged(before: Mapping[str, Path]) -> Path | None:
+    """Return a part of a finished stage whose bytes are not those that were written."""
+    for folder in before.values():
+        manifest = StageManifest.read(folder)
+        for entry in manifest.parts if manifest else ():
+            if sha256_of(folder / entry.file) != entry.sha256:
+                return folder / entry.file
+    return None
 
 
 def _prepare(folder: Path, identity: Identity) -> None:

@@ -82,6 +82,7 @@ class SplitsStage:
             work.progress(len(parts) + 2, steps)
             _write(database, work, parts, starts)
             _note_groups(database, work.tally)
+            _note_genera(database, unseen, work.tally)
 
 
 def _examine(work: StageWork, leaks: pa.Table, started: tuple[Path, int]) -> None:
@@ -256,3 +257,17 @@ def _note_groups(database: DuckDBPyConnection, tally: Tally) -> None:
     ).fetchall()
     tally.count("groups", groups)
     tally.count("records of the largest group", largest or 0)
+
+
+def _note_genera(database: DuckDBPyConnection, unseen: Unseen, tally: Tally) -> None:
+    """Say how many records are named by the genus of an unseen species alone: some of them may be of it."""
+    genera = sorted({name.split(" ", 1)[0] for name in unseen.species})
+    database.register("genera", pa.table({"taxon": pa.array(genera, pa.string())}))
+    [(rows,)] = database.sql(
+        "SELECT count(*) FROM grouped JOIN genera USING (taxon) WHERE own = '' AND species = ''"
+    ).fetchall()
+    if rows:
+        tally.note(
+            "of species of the split unseen, their genus alone is named in some records, which may be of them and stay in their splits: "
+            f"{rows:,}"
+        )
