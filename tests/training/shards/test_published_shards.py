@@ -22,8 +22,9 @@ from bioclip_core.identity import user_cache
 from bioclip_core.taxonomy import Taxon
 from bioclip_training.batches.data import CaptionedImages, open_images
 from bioclip_training.published.collections import INDEX_FOLDER
+from bioclip_training.published.held import Holder
 from bioclip_training.published.splits import split_of
-from bioclip_training.shards import published, published_parts
+from bioclip_training.shards import published_indexing, published_parts
 from bioclip_training.shards.collection import open_collection
 from bioclip_training.shards.published_captions import PublishedCaptions
 
@@ -35,11 +36,11 @@ def parts_made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     made: list[str] = []
     whole = published_parts.part_of
 
-    def counted(folder: Path, holder: published.Holder, name: str) -> object:
+    def counted(folder: Path, holder: Holder, name: str) -> object:
         made.append(holder.name)
         return whole(folder, holder, name)
 
-    monkeypatch.setattr(published, "part_of", counted)
+    monkeypatch.setattr(published_indexing, "part_of", counted)
     return made
 
 
@@ -74,10 +75,20 @@ def test_the_index_is_made_once_and_again_for_what_changed(tmp_path: Path, monke
     assert len(made) == 3
 
 
+def test_a_name_in_several_tars_is_said(tmp_path: Path) -> None:
+    write_treeoflife(tmp_path, each=1, shards=1)
+    shutil.copy(tmp_path / "train" / "shard-000000.tar", tmp_path / "train" / "shard-000000 (1).tar")
+    catalog = open_collection(tmp_path)
+    assert (len(catalog), len({catalog.group(row) for row in range(12)})) == (12, 6)
+    assert any(
+        "images have the name of one in another tar; " in line and ": 6 (the first: " in line for line in catalog.notes
+    )
+
+
 def test_programs_that_need_one_index_make_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_treeoflife(tmp_path, each=2)
     made = parts_made(monkeypatch)
-    monkeypatch.setattr(published, "_WAIT_S", 0.01)
+    monkeypatch.setattr(published_indexing, "_WAIT_S", 0.01)
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(open_collection, [tmp_path] * 4))
     assert {len(catalog) for catalog in found} == {12}
@@ -102,7 +113,7 @@ def test_an_index_that_was_interrupted_goes_on(tmp_path: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr(published, "_finished", full_disk)
+        broken.setattr(published_indexing, "_finished", full_disk)
         with pytest.raises(OSError, match="No space"):
             open_collection(tmp_path)
     made = parts_made(monkeypatch)

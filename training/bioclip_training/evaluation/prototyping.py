@@ -144,7 +144,7 @@ def examples_of(
     if not len(examples):
         there = ", ".join(sorted({word for word in catalog.column("split") if word})) or "none"
         raise SourceError(
-            f"{catalog.file} has no usable image in {split!r}; its splits are: {there}. Choose one with --split; all takes every image"
+            f"{catalog.name} has no usable image in {split!r}; its splits are: {there}. Choose one with --split; all takes every image"
         )
     return examples
 

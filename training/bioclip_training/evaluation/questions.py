@@ -49,7 +49,9 @@ def query_rows(catalog: Catalog, splits: Sequence[str]) -> NDArray[np.int64]:
     found = {split: catalog.rows_of(split) for split in splits}
     for split, rows in found.items():
         if not len(rows):
-            raise DataError(f"split {split!r}: {catalog.file} has no rows of it; it has {catalog.parts()}")
+            raise DataError(
+                f"split {split!r}: {catalog.name} has no rows of it; it has {catalog.parts()}, and all {len(catalog)}"
+            )
     return np.unique(np.concatenate(list(found.values())))
 
 

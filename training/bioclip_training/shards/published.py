@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-import os
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,46 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.errors import DataError, SourceError
-from bioclip_core.files.documents import parse_document, read_document
-from bioclip_core.files.locks import lock
-from bioclip_core.files.whole import replacing_file, write_whole
 from bioclip_core.findings import Findings
-from bioclip_core.identity import file_sha256, user_cache
+from bioclip_core.identity import file_sha256
 from bioclip_core.images.regions import EncodedRegion
-from bioclip_core.nouns import number_of
-from bioclip_core.progress import Progress, logged
-from bioclip_core.taxonomy import RANKS
-from bioclip_training.catalog.ahead import in_order, threads_for
+from bioclip_core.progress import Progress
 from bioclip_training.catalog.rows import Catalog
-from bioclip_training.published.caption_tables import caption_files, captions_by_id
-from bioclip_training.published.collections import INDEX_FOLDER, NOT_SHARDS, first_holders, holders_in, root_of
-from bioclip_training.published.held import Holder
+from bioclip_training.published.collections import first_holders, holders_in, root_of
 from bioclip_training.published.opening import ImageOpener
-from bioclip_training.published.placing import KnownRanks
-from bioclip_training.shards.manifest import INDEX_FILE
-from bioclip_training.shards.published_parts import (
-    FREE_CAPTION,
-    RANKED,
-    SCIENTIFIC,
-    STATE,
-    TAXONOMIC,
-    VERSION,
-    part_of,
-    table_of,
-)
+from bioclip_training.shards.published_indexing import current_index
 from bioclip_training.shards.reading import ShardCatalog
-
-log = logging.getLogger("bioclip_plugin.training")
-
-_PARTS, _STATE_FILE = "parts", "index.json"
-_WAIT_S = 0.5
-_PLACED = "names without the ranks of all their words were placed by other lineages of the collection"
-_UNPLACED = "names have words whose rank nothing states; these words are left out"
-_NO_SPLIT = (
-    "images of which nothing states a split (no folder or file called train or val, no JSON) are taken for train"
-)
-_NO_TAXON = "images are without a taxon"
 
 
 class PublishedCatalog(ShardCatalog):
@@ -115,219 +78,5 @@ def open_published(address: Path, progress: Progress | None = None) -> Published
     Raises:
         SourceError: if it holds no samples.
     """
-    found = Findings()
-    holders, folder = holders_in(address, found), root_of(address)
-    if not holders:
-        raise SourceError(f"{address} holds no shards: no tar, no Parquet file with images, no images with JSON")
-    place = _place(folder, "" if address.is_dir() else address.name)
-    file = place / INDEX_FILE
-    captions = caption_files(folder) if address.is_dir() else []
-    states = [list(holder.state) for holder in holders] + [_state(caption_file) for caption_file in captions]
-    known = _known(place, states)
-    if known is None:
-        with _alone(place):
-            known = _known(place, states)
-            if known is None:
-                report = progress or logged(log, f"reading the headers of shards in {folder}: %d of %d")
-                table, notes = _made(folder, place, holders, captions, report)
-                known = {"version": VERSION, "states": states, "notes": notes}
-                _write(table, place, known)
-    notes = [*found.lines(), *known["notes"]]
-    if not place.is_relative_to(folder):
-        notes.append(f"{folder} cannot be written, so its index is in {place}")
-    return PublishedCatalog(file, Catalog.open(file).table, folder, notes)
-
-
-def _place(folder: Path, name: str) -> Path:
-    """Return the folder of the index of a folder, or of a file in it; it exists then."""
-    beside = folder / INDEX_FOLDER / name
-    try:
-        beside.mkdir(parents=True, exist_ok=True)
-        if os.access(beside, os.W_OK):
-            return beside
-    except OSError:
-        pass
-    digest = hashlib.sha256(os.fsencode(folder.absolute() / name)).hexdigest()[:16]
-    elsewhere = user_cache() / "published" / digest
-    elsewhere.mkdir(parents=True, exist_ok=True)
-    return elsewhere
-
-
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Wait until no other program works on the index."""
-    with (place / "lock").open("ab+") as file:
-        while lock(file.fileno(), exclusive=True) is False:
-            time.sleep(_WAIT_S)
-        yield
-
-
-def _about(file: Path) -> dict[str, Any] | None:
-    """Return what the metadata of a part or an index say; None if it is missing or damaged."""
-    from pyarrow import ArrowException, parquet
-
-    try:
-        stored = (parquet.read_schema(file).metadata or {}).get(STATE)
-        about = parse_document(stored, dict[str, Any], name="the index") if stored else {}
-    except (OSError, ArrowException, DataError):
-        return None
-    return about if about.get("version") == VERSION else None
-
-
-def _known(place: Path, states: list[Any]) -> dict[str, Any] | None:
-    """Return what is said of a finished index, if it is that of these files as they are now."""
-    try:
-        about = read_document(place / _STATE_FILE, dict[str, Any], name="the state of the index")
-    except DataError:
-        return None
-    is_same = about.get("version") == VERSION and about.get("states") == states and (place / INDEX_FILE).is_file()
-    return about if is_same else None
-
-
-def _state(file: Path) -> list[Any]:
-    status = file.stat()
-    return [file.name, "captions", status.st_size, status.st_mtime_ns]
-
-
-def _write(table: Any, place: Path, known: dict[str, Any]) -> None:
-    """Write an index, and then its state: the bytes of the index do not depend on times of files."""
-    from pyarrow import parquet
-
-    with replacing_file(place / INDEX_FILE) as draft:
-        parquet.write_table(table.replace_schema_metadata(None), draft)
-    write_whole(place / _STATE_FILE, json.dumps(known))
-
-
-def _made(
-    folder: Path, place: Path, holders: Sequence[Holder], captions: Sequence[Path], progress: Progress
-) -> tuple[Any, list[str]]:
-    """Return the index, from the parts that exist after the others are made, and what is to be said of it."""
-    from pyarrow import parquet
-
-    parts = place / _PARTS
-    parts.mkdir(exist_ok=True)
-    files = {holder: parts / f"{hashlib.sha256(holder.name.encode()).hexdigest()[:20]}.parquet" for holder in holders}
-    missing = [holder for holder in holders if (_about(files[holder]) or {}).get("state") != list(holder.state)]
-    done = len(holders) - len(missing)
-    progress(done, len(holders))
-    for _ in _written(folder, missing, files):
-        done += 1
-        progress(done, len(holders))
-    tables = [parquet.read_table(files[holder]) for holder in holders]
-    findings, skipped = Findings(), Findings()
-    for holder in holders:
-        about = _about(files[holder]) or {}
-        for into, name in ((findings, "findings"), (skipped, "skipped")):
-            for text, count, example in about.get(name, []):
-                into.add(text, example, count)
-    table = _finished(tables, findings)
-    if not table.num_rows:
-        raise SourceError(
-            f"the shards in {folder} hold no usable sample: {'; '.join([*findings.lines(), *skipped.lines()])}"
-        )
-    if captions:
-        table = _captioned(table, captions, findings)
-    return table, [
-        *_summary(folder, table, holders),
-        *findings.lines(),
-        *(f"skipped: {line}" for line in skipped.lines()),
-    ]
-
-
-def _captioned(table: Any, files: Sequence[Path], findings: Findings) -> Any:
-    """Fill the captions of images that have none of their own from tables by their ids."""
-    from pyarrow import compute
-
-    own = table.column(FREE_CAPTION).combine_chunks()
-    given = captions_by_id(files, table.column("source_id"))
-    filled = compute.if_else(compute.equal(own, ""), given, own)
-    count = int(compute.sum(compute.and_(compute.equal(own, ""), compute.not_equal(given, ""))).as_py() or 0)
-    findings.add(f"captions are taken from {', '.join(file.name for file in files)} by the ids of images", count=count)
-    return table.set_column(table.column_names.index(FREE_CAPTION), FREE_CAPTION, filled)
-
-
-def _written(folder: Path, holders: Sequence[Holder], files: dict[Holder, Path]) -> Iterator[None]:
-    """Write the parts of some files; each is whole or absent."""
-    from pyarrow import parquet
-
-    def read(holder: Holder) -> None:
-        try:
-            part = part_of(folder, holder, f"{folder.absolute().name}/{holder.name}")
-        except SourceError as error:
-            about = {
-                "version": VERSION,
-                "state": list(holder.state),
-                "findings": [],
-                "skipped": [[NOT_SHARDS, 1, str(error)]],
-            }
-            part = table_of([]).replace_schema_metadata({STATE: json.dumps(about).encode()})
-        with replacing_file(files[holder]) as draft:
-            parquet.write_table(part, draft)
-
-    threads = threads_for(None)
-    with closing(in_order(read, holders, threads, 2 * threads, name="bioclip-index")) as results:
-        yield from results
-
-
-def _finished(tables: Sequence[Any], findings: Findings) -> Any:
-    """Return all rows, with ranks for names that are written without them, and ``train`` as the split if none is stated."""
-    import pyarrow as pa
-    from pyarrow import compute
-
-    table = pa.concat_tables(tables).unify_dictionaries()
-    table = _placed(table, findings)
-    splits = table.column("split")
-    if table.num_rows and not compute.any(compute.not_equal(splits, "")).as_py():
-        findings.add(_NO_SPLIT, count=table.num_rows)
-        table = table.set_column(table.column_names.index("split"), "split", pa.repeat("train", table.num_rows))
-    return table
-
-
-def _placed(table: Any, findings: Findings) -> Any:
-    """Fill the ranks of rows whose names are written in a row."""
-    import pyarrow as pa
-    from pyarrow import compute
-
-    open_mask = compute.invert(table.column(RANKED))
-    names = table.select([TAXONOMIC, SCIENTIFIC]).filter(open_mask)
-    if not names.num_rows:
-        return table
-    uppers = [rank.value for rank in RANKS[:5]]
-    stated = table.filter(table.column(RANKED)).group_by(uppers).aggregate([]).to_pylist()
-    known = KnownRanks(tuple(row[rank] for rank in uppers) for row in stated)
-    codes = [names.column(name).combine_chunks() for name in (TAXONOMIC, SCIENTIFIC)]
-    texts = [code.dictionary.to_pylist() for code in codes]
-    pairs_M2 = np.stack([code.indices.to_numpy(zero_copy_only=False) for code in codes], axis=1)
-    distinct, place_M, counts = np.unique(pairs_M2, axis=0, return_inverse=True, return_counts=True)
-    lineages = []
-    for (taxonomic, scientific), count in zip(distinct.tolist(), counts.tolist(), strict=True):
-        name = texts[0][taxonomic], texts[1][scientific]
-        lineage, is_sure = known.placed(*name)
-        lineages.append(lineage)
-        findings.add(_PLACED if is_sure else _UNPLACED, next(filter(None, name), ""), count)
-    mask = open_mask.combine_chunks()
-    for rank in RANKS:
-        column = table.column(rank.value).combine_chunks()
-        filled = pa.array([lineage[rank.depth] for lineage in lineages], pa.string()).take(pa.array(place_M.ravel()))
-        place = table.column_names.index(rank.value)
-        table = table.set_column(place, rank.value, compute.replace_with_mask(column, mask, filled))
-    return table
-
-
-def _summary(folder: Path, table: Any, holders: Sequence[Holder]) -> Iterator[str]:
-    """Yield what the shards are taken for."""
-    from pyarrow import compute
-
-    names = [table.column(rank.value) for rank in RANKS]
-    has_name = None
-    for column in names:
-        found = compute.not_equal(column, "")
-        has_name = found if has_name is None else compute.or_(has_name, found)
-    count = int(compute.sum(has_name).as_py() or 0)
-    stated = sorted({split or "(no split)" for split in table.column("split").unique().to_pylist()})
-    yield (
-        f"{folder}: read as published shards: {number_of(table.num_rows, 'image')} in {number_of(len(holders), 'file')}, "
-        f"{count} with a taxon, split {', '.join(stated)}"
-    )
-    if count < table.num_rows:
-        yield f"{_NO_TAXON}: {table.num_rows - count}; they can be replayed by their captions, not labelled"
+    file, notes = current_index(address, progress)
+    return PublishedCatalog(file, Catalog.open(file).table, root_of(address), notes)
