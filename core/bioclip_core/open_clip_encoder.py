@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import pickle
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bioclip_core.runtimes.openvino_tower import OpenVinoTower
 
 log = logging.getLogger("bioclip_plugin.encoder")
+T = TypeVar("T")
 
 _TEXTS_PER_GROUP = 1024
 """Captions that are encoded together; images would wait for more."""
@@ -102,8 +103,6 @@ class OpenClipEncoder:
         return 1 if self._gpu is None else PAIRS
 
     def encode_images(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
-        import torch
-
         if not len(images_BHWC):
             return np.empty((0, self.dimension), dtype=np.float16)
         if self._openvino is not None:
@@ -111,14 +110,19 @@ class OpenClipEncoder:
         if self._gpu is not None:
             return self._gpu(images_BHWC)
         with self._lock:
-            # Each core has a part of the batch: otherwise every operation waits for the slowest core, which decodes besides.
-            threads = threads_on(self._compute.device) if self._compute.device == "cpu" else 1
-            count = threads if len(images_BHWC) >= _LEAST_PER_CORE * threads else 1
-            parts = np.array_split(images_BHWC, count)
-            if count == 1:
-                with torch.inference_mode():
-                    return self._features(parts[0])
-            return np.concatenate(on_each(lambda number: self._features(parts[number]), count, self._compute.device))
+            return np.concatenate(self._by_core(images_BHWC, self._features))
+
+    def _by_core(self, images_BHWC: NDArray[np.uint8], work: Callable[[NDArray[np.uint8]], T]) -> list[T]:
+        """Return the results of parts of a batch, one part per core: otherwise every operation waits for the slowest core."""
+        import torch
+
+        threads = threads_on(self._compute.device) if self._compute.device == "cpu" else 1
+        count = threads if len(images_BHWC) >= _LEAST_PER_CORE * threads else 1
+        if count == 1:
+            with torch.inference_mode():
+                return [work(images_BHWC)]
+        parts = np.array_split(images_BHWC, count)
+        return on_each(lambda number: work(parts[number]), count, self._compute.device)
 
     def encode_images_with_lengths(
         self, images_BHWC: NDArray[np.uint8]
@@ -128,13 +132,17 @@ class OpenClipEncoder:
         Torch computes them in any runtime, so with OpenVINO and graphs of a GPU they may differ from those of :meth:`encode_images` by
         rounding.
         """
+        with self._lock:
+            units, lengths = zip(*self._by_core(images_BHWC, self._with_lengths), strict=True)
+        return np.concatenate(units), np.concatenate(lengths)
+
+    def _with_lengths(self, images_BHWC: NDArray[np.uint8]) -> tuple[NDArray[np.float16], NDArray[np.float32]]:
         import torch
 
-        with self._lock, torch.inference_mode():
-            pixels_BHWC = torch.from_numpy(np.ascontiguousarray(images_BHWC)).to(self._compute.device)
-            raw_BD = self._raw(pixels_BHWC, next(self.model.visual.parameters()).dtype)
-            unit_BD = torch.nn.functional.normalize(raw_BD, dim=-1).to(torch.float16)
-            return unit_BD.cpu().numpy(), raw_BD.norm(dim=-1).cpu().numpy()
+        pixels_BHWC = torch.from_numpy(np.ascontiguousarray(images_BHWC)).to(self._compute.device)
+        raw_BD = self._raw(pixels_BHWC, next(self.model.visual.parameters()).dtype)
+        unit_BD = torch.nn.functional.normalize(raw_BD, dim=-1).to(torch.float16)
+        return unit_BD.cpu().numpy(), raw_BD.norm(dim=-1).cpu().numpy()
 
     def _features(self, images_BHWC: NDArray[np.uint8]) -> NDArray[np.float16]:
         import torch

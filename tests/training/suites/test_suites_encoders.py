@@ -15,7 +15,7 @@ from bioclip_core.device import Compute
 from bioclip_core.errors import ModelError, NoTextTower
 from bioclip_core.models import ModelEntry, find_model
 from bioclip_core.open_clip_encoder import OpenClipEncoder
-from bioclip_training.suites.encoders import TimmEncoder, find_encoder, opened, preprocessing_for, with_lengths
+from bioclip_training.suites.encoders import TimmEncoder, encoding, find_encoder, opened, preprocessing_for
 
 CPU = Compute("cpu", "fp32", "for tests")
 VISION = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
@@ -82,7 +82,7 @@ def test_an_encoder_of_timm_has_features_lengths_and_a_sha256_of_its_weights(
         encoder = opened(find_encoder(name, {}), CPU)
     assert "crops the centre at 0.875 of the resized image; the whole shorter side is used instead" in caplog.text
     pixels = np.random.default_rng(1).integers(0, 255, (3, 32, 32, 3), dtype=np.uint8)
-    unit, lengths = with_lengths(encoder)(pixels)
+    unit, lengths = encoding(encoder, lengths=True)(pixels)
     assert unit.shape == (3, encoder.dimension) == (3, 24)
     assert np.linalg.norm(unit.astype(np.float32), axis=1) == pytest.approx(1, abs=1e-3)
     assert (lengths > 0).all()
@@ -132,10 +132,13 @@ def test_lengths_of_open_clip_are_those_of_features_before_their_normalisation(t
         raw = encoder.model.encode_image(torch.from_numpy(normal.transpose(0, 3, 1, 2)).float()).numpy()
     assert lengths == pytest.approx(np.linalg.norm(raw, axis=1), rel=1e-4)
     assert (unit == encoder.encode_images(pixels)).all()
+    unit, lengths = encoding(encoder, lengths=False)(pixels)
+    assert np.isnan(lengths).all()
+    assert (unit == encoder.encode_images(pixels)).all()
 
 
 def test_an_encoder_of_a_plugin_tells_no_lengths() -> None:
-    _, lengths = with_lengths(fake()[0])(np.zeros((2, 8, 8, 3), np.uint8))
+    _, lengths = encoding(fake()[0], lengths=True)(np.zeros((2, 8, 8, 3), np.uint8))
     assert np.isnan(lengths).all()
 
 

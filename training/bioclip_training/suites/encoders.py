@@ -50,10 +50,16 @@ def opened(found: FoundModel, compute: Compute) -> Encoder:
     return open_encoder(found, compute)
 
 
-def with_lengths(encoder: Encoder) -> Callable[[NDArray[np.uint8]], tuple[NDArray[np.float16], Lengths]]:
-    """Return a function for unit features of images and their lengths before normalisation; NaN if the encoder does not tell them."""
+def encoding(encoder: Encoder, *, lengths: bool) -> Callable[[NDArray[np.uint8]], tuple[NDArray[np.float16], Lengths]]:
+    """Return a function for unit features of images and their lengths before normalisation.
+
+    Args:
+        encoder: the model.
+        lengths: True for lengths, which the quickest way of an encoder need not know; they are NaN if they are not wanted, and if the
+            encoder does not tell them.
+    """
     own = getattr(encoder, "encode_images_with_lengths", None)
-    if own is not None:
+    if lengths and own is not None:
         return own  # type: ignore[no-any-return]
 
     def alone(images_BHWC: NDArray[np.uint8]) -> tuple[NDArray[np.float16], Lengths]:

@@ -24,7 +24,7 @@ from bioclip_core.nouns import number_of
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.evaluation.features import StageProgress
-from bioclip_training.suites.encoders import with_lengths
+from bioclip_training.suites.encoders import encoding
 from bioclip_training.suites.images import SetImages
 
 PART = 4096
@@ -84,6 +84,7 @@ def encode_set(
     preprocessing: Preprocessing,
     folder: Path,
     *,
+    lengths: bool,
     batch_size: int | None,
     workers: int | None,
     progress: StageProgress,
@@ -96,6 +97,7 @@ def encode_set(
         encoder_id: id of what decides the features.
         preprocessing: of the images, which may differ from the encoder's own in resizing and decoding.
         folder: where parts are kept.
+        lengths: also keep the features' lengths before normalisation.
         batch_size: images encoded at once.
         workers: number of decoding threads.
         progress: called with the stage, the number done so far and the total.
@@ -103,13 +105,20 @@ def encode_set(
     Raises:
         SourceError: if none of the images can be used.
     """
-    key = settings_id({"encoder": encoder_id, "set": set_id(images), "version": FEATURES_VERSION})[:32]
+    key = settings_id({"encoder": encoder_id, "set": set_id(images), "lengths": lengths, "version": FEATURES_VERSION})[
+        :32
+    ]
     kept = folder / key
     kept.mkdir(parents=True, exist_ok=True)
     progress("Encoding", 0, len(images))
     parts = []
     encode = partial(
-        _encoded, encoder, preprocessing, batch_size or best_batch_of(encoder) or USUAL_BATCH, threads_for(workers)
+        _encoded,
+        encoder,
+        lengths,
+        preprocessing,
+        batch_size or best_batch_of(encoder) or USUAL_BATCH,
+        threads_for(workers),
     )
     for start in range(0, len(images), PART):
         rows = range(start, min(start + PART, len(images)))
@@ -138,13 +147,14 @@ def _report(progress: StageProgress, start: int, total: int, done: int) -> None:
 
 def _encoded(
     encoder: Encoder,
+    lengths: bool,
     preprocessing: Preprocessing,
     batch_size: int,
     threads: int,
     paths: Sequence[Path],
     report: Callable[[int], None],
 ) -> SetFeatures:
-    encode = with_lengths(encoder)
+    encode = encoding(encoder, lengths=lengths)
     unit_ND = np.zeros((len(paths), encoder.dimension), np.float16)
     length_N = np.full(len(paths), np.nan, np.float32)
     sha256, faults = [""] * len(paths), [""] * len(paths)

@@ -28,6 +28,7 @@ from bioclip_core.preprocessing import Preprocessing
 from bioclip_core.progress import silent
 from bioclip_training.evaluation.features import StageProgress
 from bioclip_training.evaluation.provenance import library_versions
+from bioclip_training.suites.attribute_tasks import LEARNING_RATES
 from bioclip_training.suites.config import SuiteConfig
 from bioclip_training.suites.encoders import encoder_id, find_encoder, opened, preprocessing_for
 from bioclip_training.suites.features import SetFeatures, encode_set, set_id
@@ -210,7 +211,8 @@ def _measured(
     progress: StageProgress,
 ) -> SetResult:
     features = encode_set(
-        images, model.encoder, model.id, model.preprocessing, output / FEATURES, batch_size=config.batch_size, workers=config.workers,
+        images, model.encoder, model.id, model.preprocessing, output / FEATURES, lengths=wanted.kind in LEARNING_RATES,
+        batch_size=config.batch_size, workers=config.workers,
         progress=lambda what, done, total: progress(f"{what} {wanted.name}", done, total),
     )  # fmt: skip
     group_N, remarks = images.group_numbers(features.sha256_N), _other_counts(wanted, images)
