@@ -26,7 +26,7 @@ _CODED = re.compile(r".*[\d_].*")
 
 
 def check_ranks(address: str, options: ListingOptions) -> None:
-    """Refuse a table in which most cells of a column of a rank from kingdom to family are no names of that rank.
+    """Refuse a table in which most cells of a rank column, kingdom to family, are not names of that rank.
 
     Raises:
         SourceError: for such a column, with the options that say what it is. Other faults of the table are left to its reader.

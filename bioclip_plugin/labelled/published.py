@@ -50,7 +50,7 @@ _BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
 def published_source(
     address: str, name: str, options: ListingOptions, published: PublishedOptions, *, plain_labels: bool
 ) -> LabelledSource | None:
-    """Return the source for a published collection; None for an address that is none, and is read as a table or folder tree.
+    """Return the source for a published collection; None for an address that is read as a table or folder tree.
 
     Args:
         address: a table, folder or other file.
@@ -133,7 +133,7 @@ class _Published:
             raise SourceError(f"{uri_of(str(self._path))} has no record in the layout {self._layout.name}")
 
     def _check(self, rows: list[dict[str, Any]]) -> None:
-        """Refuse a collection without files, or whose labels are no names, at its first rows."""
+        """Refuse a collection without files, or with labels that are not names, from its first rows."""
         if not any(row["uri"] for row in rows):
             raise SourceError(
                 f"{uri_of(str(self._path))} ({self._layout.name}) states addresses of images and has no files, which a catalog needs: "

@@ -9,7 +9,7 @@ from bioclip_core.errors import UsageError
 from bioclip_core.options import check_options
 
 ORDINARY = "none"
-"""The word for sources that are no published collections."""
+"""Value of ``layout`` for sources that are read as tables and folder trees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

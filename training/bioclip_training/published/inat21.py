@@ -33,6 +33,7 @@ from bioclip_training.published.records import batch_of
 _FOLDER = re.compile(r"(\d{5})_" + "_".join(r"([^_]*)" for _ in range(6)) + r"_(.+)")
 _LEVELS = 2
 """Folders above the class folders: the split, and a folder of the archive's name."""
+_MOST_PARTS = 50  # folders of which each is looked into; more are classes of another collection
 _SPLITS = frozenset(("train", "train_mini", "val", "public_test"))
 _IMAGES = pa.schema(
     [(name, pa.string()) for name in ("id", "file", "licence", "holder", "date", "split")]
@@ -149,7 +150,7 @@ def _class_parents(root: Path) -> list[Path]:
         names = names_of_folders(root / folder)
         if any(_FOLDER.fullmatch(name) for name in names[:20]):
             found.append(folder)
-        elif left and len(names) < 1000:
+        elif left and len(names) <= _MOST_PARTS:
             waiting += [(folder / name, left - 1) for name in names]
     return found
 

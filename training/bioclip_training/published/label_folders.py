@@ -54,7 +54,7 @@ class LabelFolders:
         meaning = (
             "number of the category; its name is not published with the images"
             if self.is_number
-            else "caption; it is no taxon"
+            else "caption; it is not a taxon"
         )
         return Recognition(
             layout=self.name,
