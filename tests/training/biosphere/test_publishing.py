@@ -9,6 +9,7 @@ import json
 import tarfile
 from collections import Counter, defaultdict
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,20 @@ def test_every_invented_name_has_the_mark_and_no_species_has_two_names_of_anothe
     assert set(within.values()) == {1}
     accepted = {(one.genus, one.epithet) for one in tree.species}
     assert not accepted & {name for one in tree.species for name in (*one.synonyms, *one.shared)}
+
+
+def test_some_species_have_an_epithet_one_or_two_letters_from_that_of_a_sister(tree: Tree) -> None:
+    genera = defaultdict(list)
+    for one in tree.species:
+        genera[one.kingdom, one.genus].append(one.epithet)
+    alike = [
+        (one, other)
+        for epithets in genera.values()
+        for one, other in combinations(epithets, 2)
+        if len(one) == len(other) and sum(a != b for a, b in zip(one, other, strict=True)) <= 2
+    ]
+    assert len(alike) >= 3
+    assert all(one[0] == other[0] for one, other in alike)
 
 
 def test_genera_are_shared_by_two_kingdoms_and_one_binomial_too() -> None:

@@ -27,7 +27,7 @@ from bioclip_training.biosphere.publishing.pictures import write_pictures
 from bioclip_training.biosphere.publishing.plan import HOLDOUT, RARE, Plan
 from bioclip_training.biosphere.publishing.planning import make_plan
 
-VERSION = 3
+VERSION = 4
 """Changes with every change of the bytes."""
 MANIFEST, BEGUN = "manifest.json", "begun.json"
 _PICTURES = "pictures"

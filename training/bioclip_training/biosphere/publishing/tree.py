@@ -22,8 +22,9 @@ _SUFFIXES = {
     FUNGI: ("omycota", "omycetes", "ales", "aceae"),
 }
 """Endings of phylum, class, order and family."""
-_HEMIHOMONYMS, _HYBRIDS, _PRO_PARTE, _UNSEEN = 0.005, 0.01, 0.02, 0.05
-"""Shares: pairs of genera of the species, hybrids of the plants, names of two species, and species of the unseen set."""
+_HEMIHOMONYMS, _HYBRIDS, _PRO_PARTE, _UNSEEN, _ALIKE = 0.005, 0.01, 0.02, 0.05, 0.06
+"""Shares: pairs of genera of the species, hybrids of the plants, names of two species, species of the unseen set, and epithets that are
+alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ def grow(seed: int, species: int = 600) -> Tree:
         for drawn in biosphere.species:
             grown.append(_named(drawn, kingdom, len(grown), authors, rng))
     grown = _with_common_epithets(grown, rng)
+    grown = _with_alike_epithets(grown, np.random.default_rng([seed, 12]))
     grown = _without_shared_common_names(grown)
     grown = _with_hemihomonyms(grown, rng)
     grown = _with_hybrids(grown, rng)
@@ -127,6 +129,27 @@ def _with_common_epithets(species: list[Species], rng: np.random.Generator) -> l
             taken.add((one.genus, epithet))
             one = replace(one, epithet=epithet)
         result.append(one)
+    return result
+
+
+def _with_alike_epithets(species: list[Species], rng: np.random.Generator) -> list[Species]:
+    """Give some species an epithet one or two letters from that of a sister, as in every large genus."""
+    members: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for one in species:
+        members[one.kingdom, one.genus].append(one.number)
+    result = list(species)
+    for one in species:
+        sisters = [number for number in members[one.kingdom, one.genus] if number != one.number]
+        if not sisters or rng.random() >= _ALIKE:
+            continue
+        letters = list(result[sisters[int(rng.integers(len(sisters)))]].epithet)
+        for at in rng.choice(np.arange(1, len(letters) - 3), 1 + int(rng.random() < 0.4), replace=False):
+            letters[int(at)] = (
+                "aeiou"[int(rng.integers(5))] if letters[int(at)] in "aeiou" else "lmnrst"[int(rng.integers(6))]
+            )
+        epithet = "".join(letters)
+        if epithet not in {result[number].epithet for number in members[one.kingdom, one.genus]}:
+            result[one.number] = replace(one, epithet=epithet)
     return result
 
 
