@@ -247,7 +247,7 @@ class Catalog:
             log.warning(
                 f"the catalog {path} is of an earlier version (format {version}), which did not have {', '.join(missing)}: read as empty"
             )
-        table = _typed(older, path)
+        table = _typed(older, path).combine_chunks()  # so that columns in one piece are no copies
         prefixes = PathOptions(replace_prefix=tuple(replace_prefix)).prefixes
         moved = MovedNames(prefixes, path.parent) if prefixes else None
         return cls(path, table, dev_fraction=dev_fraction, moved=moved)
