@@ -14,7 +14,7 @@ from imaging_samples import encoded, given_labels, given_records, label, put, re
 from PIL import Image, ImageEnhance
 from pyarrow import parquet
 
-from bioclip_core.errors import SourceError
+from bioclip_core.errors import SourceError, UsageError
 from bioclip_training.curation.configuration import Curation, EvaluationSetConfig, SourceConfig
 from bioclip_training.curation.imaging import evaluation_items
 from bioclip_training.curation.imaging.images import ImagesStage
@@ -179,6 +179,27 @@ def test_a_set_that_cannot_be_read_is_named_and_unreadable_images_are_said(setti
     setting.items["rare"].clear()
     with pytest.raises(SourceError, match=r"evaluation set rare: .* has no item in the layout listed"):
         setting.leaks()
+
+
+def test_a_set_is_read_as_its_suite_reads_it(setting: Setting) -> None:
+    setting.hold("rare_species", "d/29684007_46559951_eol-full-size-copy.jpg", encoded(picture(1)))
+    setting.train("a1", encoded(picture(1)))
+    setting.train("a2", encoded(picture(2)), "Sphyrna tiburo")
+    setting.train("a3", encoded(picture(3)), eol_content_id="29684007")
+    folder = setting.folder / "rare_species"
+    cells = "Animalia,Chordata,Chondrichthyes,Carcharhiniformes,Sphyrnidae,Sphyrna,tiburo,bonnethead"
+    (folder / "metadata.csv").write_text(
+        ",kingdom,phylum,cls,order,family,genus,species,common_name,filepath,class\n"
+        f"1,{cells},d/29684007_46559951_eol-full-size-copy.jpg,Sphyrna tiburo\n"
+    )
+    item = "d/29684007_46559951_eol-full-size-copy.jpg"
+    assert setting.leaks(rare_species={"suite": "rare-species"}) == {
+        ("a1", "rare_species", "image", item), ("a2", "rare_species", "taxon", item), ("a3", "rare_species", "observation", item),
+    }  # fmt: skip
+    with pytest.raises(
+        UsageError, match=r"evaluation set rare_species: suite bioclip is several sets \(birds-525, "
+    ):
+        setting.leaks(rare_species={"suite": "bioclip"})
 
 
 def test_without_evaluation_sets_nothing_is_compared_and_that_is_said(setting: Setting) -> None:

@@ -11,7 +11,8 @@ from pyarrow import parquet
 
 from bioclip_core.errors import BioclipError, SourceError, UsageError
 from bioclip_core.files.whole import replacing_file
-from bioclip_training.curation.columns import IMAGES, RECORDS
+from bioclip_core.findings import Findings
+from bioclip_training.curation.columns import IMAGES, RANK_COLUMNS, RECORDS
 from bioclip_training.curation.configuration import EvaluationSetConfig
 from bioclip_training.curation.database import opened, parts_in, streamed
 from bioclip_training.curation.imaging.images import PIECES, examine
@@ -23,6 +24,8 @@ from bioclip_training.curation.records import keyed
 from bioclip_training.curation.stages import StageWork
 from bioclip_training.published.known import recognise
 from bioclip_training.published.layout import ReadOptions
+from bioclip_training.published.records import batches_of
+from bioclip_training.suites.sets import chosen_sets, located
 
 _RECORDS, _IMAGES, _NAMES = "records", "images", "names"
 
@@ -72,7 +75,8 @@ def _write(folder: Path, name: str, schema: pa.Schema, batches: Iterator[pa.Reco
 
 def _records(name: str, entry: EvaluationSetConfig, work: StageWork) -> Iterator[pa.RecordBatch]:
     if entry.suite:
-        raise UsageError(f"suite {entry.suite!r} cannot be read here yet; state the layout of the set in its place")
+        yield from keyed(name, f"suite-{entry.suite}", _items_of_suite(name, entry, work))
+        return
     layout, recognition = recognise(entry.path, entry.layout)
     for line in recognition.lines():
         work.tally.note(f"evaluation set {name}: {line.strip()}")
@@ -89,6 +93,29 @@ def _records(name: str, entry: EvaluationSetConfig, work: StageWork) -> Iterator
         work.tally.note(
             f"evaluation set {name}: not compared, {reason}: {count:,}" + (f" (such as {example})" if example else "")
         )
+
+
+def _items_of_suite(name: str, entry: EvaluationSetConfig, work: StageWork) -> Iterator[pa.RecordBatch]:
+    """Yield the images of a set that ``evaluate --suite`` reads, as records: file, ranks and the word of the class."""
+    sets = chosen_sets((entry.suite,))
+    if len(sets) > 1:
+        listed = ", ".join(one.name for one in sets)
+        raise UsageError(f"suite {entry.suite} is several sets ({listed}): give each of them as an evaluation set")
+    folder, (needs, _, read) = located(sets[0], entry.path)
+    findings = Findings()
+    images = read(folder, findings)
+    work.tally.note(f"evaluation set {name}: read as {sets[0].title}: {needs}")
+    for line in findings.lines():
+        work.tally.note(f"evaluation set {name}: {line}")
+    yield from batches_of(
+        {
+            "record_id": uri,
+            "uri": (images.root / uri).relative_to(entry.path).as_posix(),
+            "caption": "" if images.taxa else images.classes[number],
+            **(dict(zip(RANK_COLUMNS, images.taxa[number].lineage, strict=True)) if images.taxa else {}),
+        }
+        for uri, number in zip(images.uris, images.class_N.tolist(), strict=True)
+    )
 
 
 def _examine(found: EvaluationItems, work: StageWork) -> None:

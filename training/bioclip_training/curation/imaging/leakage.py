@@ -36,7 +36,7 @@ class LeakageStage:
     """Compare the records with every evaluation set."""
 
     name: str = "leakage"
-    version: int = 3
+    version: int = 4
     needs: tuple[str, ...] = ("images", "names", "records")
 
     def settings(self, config: Curation) -> dict[str, Any]:
