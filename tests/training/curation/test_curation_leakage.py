@@ -196,9 +196,7 @@ def test_a_set_is_read_as_its_suite_reads_it(setting: Setting) -> None:
     assert setting.leaks(rare_species={"suite": "rare-species"}) == {
         ("a1", "rare_species", "image", item), ("a2", "rare_species", "taxon", item), ("a3", "rare_species", "observation", item),
     }  # fmt: skip
-    with pytest.raises(
-        UsageError, match=r"evaluation set rare_species: suite bioclip is several sets \(birds-525, "
-    ):
+    with pytest.raises(UsageError, match=r"evaluation set rare_species: suite bioclip is several sets \(birds-525, "):
         setting.leaks(rare_species={"suite": "bioclip"})
 
 
