@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import zipfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pyarrow import parquet
 from bioclip_core.errors import SourceError
 from bioclip_core.findings import Findings
 from bioclip_core.tables.options import TableOptions
+from bioclip_core.tables.reading import open_table
 from bioclip_training.published.reading import text_columns
 from bioclip_training.published.reading.tables import EMPTY_MARKS, as_text, open_columns
 
@@ -75,6 +77,32 @@ def test_marks_in_a_table_that_does_not_quote_are_text(tmp_path: Path) -> None:
         '"open',
         "x",
     ]
+
+
+def test_stray_marks_in_a_table_whose_first_rows_have_another_length_are_text(tmp_path: Path) -> None:
+    path = written(tmp_path, 'id,a,b\n1,x,y,z\n2,x\n3,"x,y\n4,u,v\n')
+    assert sorted(rows_of(path)) == [("1", "x", "y"), ("2", "x", ""), ("3", '"x', "y"), ("4", "u", "v")]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_dirty_tables_are_read_as_the_row_reader_of_core_reads_them(tmp_path: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    separator, end, width = draw.choice(",\t;"), draw.choice(["\n", "\r\n"]), draw.randint(2, 5)
+    dirt = ('"{}', '{}"', 'a"{}"b', '"{}" x', '"{}' + separator + 'q"', '"{}\n"', '"{}""x"')
+
+    def cell() -> str:
+        text = "".join(draw.choice("abé xyz1") for _ in range(draw.randint(0, 6)))
+        return draw.choice(dirt).format(text) if draw.random() < 0.15 else text
+
+    rows = [separator.join(cell() for _ in range(width)) for _ in range(draw.randint(2, 40))]
+    header = separator.join(f"c{n}" for n in range(width))
+    path = written(tmp_path, end.join([header, *rows]) + draw.choice(["", end]))
+    of_core = [
+        tuple(str(row.cells.get(f"c{n}", "")).strip() for n in range(width))
+        for row in open_table(path)
+        if not row.fault
+    ]
+    assert sorted(row for row in rows_of(path) if any(row)) == sorted(row for row in of_core if any(row))
 
 
 def test_records_that_go_on_in_the_next_block_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

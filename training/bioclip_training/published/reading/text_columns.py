@@ -27,6 +27,7 @@ from bioclip_core.tables.text import BAD_CHARACTERS, NUL, SHORT, STRAY, SURPLUS
 BLOCK_BYTES = 8 << 20
 _LONGEST_LINE = 64 << 20
 _TAIL_BYTES = 1 << 20
+_PROFILED_ROWS = 50
 _AHEAD = 2 * RECORD_CHARACTERS
 """Characters behind a block that the careful reader may need for its last record."""
 _LONE_RETURN = re.compile(rb"\r(?!\n)")
@@ -266,13 +267,15 @@ class _Reader:
         """Yield the rows of lines with unsound quotation marks, and of what follows if the last record goes on there."""
         text = block.decode("utf-8", "surrogateescape")
         ahead = blocks.ahead().decode("utf-8", "surrogateescape")
-        profile = Profile([split_line(one, self._form.separator) for one in self._form.sample if '"' not in one])
+        width = len(self._form.columns)
+        sample = (split_line(one.rstrip("\r\n"), self._form.separator) for one in self._form.sample if '"' not in one)
+        profile = Profile([cells for cells in sample if len(cells) == width][:_PROFILED_ROWS])
         records = Records(
             io.StringIO(text + ahead, newline=""),
             self._form.name,
             self._form.separator,
             self._form.quote,
-            width=len(self._form.columns),
+            width=width,
             profile=profile,
         )
         records.look_at(self._form.sample)
