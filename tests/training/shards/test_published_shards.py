@@ -23,6 +23,7 @@ from bioclip_core.taxonomy import Taxon
 from bioclip_training.batches.data import CaptionedImages, open_images
 from bioclip_training.published.collections import INDEX_FOLDER
 from bioclip_training.published.held import Holder
+from bioclip_training.published.opening import ImageOpener
 from bioclip_training.published.splits import split_of
 from bioclip_training.shards import published_indexing, published_parts
 from bioclip_training.shards.collection import open_collection
@@ -83,6 +84,22 @@ def test_a_name_in_several_tars_is_said(tmp_path: Path) -> None:
     assert any(
         "images have the name of one in another tar; " in line and ": 6 (the first: " in line for line in catalog.notes
     )
+
+
+def test_names_that_are_not_utf8_are_read_and_said(tmp_path: Path) -> None:
+    key = "caf\udce9"  # a member called caf, E9
+    write_tar(tmp_path / "0.tar", [*sample(key, {"txt": "a cup"}), (f"{key}2.txt", b"alone")])
+    catalog = open_collection(tmp_path)
+    assert (catalog.column("uri"), catalog.encoded(0).data) == (["0.tar#caf%E9.jpg"], image())
+    assert ImageOpener(tmp_path).read("0.tar#caf%E9.jpg") == image()
+    assert any("samples without an image: 1 (the first: 0.tar#caf%E92)" in line for line in catalog.notes)
+    write_tar(tmp_path / f"{key}.tar", sample("a", {}))
+    catalog = open_collection(tmp_path)
+    assert any(
+        "names that are not UTF-8 and are not read: rename them: 1 (the first: caf%E9.tar)" in line
+        for line in catalog.notes
+    )
+    assert open_collection(tmp_path).notes == catalog.notes
 
 
 def test_programs_that_need_one_index_make_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

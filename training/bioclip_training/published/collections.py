@@ -14,6 +14,7 @@ from bioclip_core.errors import DataError, SourceError, first_line
 from bioclip_core.files.documents import read_document
 from bioclip_core.findings import Findings
 from bioclip_core.nouns import number_of
+from bioclip_training.catalog.uris import escaped
 from bioclip_training.published.caption_tables import is_caption_table, of_caption_table
 from bioclip_training.published.held import HeldSample, Holder, Kind
 from bioclip_training.published.parquet_images import image_column, is_parquet
@@ -33,6 +34,7 @@ UNFINISHED = "shards lack the _stats.json that img2dataset writes at the end: th
 MISMATCH = "shards have another number of images than their _stats.json states"
 UNREADABLE_STATS = "files _stats.json cannot be read"
 COMPRESSED = "tars are compressed and are not read: unpack them first"
+NOT_UTF_8 = "tars and Parquet files have names that are not UTF-8 and are not read: rename them"
 NOT_SHARDS = "files cannot be read as shards"
 
 
@@ -84,6 +86,9 @@ def _walked(folder: Path, findings: Findings, most: int | None) -> Iterator[Hold
                 continue
             path = Path(parent) / name
             lower = name.lower()
+            if lower.endswith((_TAR, ".parquet")) and escaped(prefix + name) != prefix + name:
+                findings.add(NOT_UTF_8, escaped(prefix + name))
+                continue
             if lower.endswith(_TAR):
                 yield _holder(path, prefix + name, "tar")
             elif lower.endswith(COMPRESSED_TARS):

@@ -14,6 +14,7 @@ from bioclip_core.files.regular import open_regular
 from bioclip_core.files.tar_members import BLOCK, COMPRESSED, LostBytes, is_header, members_in_place
 from bioclip_core.findings import Findings
 from bioclip_core.nouns import number_of
+from bioclip_training.catalog.uris import escaped
 
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".jp2", ".avif", ".heic")
@@ -47,7 +48,7 @@ class Sample:
     key: str
     """With the folder in the tar, if there is one."""
     images: dict[str, Place] = field(default_factory=dict)
-    """Places of images, by the name of the member."""
+    """Places of images, by the name of the member, with the escapes of every uri for bytes that are not UTF-8."""
     texts: dict[str, str] = field(default_factory=dict)
     """Contents of texts, by the extension behind the key: ``json``, ``sci.txt``."""
 
@@ -130,14 +131,15 @@ class _Samples:
             yield from self._closed(sample)
 
     def _add(self, entry: tarfile.TarInfo) -> None:
-        where = f"{self._path.name}#{entry.name}"
-        base = entry.name.rpartition("/")[2]
+        name = escaped(entry.name)
+        where = f"{self._path.name}#{name}"
+        base = name.rpartition("/")[2]
         if entry.isdir() or base.startswith("._") or base == ".DS_Store":  # folders, and what macOS puts beside files
             return
         if not entry.isreg() or entry.issparse():
             self._skipped.add(SPECIAL, where)
             return
-        key, extension = split_name(entry.name)
+        key, extension = split_name(name)
         if not key:
             self._skipped.add(NO_KEY, where)
             return
@@ -146,9 +148,9 @@ class _Samples:
             return
         suffix = f".{extension.rpartition('.')[2].lower()}"
         if entry.offset_data + entry.size > self._size:
-            self._findings.add(TRUNCATED, f"{self._path.name}: it ends within {entry.name}")
+            self._findings.add(TRUNCATED, f"{self._path.name}: it ends within {name}")
         elif suffix in IMAGE_SUFFIXES:
-            self._add_image(sample, entry, where)
+            self._add_image(sample, name, entry, where)
         elif suffix in _TEXT_SUFFIXES:
             self._add_text(sample, extension.lower(), entry, where)
 
@@ -166,13 +168,13 @@ class _Samples:
         self._last = key
         return sample
 
-    def _add_image(self, sample: Sample, entry: tarfile.TarInfo, where: str) -> None:
-        if entry.name in sample.images:
+    def _add_image(self, sample: Sample, name: str, entry: tarfile.TarInfo, where: str) -> None:
+        if name in sample.images:
             self._skipped.add(DUPLICATES, where)
         elif not entry.size:
             self._skipped.add(EMPTY_IMAGE, where)
         else:
-            sample.images[entry.name] = (entry.offset_data, entry.size)
+            sample.images[name] = (entry.offset_data, entry.size)
 
     def _add_text(self, sample: Sample, extension: str, entry: tarfile.TarInfo, where: str) -> None:
         if extension in sample.texts:

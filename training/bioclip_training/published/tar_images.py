@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.files.archive_gate import DEFAULT_LIMITS, Limits
 from bioclip_core.files.archive_tar import FAULTS, decompressed
 from bioclip_core.files.archives import damaged
+from bioclip_core.files.drives import name_of_bytes
 from bioclip_core.files.regular import open_regular
 from bioclip_core.files.tar_members import BLOCK, COMPRESSED, LostBytes, is_header, members_in_place
 from bioclip_core.files.whole import replacing_file
@@ -66,15 +68,16 @@ class TarImages:
         Raises:
             ImageError: if there is no such ordinary file in the tar.
         """
-        _check_name(self._path, name)
-        at = int(np.searchsorted(self._names_M, hash(name)))
-        if at == len(self._names_M) or self._names_M[at] != hash(name):
-            raise ImageError(
-                f"{self._path} has no member {name[:200]!r} that is an ordinary file; it has {len(self._names_M):,} members",
-                stage="read",
-            )
-        offset, size = self._places_M2[at].tolist()
-        return offset, size
+        for written in (name, name_of_bytes(unquote_to_bytes(name))):  # as it is, or with the escapes of a uri
+            _check_name(self._path, written)
+            at = int(np.searchsorted(self._names_M, hash(written)))
+            if at < len(self._names_M) and self._names_M[at] == hash(written):
+                offset, size = self._places_M2[at].tolist()
+                return offset, size
+        raise ImageError(
+            f"{self._path} has no member {name[:200]!r} that is an ordinary file; it has {len(self._names_M):,} members",
+            stage="read",
+        )
 
 
 def is_compressed(path: Path) -> bool:
