@@ -92,13 +92,7 @@ def pairs_within(looks: Looks, distance: int, *, threads: int = 1, progress: Pro
 
 def pairs_between(one: Looks, other: Looks, distance: int, *, threads: int = 1, progress: Progress = silent) -> Pairs:
     """Find near pairs of two collections: i is a row of the first, j of the second. Arguments are those of :func:`pairs_within`."""
-    both = Looks(
-        *(
-            np.concatenate([getattr(one, name), getattr(other, name)])
-            for name in ("hashes_NB", "inner_NVB", "colours_NC")
-        )
-    )
-    work = partial(_pairs_of_table, _Entries(both), distance, len(one))
+    work = partial(_pairs_of_table, _Entries(one, other), distance, len(one))
     found = _collected(work, cuts=CUTS_BETWEEN, threads=threads, progress=progress)
     found.j -= len(one)
     return found
@@ -117,21 +111,22 @@ def colours_agree(one_NC: NDArray[np.uint8], other_NC: NDArray[np.uint8]) -> NDA
 class _Entries:
     """Hashes of a collection in the order of its whole hashes: first N whole ones, then N of each margin."""
 
-    def __init__(self, looks: Looks) -> None:
-        words = np.ascontiguousarray(looks.hashes_NB[:, :8]).view(np.uint64)[:, 0]
-        self.order = np.argsort(words, kind="stable").astype(np.uint32)
-        self.count = len(looks)
-        self.colours_NC = looks.colours_NC
-        parts = [looks.hashes_NB, *(looks.inner_NVB[:, margin] for margin in range(len(INNER_MARGINS)))]
-        size = self.count * len(parts)
+    def __init__(self, *looks: Looks) -> None:
+        firsts = np.concatenate([np.ascontiguousarray(one.hashes_NB[:, :8]).view(np.uint64)[:, 0] for one in looks])
+        self.order = np.argsort(firsts, kind="stable").astype(np.uint32)
+        self.count = len(firsts)
+        del firsts
+        self.colours_NC = looks[0].colours_NC if len(looks) == 1 else np.concatenate([one.colours_NC for one in looks])
+        size = self.count * (1 + len(INNER_MARGINS))
         self.words: tuple[NDArray[np.unsignedinteger[Any]], ...] = (
             np.empty(size, np.uint64),
             np.empty(size, np.uint64),
             np.empty(size, np.uint16),
         )
-        for number, part in enumerate(parts):
+        for number in range(1 + len(INNER_MARGINS)):
             here = slice(number * self.count, (number + 1) * self.count)
-            ordered = part[self.order]
+            parts = [one.hashes_NB if number == 0 else one.inner_NVB[:, number - 1] for one in looks]
+            ordered = np.concatenate(parts)[self.order]
             for word, start in zip(self.words, (0, 8, 16), strict=True):
                 width = word.dtype.itemsize
                 word[here] = np.ascontiguousarray(ordered[:, start : start + width]).view(word.dtype)[:, 0]
