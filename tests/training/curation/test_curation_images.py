@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from imaging_samples import encoded, given_records, put, record, result
 from PIL import Image
 from pyarrow import parquet
 
+from bioclip_core.errors import ImageError
 from bioclip_training.catalog.fingerprints import fingerprint
 from bioclip_training.curation.configuration import Curation, SourceConfig
 from bioclip_training.curation.imaging import images as module
@@ -133,8 +135,21 @@ def test_members_rows_and_compressed_members_are_read_in_the_order_of_their_file
     assert [note for note in manifest(config).notes if "y.tar.gz is compressed; it was unpacked" in note]
 
 
+def test_a_copy_of_a_compressed_tar_that_was_deleted_is_made_again(tmp_path: Path) -> None:
+    _tar(tmp_path / "x.tar", {"a.png": encoded(picture(1))})
+    put(tmp_path / "sources/b/y.tar.gz", gzip.compress((tmp_path / "x.tar").read_bytes()))
+    row = record("b", "1", "y.tar.gz#a.png")
+    config = configured(tmp_path)
+    result(config, [given_records(row), ImagesStage()])
+    shutil.rmtree(config.output / "kept")
+    with module.opened_sources(config) as openers:
+        assert openers.read("b", "y.tar.gz#a.png") == encoded(picture(1))
+        with pytest.raises(ImageError, match=r"no member 'c\.png'"):
+            openers.read("b", "y.tar.gz#c.png")
+
+
 def _tar(file: Path, members: dict[str, bytes]) -> None:
-    file.parent.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(file, "w") as tar:
         for name, data in members.items():
             about = tarfile.TarInfo(name)

@@ -175,17 +175,22 @@ def _candidates(database: DuckDBPyConnection, work: StageWork) -> Iterator[Candi
         f"JOIN {parts_in(work.before['records'])} r USING (key) LEFT JOIN {parts_in(work.before['names'])} l USING (key) "
         "ORDER BY i.sha256, i.key"
     )
+    # Equal sources, contents and lineages are one object, since there may be millions of records.
+    shared: dict[Any, Any] = {}
     for batch in streamed(database, query, _BATCH):
-        yield from map(_candidate, batch.to_pylist())
+        yield from (_candidate(row, shared) for row in batch.to_pylist())
 
 
-def _candidate(row: Mapping[str, Any]) -> Candidate:
+def _candidate(row: Mapping[str, Any], shared: dict[Any, Any]) -> Candidate:
+    def one(value: Any) -> Any:
+        return shared.setdefault(value, value)
+
     sides = [row[name] for name in BOX_COLUMNS]
     x, y, w, h = sides
     date = row["event_date"] or ""
     return Candidate(
-        row["key"], row["source"], row["record_id"], row["sha256"], None if None in sides else (x, y, w, h),
-        (row["width"] or 0) * (row["height"] or 0), tuple(row[f"label_{name}"] or "" for name in RANK_COLUMNS), row["rank"] or "",
+        row["key"], one(row["source"]), row["record_id"], one(row["sha256"]), None if None in sides else (x, y, w, h),
+        (row["width"] or 0) * (row["height"] or 0), one(tuple(row[f"label_{name}"] or "" for name in RANK_COLUMNS)), one(row["rank"] or ""),
         row["observation_id"] or "", row["event_id"] or "", date if ":" in date else "",
     )  # fmt: skip
 

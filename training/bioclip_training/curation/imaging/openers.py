@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from threading import Lock
 
+from bioclip_core.errors import ImageError
 from bioclip_core.files.present import is_file
 from bioclip_core.nouns import size_of
 from bioclip_core.progress import Progress, silent
@@ -12,7 +14,7 @@ from bioclip_training.catalog.uris import file_of
 from bioclip_training.curation.tallies import Tally
 from bioclip_training.published.opening import ImageOpener, Place
 from bioclip_training.published.parquet_images import is_parquet
-from bioclip_training.published.tar_images import is_compressed, unpack
+from bioclip_training.published.tar_images import is_compressed, unpack, unpacked_name
 
 UNPACKED = "unpacked"
 
@@ -29,6 +31,7 @@ class Openers:
         """
         self._roots = dict(roots)
         self._unpacked = unpacked
+        self._unpacking = Lock()
         self._openers = {name: ImageOpener(path, unpacked=unpacked) for name, path in roots.items()}
 
     def __enter__(self) -> Openers:
@@ -39,12 +42,17 @@ class Openers:
             opener.close()
 
     def read(self, source: str, uri: str) -> bytes:
-        """Return the bytes of an image.
+        """Return the bytes of an image. A compressed tar whose unpacked copy was deleted is unpacked again.
 
         Raises:
             ImageError: if it cannot be read.
         """
-        return self._openers[source].read(uri)
+        try:
+            return self._openers[source].read(uri)
+        except ImageError:
+            if not self._unpacked_again(source, uri):
+                raise
+            return self._openers[source].read(uri)
 
     def place(self, source: str, uri: str) -> Place:
         """Return where an image lies."""
@@ -75,6 +83,17 @@ class Openers:
                 f"source {source}: {path.name} is compressed; it was unpacked to read it in any order "
                 f"({size_of(copy.stat().st_size)} in kept/images/{UNPACKED})"
             )
+
+    def _unpacked_again(self, source: str, uri: str) -> bool:
+        """Unpack the compressed tar that holds an image if its copy is missing; return True if it was."""
+        if self._unpacked is None or "#" not in uri:
+            return False
+        with self._unpacking:
+            for _, path in self._compressed([(source, uri.partition("#")[0])]):
+                if not (self._unpacked / unpacked_name(path)).is_file():
+                    unpack(path, self._unpacked)
+                    return True
+        return False
 
     def _compressed(self, holders: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Path]]:
         for source, uri in holders:
