@@ -18,6 +18,7 @@ PAGES = {
     "LICENSE": "licence.md",
     "benchmarks/README.md": "benchmarks.md",
     "benchmarks/RESULTS.md": "benchmark-results.md",
+    "benchmarks/RESULTS-CURATION.md": "curation-results.md",
     "benchmarks/LOG.md": "benchmark-log.md",
 }
 """Where each page outside docs/ appears in the site."""
