@@ -85,14 +85,17 @@ class Openers:
             )
 
     def _unpacked_again(self, source: str, uri: str) -> bool:
-        """Unpack the compressed tar that holds an image if its copy is missing; return True if it was."""
+        """Unpack the compressed tar that holds an image if its copy is missing; return True if there is one now.
+
+        Another thread may have unpacked it in the meantime.
+        """
         if self._unpacked is None or "#" not in uri:
             return False
         with self._unpacking:
             for _, path in self._compressed([(source, uri.partition("#")[0])]):
                 if not (self._unpacked / unpacked_name(path)).is_file():
                     unpack(path, self._unpacked)
-                    return True
+                return True
         return False
 
     def _compressed(self, holders: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Path]]:
