@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,7 +139,7 @@ def nearest_purity(space: Space, unit: Rank = Rank.SPECIES, *, of: str = "images
     group_P = space.group_N if of == "images" else np.arange(len(space.taxa))
     unit_P = space.units(unit)[species_P]
     depths = range(len(RANKS)) if of == "images" else range(len(RANKS) - 1)
-    found = {RANKS[depth]: _purity_at(points, space.heights_TT, species_P, group_P, depth) for depth in depths}
+    found = _purity_at(points, space.heights_TT, species_P, group_P, depths)
     named = {}
     for rank, (plain_P, chance_P, beyond_P, beyond_chance_P) in found.items():
         asked_P = np.isfinite(plain_P)
@@ -171,37 +171,43 @@ def _purity_at(
     heights_TT: NDArray[np.int8],
     species_P: NDArray[np.int64],
     group_P: NDArray[np.int64],
-    depth: int,
-) -> tuple[NDArray[np.float64], ...]:
-    """Return hits and chance of each point at a rank, plain and beyond the rank below; NaN for a point that is not asked."""
+    depths: Sequence[int],
+) -> dict[Rank, tuple[NDArray[np.float64], ...]]:
+    """Return hits and chance of each point at each rank, plain and beyond the rank below; NaN for a point that is not asked."""
     length_P = np.linalg.norm(points_PD, axis=1)
     unit_PD = points_PD / np.maximum(length_P, 1e-12)[:, None]
-    highest = HIGHEST - 1 - depth
-    parts = []
+    parts: dict[int, list[tuple[NDArray[np.float64], ...]]] = {depth: [] for depth in depths}
     for start in range(0, len(points_PD), _PASS):
         part = slice(start, start + _PASS)
         cosine_QP = np.round(unit_PD[part] @ unit_PD.T, 9)
-        height_QP = heights_TT[species_P[part, None], species_P]
-        allowed_QP = group_P[part, None] != group_P
-        right_QP = height_QP <= highest
-        parts.append(
-            (*_hits(cosine_QP, allowed_QP, right_QP), *_hits(cosine_QP, allowed_QP & (height_QP >= highest), right_QP))
-        )
-    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+        height_QP = heights_TT[species_P[part]][:, species_P]
+        cosine_QP[group_P[part, None] == group_P] = -np.inf
+        for depth in depths:
+            highest = HIGHEST - 1 - depth
+            right_QP = height_QP <= highest
+            beyond_QP = np.where(height_QP >= highest, cosine_QP, -np.inf) if highest else cosine_QP
+            parts[depth].append((*_hits(cosine_QP, right_QP), *_hits(beyond_QP, right_QP)))
+    return {RANKS[depth]: tuple(map(np.concatenate, zip(*found, strict=True))) for depth, found in parts.items()}
 
 
 def _hits(
-    cosine_QP: NDArray[np.float64], allowed_QP: NDArray[np.bool_], right_QP: NDArray[np.bool_]
+    cosine_QP: NDArray[np.float64], right_QP: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the share of right ones among the nearest allowed, and among all allowed; NaN where none is right or none allowed."""
+    """Return the share of right ones among the nearest candidates, and among all; NaN where none is right.
+
+    Args:
+        cosine_QP: cosines; minus infinity is no candidate.
+        right_QP: mask of the points that would be right.
+    """
+    allowed_QP = cosine_QP > -np.inf
     right_QP = right_QP & allowed_QP
-    shown_QP = np.where(allowed_QP, cosine_QP, -np.inf)
-    nearest_QP = allowed_QP & (shown_QP == shown_QP.max(axis=1, keepdims=True))
+    highest_Q = cosine_QP.max(axis=1, keepdims=True)
+    nearest_QP = (cosine_QP == highest_Q) & allowed_QP
+    right_Q = right_QP.sum(axis=1)
     with np.errstate(invalid="ignore"):
         hit_Q = (nearest_QP & right_QP).sum(axis=1) / nearest_QP.sum(axis=1)
-        chance_Q = right_QP.sum(axis=1) / allowed_QP.sum(axis=1)
-    asked_Q = right_QP.any(axis=1)
-    return np.where(asked_Q, hit_Q, np.nan), np.where(asked_Q, chance_Q, np.nan)
+        chance_Q = right_Q / allowed_QP.sum(axis=1)
+    return np.where(right_Q > 0, hit_Q, np.nan), np.where(right_Q > 0, chance_Q, np.nan)
 
 
 def nearest_species(space: Space) -> NDArray[np.int64]:

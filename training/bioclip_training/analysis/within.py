@@ -29,7 +29,7 @@ DRAWS = 5
 """Draws of halves; each is used in both directions."""
 MAIN = 0.95
 """Share of the variance between species that the main directions carry."""
-_RELATIVE = 1e-10
+_RELATIVE = 1e-6
 """Singular values below this share of the largest one are rounding."""
 
 
@@ -53,14 +53,25 @@ def span_of(first_TD: NDArray[np.float64], second_TD: NDArray[np.float64]) -> Sp
     if len(centred_TD) < 2:
         return Span(np.zeros((first_TD.shape[1], 0)), 0)
     centred_TD = centred_TD - centred_TD.mean(axis=0)
-    _, length_K, directions_KD = np.linalg.svd(centred_TD, full_matrices=False)
-    kept_K = length_K > _RELATIVE * max(float(length_K.max(initial=0.0)), 1e-300)
-    directions_DK = directions_KD[kept_K].T
+    directions_DK = _directions(centred_TD)
     both_T = np.isfinite(first_TD).all(axis=1) & np.isfinite(second_TD).all(axis=1)
     agreed_K = _agreed(first_TD[both_T] @ directions_DK, second_TD[both_T] @ directions_DK)
     total = float(agreed_K.sum())
     reached = np.flatnonzero(np.cumsum(agreed_K) >= MAIN * total) if total > 0 else np.empty(0, dtype=int)
     return Span(directions_DK, int(reached[0]) + 1 if len(reached) else 0)
+
+
+def _directions(centred_TD: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the principal directions as orthonormal columns, those of most variance first, without those of rounding.
+
+    Many rows are decomposed by their D×D products, which takes a fraction of the time of their own decomposition.
+    """
+    if 2 * len(centred_TD) < centred_TD.shape[1]:
+        _, length_K, directions_KD = np.linalg.svd(centred_TD, full_matrices=False)
+        return directions_KD[length_K > _RELATIVE * max(float(length_K.max(initial=0.0)), 1e-300)].T
+    square_D, directions_DD = np.linalg.eigh(centred_TD.T @ centred_TD)
+    kept_D = square_D > _RELATIVE**2 * max(float(square_D.max(initial=0.0)), 1e-300)
+    return np.asarray(directions_DD[:, kept_D][:, ::-1])
 
 
 def _agreed(first_TK: NDArray[np.float64], second_TK: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -191,8 +202,8 @@ class _Sums:
         first, second = first - first.mean(axis=0), second - second.mean(axis=0)
         self.between_T[both_T] += (first * second).sum(axis=1)
         product_MS = (residual_MD @ first.T) * (residual_MD @ second.T) * weight_M[:, None]
-        along_TS = np.zeros((self.species, int(both_T.sum())))
-        np.add.at(along_TS, species_M, product_MS)
+        count_T = np.bincount(species_M, minlength=self.species)
+        along_TS = np.nan_to_num(class_means(product_MS, species_M, self.species)) * count_T[:, None]
         self.along_TT[:, both_T] += along_TS
 
     def share(
