@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from collections_of_discs import tiny_config
 from PIL import Image
 from published_numbers import CsvLayout, write_source
 from stated_stages import Stated
@@ -25,6 +26,8 @@ from bioclip_training.curation.running import Outcome, run_stages
 from bioclip_training.curation.shards import ShardsStage
 from bioclip_training.curation.splits import SplitsStage
 from bioclip_training.curation.stages import StageWork
+from bioclip_training.loop.recipe import TrainConfig
+from bioclip_training.loop.run import train
 from bioclip_training.published import known
 from bioclip_training.shards.checking import check_shards
 from bioclip_training.shards.manifest import Manifest
@@ -110,6 +113,17 @@ def test_the_leakage_report_goes_with_them(tmp_path: Path) -> None:
     assert Manifest.read(folder).settings["leakage"] == found
     assert open_images(folder, "all").catalog.leakage == found
     assert json.loads((folder / "leakage.json").read_text()) == REPORT
+
+
+def test_the_trainer_takes_them_as_they_are_and_its_card_has_the_leakage(tmp_path: Path) -> None:
+    run(tmp_path, made(tmp_path))
+    config = TrainConfig(
+        data=str(tmp_path / "out/shards"), start=tiny_config(tmp_path), output=str(tmp_path / "model"), steps=1, batch_size=4, warmup=1,
+        dev_fraction=0.0, workers=1, device="cpu", precision="fp32", measure=False,
+    )  # fmt: skip
+    assert train(config, {}).steps == 1
+    card = (tmp_path / "model/README.md").read_text("utf-8")
+    assert "- Evaluation set rare: images that leak into it and were left out: 1." in card
 
 
 def test_a_kill_between_two_shards_and_other_threads_change_no_byte(

@@ -123,9 +123,9 @@ def test_what_a_curation_found_of_evaluation_sets_is_stated(tmp_path: Path) -> N
         "birds525": {"taxa": "report", "leaks": {}},
     }
     card = model_card(facts(catalog))
-    assert "- Evaluation set rare_species: 2,400 leaks into it were left out.\n" in card
+    assert "- Evaluation set rare_species: images that leak into it and were left out: 2,400.\n" in card
     assert (
-        "- Evaluation set nabirds: no leak into it was found and left out; 1,200 images of its species were learnt from or held out, "
-        "so that its species are not unseen.\n"
+        "- Evaluation set nabirds: images that leak into it and were left out: 0; images of its species that are in the collection, so that "
+        "these are not unseen: 1,200.\n"
     ) in card
-    assert "- Evaluation set birds525: no leak into it was found and left out.\n" in card
+    assert "- Evaluation set birds525: images that leak into it and were left out: 0.\n" in card

@@ -39,10 +39,19 @@ _FROM_RECORDS = (
     "latitude", "longitude", "bboxX", "bboxY", "bboxWidth", "bboxHeight",
 )  # fmt: skip
 _FROM_STAGES: Mapping[str, tuple[str, ...]] = {
-    "names": (*RANK_COLUMNS, "common_name", "scientific_name", "rank", "taxon_id", "outcome", "changes"),
-    "images": ("sha256", "md5", "phash", "width", "height", "bytes"),
+    "names": (
+        *RANK_COLUMNS,
+        "common_name",
+        "common_name_language",
+        "scientific_name",
+        "rank",
+        "taxon_id",
+        "outcome",
+        "changes",
+    ),
+    "images": ("sha256", "md5", "hash_mismatch", "phash", "width", "height", "bytes"),
     "kinds": ("image_kind", "kind_reason"),
-    "duplicates": ("exact_group", "near_group", "duplicate_of"),
+    "duplicates": ("exact_group", "near_group", "duplicate_of", "duplicate_kind"),
     "splits": ("group", "split", "excluded"),
 }
 LEAKS = "leaks"
@@ -71,7 +80,7 @@ class CatalogStage:
     """Write the catalog."""
 
     name: str = "catalog"
-    version: int = 1
+    version: int = 2
     needs: tuple[str, ...] = ("records", "names", "images", "kinds", "filters", "duplicates", "leakage", "splits")
 
     def settings(self, config: Curation) -> dict[str, Any]:

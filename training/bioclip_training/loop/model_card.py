@@ -182,9 +182,11 @@ def _curated_leakage(catalog: Catalog) -> Iterator[str]:
     """Yield what the curation of a collection found of each evaluation set in its sources."""
     for name, found in sorted(catalog.leakage.items()):
         left_out = sum(leak["records"] for leak in found["leaks"].values() if leak["excluded"])
-        text = f"{left_out:,} leaks into it were left out" if left_out else "no leak into it was found and left out"
+        text = f"images that leak into it and were left out: {left_out:,}"
         if (taxa := found["leaks"].get("taxon")) and not taxa["excluded"]:
-            text += f"; {taxa['records']:,} images of its species were learnt from or held out, so that its species are not unseen"
+            text += (
+                f"; images of its species that are in the collection, so that these are not unseen: {taxa['records']:,}"
+            )
         yield f"- Evaluation set {_cell(name)}: {text}."
 
 
