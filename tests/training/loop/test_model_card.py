@@ -125,7 +125,7 @@ def test_what_a_curation_found_of_evaluation_sets_is_stated(tmp_path: Path) -> N
     card = model_card(facts(catalog))
     assert "- Evaluation set rare_species: images that leak into it and were left out: 2,400.\n" in card
     assert (
-        "- Evaluation set nabirds: images that leak into it and were left out: 0; images of its species that are in the collection, so that "
-        "these are not unseen: 1,200.\n"
+        "- Evaluation set nabirds: images that leak into it and were left out: 0; images of its species that are in the collection, so "
+        "that these are not unseen: 1,200.\n"
     ) in card
     assert "- Evaluation set birds525: images that leak into it and were left out: 0.\n" in card
