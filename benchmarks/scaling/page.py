@@ -127,7 +127,13 @@ def draw(found: Found, size: Size, file: Path) -> None:
         axes.tick_params(axis="y", labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in places[len(names) :]:
-        axes.set_visible(False)
-    places[0].legend(fontsize=8, frameon=False)
+        axes.set_axis_off()
+    lines = {
+        line.get_label(): line
+        for axes in places
+        for line in axes.get_lines()
+        if not str(line.get_label()).startswith("_")
+    }
+    places[-1].legend(lines.values(), lines.keys(), fontsize=10, frameon=False, loc="center", title="plates of species")
     picture.supxlabel("training images (0: random weights)", fontsize=10)
     picture.savefig(file, format="svg", metadata={"Date": None})
