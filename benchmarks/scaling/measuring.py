@@ -19,7 +19,7 @@ from bioclip_training.analysis.measure import Measure
 from bioclip_training.analysis.space import Space
 from bioclip_training.analysis.trait_probe import probe_trait
 from bioclip_training.analysis.traits import Trait, trait_correlation
-from bioclip_training.analysis.within import within_species
+from bioclip_training.analysis.within import relative, within_species
 
 TRAINED, UNSEEN = "trained", "unseen"
 """Species that even the smallest collection holds, and species that no collection holds."""
@@ -52,7 +52,7 @@ _SAID: tuple[tuple[str, str, tuple[str, ...], int, str], ...] = (
      "rank correlation of predicted and true traits of held-out genera; mean of six traits"),
     ("orthogonal share", "within species", _BOTH, 1, "variance within species outside of the main span of species means"),
     ("overlap", "within species", _BOTH, -1,
-     "variance within species along the differences between species: 0 is orthogonal, 1 is chance"),
+     "variance within species along the differences between species: 0 is orthogonal, 1 as if species differed as individuals do"),
     ("life stage, outside", "within species", _BOTH, 1, "Fisher ratio of life stage outside of the span"),
     ("life stage, inside", "within species", _BOTH, 0, "Fisher ratio of life stage inside the span"),
     ("sex, outside", "within species", _BOTH, 1, "Fisher ratio of sex outside of the span"),
@@ -141,7 +141,7 @@ def _averaged(values: Sequence[float], names: Sequence[str]) -> dict[str, Any]:
 
 def _within(space: Space, about: Mapping[str, NDArray[np.str_]]) -> dict[str, Any]:
     variation = within_species(space, Rank.GENUS)
-    found = {"orthogonal share": _plain(variation.main_orthogonal), "overlap": _plain(variation.overlap)}
+    found = {"orthogonal share": _plain(variation.main_orthogonal), "overlap": _plain(relative(variation.overlap))}
     for word, name in (("lifeStage", "life stage"), ("sex", "sex")):
         apart = class_separation(space, Trait.of(name, about[word].tolist(), "categorical"), Rank.GENUS, permutations=0)
         found |= {f"{name}, outside": _plain(apart.outside), f"{name}, inside": _plain(apart.inside)}

@@ -84,6 +84,7 @@ OTHER_DEFAULTS = {
     ("classify", "store"): "bioclip.db",
     ("rules apply", "store"): "bioclip.db",
     ("labels build", "precision"): "fp32",
+    ("evaluate", "data"): None,  # --suite is given instead
     ("evaluate", "model"): "bioclip-2",
     ("analyze", "model"): "bioclip-2",
     ("calibrate", "model"): "bioclip-2",
