@@ -69,4 +69,7 @@ def test_the_example_is_printed_and_a_missing_configuration_names_it(bioclip: Bi
     written = bioclip("ablate", "--example", "new.yaml")
     assert Path("new.yaml").read_text("utf-8") == EXAMPLE
     assert "bioclip-plugin ablate new.yaml --plan" in written.out
+    again = bioclip("ablate", "--example", "new.yaml")
+    assert again.code == 1
+    assert again.err.strip() == "Error: the output new.yaml exists already: give another name"  # it has no --force
     assert "--rank 'tribe': allowed are kingdom, phylum" in bioclip("ablate", "a.yaml", "--rank", "tribe").err

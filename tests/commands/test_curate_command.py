@@ -31,7 +31,7 @@ def test_a_first_configuration_is_written_and_never_over_another(bioclip: Biocli
     assert bioclip("curate", "--example").out == (tmp_path / "mine.yaml").read_text()
     again = bioclip("curate", "--example", "mine.yaml")
     assert again.code == 1
-    assert "exists already" in again.err
+    assert again.err.strip() == "Error: the output mine.yaml exists already: give another name"  # it has no --force
 
 
 def test_a_run_says_what_each_stage_dropped_and_a_second_one_has_nothing_to_do(bioclip: Bioclip, config: Path) -> None:

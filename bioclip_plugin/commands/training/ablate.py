@@ -100,7 +100,7 @@ def _write_example(configuration: Path | None, text: str) -> int:
     if configuration is None:
         click.echo(text, nl=False)
         return EXIT_DONE
-    check_output(configuration)
+    check_output(configuration, has_force=False)
     write_whole(configuration, text)
     lines = next_lines(command("ablate", configuration, plan=True), then=[command("ablate", configuration)])
     print_lines(console_for(), f"Configuration: {configuration}", *lines)

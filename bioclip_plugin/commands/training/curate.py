@@ -71,7 +71,7 @@ def _write_example(config: Path | None, text: str) -> int:
     if config is None:
         click.echo(text, nl=False)
         return EXIT_DONE
-    check_output(config)
+    check_output(config, has_force=False)
     write_whole(config, text)
     print_lines(
         console_for(),

@@ -24,13 +24,19 @@ _NAMES_SHOWN = 3
 
 
 def check_output(
-    path: Path, *, force: bool = False, database: bool = False, reads: Collection[str | os.PathLike[str]] = ()
+    path: Path,
+    *,
+    force: bool = False,
+    has_force: bool = True,
+    database: bool = False,
+    reads: Collection[str | os.PathLike[str]] = (),
 ) -> None:
     """Refuse an output file that cannot be written, before the work is done.
 
     Args:
         path: the file to write.
         force: replace an existing file.
+        has_force: the command has an option ``--force``, which the message then offers.
         database: replace a database too; otherwise any database is taken for a result store and kept.
         reads: inputs of the same command. Inputs that are not files, such as addresses, are ignored.
 
@@ -50,7 +56,8 @@ def check_output(
             f"the output {path} is a database, perhaps a result store, and is not replaced: give another name"
         )
     if not force:
-        raise BioclipError(f"the output {path} exists already: give another name, or --force to replace it")
+        advice = ", or --force to replace it" if has_force else ""
+        raise BioclipError(f"the output {path} exists already: give another name{advice}")
 
 
 def check_folder(

@@ -98,6 +98,8 @@ def test_the_example_is_a_configuration_with_every_kind_of_arm(tmp_path: Path) -
     ("line", "message"),
     [
         ("train: {batch_size: 8}", "train.steps is missing: arms are compared at equal steps"),
+        ("train: {steps: many}", "train.steps 'many': give a whole number"),
+        ("train: {steps: true}", "train.steps True: give a whole number"),
         ("train: {steps: 5, learning_rat: 1}", "train.learning_rat is not a setting of train"),
         ("train: {steps: 5, seed: 1}", "train.seed: the ablation itself sets it"),
         ("train: {steps: 5}\ncompare: {captions: [latin]}", "compare.captions 'latin': allowed are scientific"),

@@ -55,6 +55,25 @@ def test_genus_and_epithet_may_be_two_columns_and_a_near_miss_is_named(tmp_path:
     assert "row 2: Acer palmatium; the nearest is 'acer palmatum'" in "".join(findings.lines())
 
 
+def test_a_table_without_a_column_of_names_is_refused_with_its_columns(tmp_path: Path) -> None:
+    file = table(tmp_path, "Species1,Family1,mass\nScarus ghobban,Scaridae,4\n")
+    with pytest.raises(
+        DataError, match="no column of names, only Species1, Family1, mass; rename the column of the species"
+    ):
+        read_species_traits(file, ("mass",), [MAPLE, SCARUS], Findings())
+
+
+def test_a_number_that_becomes_a_word_because_of_another_cell_is_reported(tmp_path: Path) -> None:
+    findings = Findings()
+    file = table(tmp_path, 'species,mass,place\nScarus ghobban,"4,5",reef\nAcer palmatum,about 3,NA\n')
+    mass, place = read_species_traits(file, (), [MAPLE, SCARUS], findings).traits
+    assert (mass.words, place.words) == (("4,5", "about 3"), ("reef",))
+    assert list(findings.lines()) == [
+        "columns of traits hold numbers and words, and all are taken for words: 1 (the first: mass: 'about 3' beside '4,5'; empty such "
+        "cells if the trait is a number)"
+    ]
+
+
 def test_a_table_of_other_species_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     file = table(tmp_path, "species,mass\nScarus gobban,4\nHomo sapiens,70\n")
     with pytest.raises(DataError) as error:

@@ -122,6 +122,8 @@ def test_a_set_without_its_images_and_a_root_without_the_set_say_what_is_needed(
         match=r"no folder of NeWT: expected newt with newt2021_labels\.csv .*; get it from https://github.com/",
     ):
         read("newt", root)
+    with pytest.raises(MissingSetError, match=r"expected herbarium19 .* with small-train/CLASS; get it from"):
+        read("herbarium-19", root)
 
 
 def test_a_set_in_two_folders_is_refused(tmp_path: Path) -> None:

@@ -123,8 +123,12 @@ class Ablation:
     def __post_init__(self) -> None:
         check_options(self)
         _check_settings("train", self.train)
-        if not isinstance(self.train.get("steps"), int):
+        if self.train.get("steps") is None:
             raise UsageError("train.steps is missing: arms are compared at equal steps, so give their number")
+        if type(self.train["steps"]) is not int:
+            raise UsageError(
+                f"train.steps {self.train['steps']!r}: give a whole number; arms are compared at equal steps"
+            )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise UsageError(f"seeds {list(self.seeds)}: give one or more different numbers from 0")
         if not self.tests:

@@ -40,6 +40,8 @@ IMAGE_TRAIT_COLUMNS = ("habitat",)
 
 KEY = "key"
 """Column of a curation's catalog and of its shards that names a record."""
+_SPECIES_COLUMNS = frozenset(("scientificname", "species", "specificepithet"))
+_MIXED = "columns of traits hold numbers and words, and all are taken for words"
 _SAME = "species have several rows in the trait table; numbers are averaged, and words that differ count as unknown"
 
 
@@ -70,6 +72,11 @@ def read_species_traits(file: str, columns: Sequence[str], taxa: Sequence[Taxon]
     """
     table = open_table(with_home(file), None, findings)
     chosen = _chosen(table, f"--traits {file}", columns, lambda name: name not in NAME_COLUMNS)
+    if not _SPECIES_COLUMNS & {column_name(heading) for heading in table.header}:
+        raise DataError(
+            f"--traits {file}: it has no column of names, only {table.headings.shown()}; rename the column of the species' names to "
+            "scientificName, or give the columns genus and specificEpithet"
+        )
     place_of: dict[str, list[int]] = {}
     for place, taxon in enumerate(taxa):
         place_of.setdefault(key_of(taxon.scientific_name), []).append(place)
@@ -97,6 +104,7 @@ def read_species_traits(file: str, columns: Sequence[str], taxa: Sequence[Taxon]
         )
         for heading in chosen
     )
+    _say_mixed(traits, findings)
     return SpeciesTraits(traits, rows, matched, sum(bool(of) for of in cells))
 
 
@@ -152,6 +160,15 @@ def _one_value(cells: Sequence[Any], heading: str, taxon: Taxon, findings: Findi
         return float(np.mean([number for number in numbers if number is not None]))
     words = {" ".join(str(cell).split()).casefold() for cell in cells}
     return cells[0] if len(words) == 1 else None
+
+
+def _say_mixed(traits: Sequence[Trait], findings: Findings) -> None:
+    """Report traits with numbers that are categories because some cells are no numbers."""
+    for trait in traits:
+        number = next((word for word in trait.words if number_of(word) is not None), None)
+        word = next((word for word in trait.words if number_of(word) is None), None)
+        if number is not None and word is not None:
+            findings.add(_MIXED, f"{trait.name}: {word!r} beside {number!r}; empty such cells if the trait is a number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +241,7 @@ def read_image_properties(
         tuple(Trait.of(heading, [cells.get(heading) for cells in found], kind) for heading in headings)
         for headings, kind in zip(chosen, ("categorical", "auto"), strict=True)
     ]
+    _say_mixed(made[1], findings)
     return ImageProperties(made[0], made[1], rows, sum(bool(cells) for cells in found))
 
 

@@ -194,7 +194,7 @@ SETS: tuple[EvaluationSet, ...] = (
     EvaluationSet(
         "herbarium-19", "Herbarium19", "herbarium-19", "https://www.kaggle.com/c/herbarium-2019-fgvc6/data", "as stated on its page",
         ("herbarium19", "herbarium_19", "herbarium-19"),
-        (("small-train/CLASS and small-validation/CLASS", _has("small-train"),
+        (("small-train/CLASS", _has("small-train"),
           partial(read_split_folders, splits=(("train", "small-train"),))),),
         wrong=(
             "Known and new classes are matched with clusters separately, so that one cluster may stand for a known and for a new class; "
