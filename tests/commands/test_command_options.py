@@ -28,6 +28,7 @@ from bioclip_training.catalog.options import BuildOptions
 from bioclip_training.evaluation.config import CalibrateConfig, EvaluationConfig
 from bioclip_training.loop.recipe import TrainConfig
 from bioclip_training.shards.options import ShardOptions
+from bioclip_training.suites.config import SuiteConfig
 
 FILLED: dict[str, tuple[type, ...]] = {
     "classify": (ClassifyRequest, ListingOptions, DeploymentOptions, WebOptions, EngineOptions, PlanOptions),
@@ -44,7 +45,7 @@ FILLED: dict[str, tuple[type, ...]] = {
     "probe build": (ClassifyRequest, PathOptions),
     "catalog build": (BuildOptions, TableOptions),
     "shards write": (ShardOptions, PathOptions),
-    "evaluate": (EvaluationConfig,),
+    "evaluate": (SuiteConfig, EvaluationConfig),
     "analyze": (AnalysisConfig,),
     "calibrate": (CalibrateConfig,),
     "train": (TrainConfig,),
@@ -101,7 +102,7 @@ OWN_OF_COMMAND = {
     "labels build": {"caption", "plain_labels", "split_names", "name_map"},
     "prototypes build": {"data", "split", "dev_fraction", "most_examples", "join"},
     "probe build": {"data", "split", "dev_fraction", "most_examples"},
-    "catalog build": {"taxonomy", "holdout_taxa", "plain_labels", "split_names", "name_map"},
+    "catalog build": {"taxonomy", "layout", "layout_option", "holdout_taxa", "plain_labels", "split_names", "name_map"},
     "shards write": {"size_mb"},
     "train": {"plan"},
 }
@@ -110,6 +111,7 @@ NEEDED: dict[type, dict[str, str]] = {
     EvaluationConfig: {"data": "d", "model": "m", "output": "o"},
     AnalysisConfig: {"data": "d", "model": "m", "output": "o"},
     CalibrateConfig: {"data": "d", "model": "m", "labels": "l"},
+    SuiteConfig: {"suites": ("newt",), "root": "r", "model": "m", "output": "o"},
 }
 TOGETHER: dict[str, dict[str, Any]] = {"accumulate": {"batch_size": 10**6}}
 
@@ -119,7 +121,11 @@ def options_with_fields() -> Iterator[Any]:
     for name, kinds in FILLED.items():
         declared = {entry.name: (kind, entry) for kind in kinds for entry in fields(kind)}
         for option in commands[name].params:
-            if option.name in declared and option.name != "captions" and isinstance(option, click.Option):
+            if (
+                option.name in declared
+                and option.name not in ("captions", "suites")
+                and isinstance(option, click.Option)
+            ):
                 yield pytest.param(name, option, *declared[option.name], id=f"{name} --{option.name}")
 
 

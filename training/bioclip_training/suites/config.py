@@ -39,10 +39,10 @@ class SuiteConfig:
     text_type: TextType = "published"
     """Words for classes in prompts: as the paper has them for the set, the set's own, or made of its taxa."""
     prompts: Prompts = "templates"
-    """templates: the mean over 81 prompts, as published; caption: "a photo of WORDS." alone."""
+    """Prompts. templates: the mean over 81 prompts, as published; caption: "a photo of WORDS." alone."""
     resize: Resize = "published"
-    """published: as open_clip does for the checkpoint, mostly crop; crop: resize the shorter side and crop the centre; squash: resize both
-    sides; model: as classify does."""
+    """Resizing. published: as open_clip does for the checkpoint, mostly crop; crop: resize the shorter side and crop the centre; squash:
+    resize both sides; model: as classify does."""
     exact: bool = False
     """Decode images in full instead of at a fraction of at least twice the model's size."""
     folds: int = field(default=5, metadata={"low": 1})
