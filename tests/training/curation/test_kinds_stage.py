@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
@@ -53,9 +55,7 @@ def test_what_the_configuration_states_of_a_source_counts_more() -> None:
     )
 
 
-def test_a_kind_that_does_not_exist_is_refused_with_the_nearest_one(tmp_path: object) -> None:
-    from pathlib import Path
-
+def test_a_kind_that_does_not_exist_is_refused_with_the_nearest_one() -> None:
     config = Curation(Path("out"), {"a": SourceConfig(Path("a"))}, kinds=KindsConfig(by_source={"a": "camera-trap"}))
     with pytest.raises(
         UsageError, match=r"kinds.by_source.a 'camera-trap': allowed are camera trap, .* did you mean camera trap\?"
@@ -71,3 +71,11 @@ def test_no_records_have_no_kinds() -> None:
         }
     )
     assert kinds_of(empty, {"s": "specimen"}).num_rows == 0
+
+
+def test_an_excluded_kind_that_does_not_exist_is_refused_with_the_nearest_one() -> None:
+    config = Curation(
+        Path("out"), {"a": SourceConfig(Path("a"))}, kinds=KindsConfig(exclude=("specimen", "cameratrap"))
+    )
+    with pytest.raises(UsageError, match=r"kinds\.exclude 'cameratrap': allowed are .*; did you mean camera trap"):
+        KindsStage().settings(config)

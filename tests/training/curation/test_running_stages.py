@@ -134,8 +134,8 @@ def test_an_end_before_or_after_any_write_changes_nothing(tmp_path: Path, monkey
         left[0] = 0
         run_stages(configured(folder), STAGES)
         assert digests(folder / "out") == wanted, f"end at write {at}"
-    # each stage: begun, two parts with their records, and the manifest; before and after each
-    assert writes == 2 * 2 * (1 + 2 * 2 + 1)
+    # each stage: begun without and with its key, two parts with their records, and the manifest; before and after each
+    assert writes == 2 * 2 * (2 + 2 * 2 + 1)
 
 
 def test_finished_parts_of_an_interrupted_stage_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,10 +63,11 @@ class KindsStage:
     needs: tuple[str, ...] = ("records",)
 
     def settings(self, config: Curation) -> dict[str, Any]:
-        for source, kind in config.kinds.by_source.items():
+        stated = [(f"kinds.by_source.{source}", kind) for source, kind in config.kinds.by_source.items()]
+        for where, kind in (*stated, *(("kinds.exclude", kind) for kind in config.kinds.exclude)):
             if kind not in IMAGE_KINDS:
                 raise UsageError(
-                    f"kinds.by_source.{source} {kind!r}: allowed are {', '.join(IMAGE_KINDS)}{did_you_mean(str(kind), IMAGE_KINDS)}"
+                    f"{where} {kind!r}: allowed are {', '.join(IMAGE_KINDS)}{did_you_mean(str(kind), IMAGE_KINDS)}"
                 )
         return {"by_source": dict(config.kinds.by_source)}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from bioclip_core.nouns import size_of
 from bioclip_training.curation.configuration import Curation
 from bioclip_training.curation.manifests import StageManifest
+from bioclip_training.curation.output_places import check_output
 from bioclip_training.curation.running import identity_of, look, stages_until
 from bioclip_training.curation.stages import Stage
 
@@ -64,8 +65,10 @@ def plan(config: Curation, stages: Sequence[Stage], *, until: str = "") -> Plan:
     """Return what a call of ``run_stages`` with the same arguments would do. Nothing is written.
 
     Raises:
+        UsageError: for a setting that cannot be used, and for an output that is not that of a curation.
         SourceError: if a source is missing.
     """
+    check_output(config, stages)
     contents: dict[str, str] = {}
     open_stages: set[str] = set()
     planned: list[Planned] = []

@@ -30,12 +30,9 @@ from bioclip_training.curation.manifests import (
     StageManifest,
     records_in,
 )
+from bioclip_training.curation.output_places import KEPT_FOLDER, LOCK_FILE, TEMPORARY_FOLDER, check_output
 from bioclip_training.curation.stages import Stage, StageWork
 from bioclip_training.curation.tallies import Tallied, added
-
-LOCK_FILE = "curate.lock"
-KEPT_FOLDER = "kept"
-TEMPORARY_FOLDER = "temporary"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +70,15 @@ def run_stages(
         listener: is told of the progress.
 
     Raises:
+        UsageError: for a setting that cannot be used, and for an output that is not that of a curation.
         DataError: if another program works in the output folder.
-        SourceError: if a stage cannot do its work; finished stages stay.
+        SourceError: if an input is missing, before any stage is run; if a stage cannot do its work; finished stages stay.
     """
     listener = listener or Listener()
     wanted = stages_until(stages, until)
     outcomes: dict[str, Outcome] = {}
+    check_output(config, stages)
+    _check_needs(config, wanted)
     with _locked(config.output):
         remove_tree(config.output / TEMPORARY_FOLDER)
         for stage in wanted:
@@ -96,6 +96,15 @@ def run_stages(
             outcomes[stage.name] = Outcome(manifest, why, time.monotonic() - began_at)
             listener.end(outcomes[stage.name])
     return list(outcomes.values())
+
+
+def _check_needs(config: Curation, stages: Sequence[Stage]) -> None:
+    """Find mistakes of settings and missing inputs of all stages, so that the last stage's are not found after days of work."""
+    for stage in stages:
+        stage.settings(config)
+        for name, path in sorted(stage.inputs(config).items()):
+            if not path.exists():
+                state_of(name, path)  # says what is wrong
 
 
 def stages_until(stages: Sequence[Stage], until: str) -> list[Stage]:
@@ -202,9 +211,15 @@ def _prepare(folder: Path, identity: Identity) -> None:
         for draft in folder.glob(".*.part"):
             remove(draft)
         return
-    remove(folder / MANIFEST_FILE)
-    remove_tree(folder)
-    begun.parent.mkdir(parents=True)
+    begun.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(
+        begun, ""
+    )  # the folder has a sign that it is a stage's at every moment: folders without one are refused
+    for entry in [*folder.iterdir(), *begun.parent.iterdir()]:
+        if entry.is_dir() and entry != begun.parent:
+            remove_tree(entry)
+        elif entry not in (begun, begun.parent):
+            remove(entry)
     write_whole(begun, identity.key)
 
 
