@@ -24,7 +24,7 @@ from bioclip_training.curation.imaging.looking import SeenImage, seen
 from bioclip_training.curation.imaging.openers import UNPACKED, Openers
 from bioclip_training.curation.imaging.tasks import TASK_COLUMNS, ImageTask, Piece, WantedRegion, pieces_of, tasks_of
 from bioclip_training.curation.manifests import part_file
-from bioclip_training.curation.running import KEPT_FOLDER
+from bioclip_training.curation.output_places import KEPT_FOLDER
 from bioclip_training.curation.sorted_runs import Runs, bucket_name, write_runs
 from bioclip_training.curation.stages import StageWork
 from bioclip_training.curation.tallies import Tally
