@@ -110,7 +110,8 @@ def test_all_sources_are_recognised_before_the_first_is_read(tmp_path: Path) -> 
 def test_a_source_without_its_metadata_is_refused_with_what_is_needed(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with pytest.raises(
-        SourceError, match=r"^source a: .* has no known layout: found is an empty folder; known are csv: records.csv"
+        SourceError,
+        match=r"^source a: .* has no known layout: found is an empty folder; known are csv\. Give the folder",
     ):
         read(tmp_path, a=SourceConfig(tmp_path / "a"))
 
