@@ -28,7 +28,7 @@ EXTRAS = {
 
 _MODULES = {
     "torch": "torch", "open-clip-torch": "open_clip", "pillow": "PIL", "exifread": "exifread", "sqlalchemy": "sqlalchemy",
-    "imagehash": "imagehash", "scikit-learn": "sklearn", "pillow-heif": "pillow_heif",
+    "imagehash": "imagehash", "pyyaml": "yaml", "scikit-learn": "sklearn", "pillow-heif": "pillow_heif",
 }  # fmt: skip
 """Modules of distributions that are named differently."""
 HEAVY = frozenset(

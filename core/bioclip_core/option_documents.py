@@ -9,7 +9,8 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from bioclip_core.errors import DataError, UsageError
+from bioclip_core.errors import UsageError
+from bioclip_core.files.homes import with_home
 from bioclip_core.listed_names import did_you_mean, listed
 from bioclip_core.option_types import plain_value
 
@@ -121,8 +122,5 @@ def _bytes(given: str, file: Path, place: str) -> int:
 def _resolved(value: Any, file: Path) -> Any:
     """Return paths relative to the folder of the document."""
     if isinstance(value, Path):
-        try:
-            return file.parent / value.expanduser()
-        except RuntimeError as error:
-            raise DataError(f"{file}: the path {value} cannot be resolved: {error}") from None
+        return file.parent / with_home(value)
     return tuple(_resolved(entry, file) for entry in value) if isinstance(value, tuple) else value

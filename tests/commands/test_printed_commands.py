@@ -229,6 +229,28 @@ def test_a_confirmed_checkpoint_of_a_detector_is_used(
     check(reached, "bioclip_plugin/commands/models.py:trust")
 
 
+def test_configurations_are_written_planned_and_run(bioclip: Bioclip, odd: Path, reached: set[str]) -> None:
+    said = bioclip("ablate", "--example", "an ablation.yaml")
+    Path("an ablation.yaml").write_text(
+        f"data: {collection('here', train=6, val=2)}\nstart: 'new:tiny model.json'\noutput: an output\nseeds: [0]\n"
+        "train: {steps: 2, batch_size: 2, precision: fp32, measure: false, wise_ft: false}\ncompare: {losses: [clip]}\n"
+    )
+    assert names_of(carry_out(bioclip, said)) == ["ablate", "ablate"]
+    for genus, colour in COLOURS.items():
+        folder = Path(f"a source/train/0000{len(genus)}_Fictia_Fictozoa_Fictida_Fictales_Fictidae_{genus}_fictus")
+        folder.mkdir(parents=True)
+        for number in range(6):
+            Image.new("RGB", (17 + number, 20), colour).save(folder / f"{genus}{number}.jpg")
+    said = bioclip("curate", "--example", "a curation.yaml")
+    Path("a curation.yaml").write_text("output: curated\nsources: {folders: {path: a source}}\nsplits: {val: 0.2}\n")
+    assert {"curate", "shards", "train"} <= {*names_of(carry_out(bioclip, said))}
+    check(
+        reached, "bioclip_plugin/commands/training/ablate.py:_write_example",
+        "bioclip_plugin/commands/training/curate.py:_write_example", "bioclip_plugin/commands/training/curate.py:_print_plan",
+        "bioclip_plugin/commands/training/curate.py:_next",
+    )  # fmt: skip
+
+
 def test_advice_of_empty_stores_can_be_followed(bioclip: Bioclip, odd: Path) -> None:
     bioclip("classify", "one photo.png", "--model", "demo", "--store", "my results.db")
     Path("reviews.csv").write_text("uri,review_verdict,reviewer\n" + f"{Path('one photo.png').absolute()},blank,Ann\n")

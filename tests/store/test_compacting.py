@@ -277,8 +277,8 @@ def test_an_interruption_ends_a_statement_that_takes_long(tmp_path: Path) -> Non
     endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
     with opened(str(tmp_path / "results.db")) as store:
         run = make(store, SMALL)
-        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-        with pytest.raises(KeyboardInterrupt), store._database.alone() as execute:
+        with pytest.raises(KeyboardInterrupt), store._database.alone() as execute:  # noqa: PT012 - the signal belongs to the block
+            threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
             execute(endless)
         assert store.verify(run).problems == []
         assert store.compact().left == ()
