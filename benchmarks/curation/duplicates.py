@@ -33,7 +33,7 @@ class Pairs:
 
 
 def exact(joined: Joined) -> Pairs:
-    """Count pairs of equal bytes. Equal pictures that a format stores as pixels are no mistake if they are found here."""
+    """Count pairs of equal bytes. A found pair of equal pictures that a format stores as pixels is not a mistake."""
     return _pairs(_readable(joined), lambda one: one.true["sha256"], "exact_group")
 
 

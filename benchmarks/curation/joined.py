@@ -74,7 +74,7 @@ def join(rendered: Path, curated: Path) -> Joined:
     """Join both by source and uri; a row that a source states twice may be there twice.
 
     Raises:
-        FileNotFoundError: if there is no truth or no catalog.
+        FileNotFoundError: if the truth or the catalog is missing.
     """
     truth = rendered / "truth" / "records.parquet"
     parts = sorted((curated / "catalog").glob("part-*.parquet"))

@@ -76,7 +76,7 @@ QUICK = Size(
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What a trained model says about the held-out plates of its world."""
+    """Features of a trained model for the held-out plates and the species of its world."""
 
     images_ND: NDArray[np.float32]
     """L2-normalised features of the N plates, in the order of the catalog."""
