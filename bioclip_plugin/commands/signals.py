@@ -48,6 +48,8 @@ class _Guard:
     def __init__(self) -> None:
         self.is_asked = False
         """True after the first signal."""
+        self.has_raised = False
+        """True once the first signal became a KeyboardInterrupt."""
         self.has_time = False
         """True while the command saves something, which is waited for."""
         self.patience_s = 0.0
@@ -103,6 +105,7 @@ class _Guard:
             return
         self.is_asked = True
         if self.stop is None:
+            self.has_raised = True
             raise KeyboardInterrupt
         self.stop.set()
 
@@ -176,10 +179,22 @@ def guarded() -> Iterator[None]:
     _active.append(guard)
     try:
         with guard.watching():
-            yield
+            try:
+                yield
+            except Exception as error:
+                if _is_ended_by_signal(error):
+                    raise KeyboardInterrupt from error
+                raise
     finally:
         if guard in _active:  # not in a forked child
             _active.remove(guard)
+
+
+def _is_ended_by_signal(error: BaseException) -> bool:
+    """True for a KeyboardInterrupt, and for what a library (DuckDB, callbacks of C) raises in its place."""
+    if isinstance(error, click.exceptions.Exit):
+        return False
+    return isinstance(error, KeyboardInterrupt) or any(guard.has_raised for guard in _active)
 
 
 @contextmanager
@@ -217,11 +232,13 @@ def interruptible(console: Console, outcome: str, record: Callable[[], None] | N
         with guarded(), _last_words(end):
             try:
                 yield
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, Exception) as error:
+                if not _is_ended_by_signal(error):
+                    raise
                 recorder = Workers(1, "last-words")
                 with suppress(BioclipError):  # among them GivenUp: a database that does not answer
                     recorder.submit(end).result(_LAST_WORDS_S)
-                raise
+                raise KeyboardInterrupt from error
     except KeyboardInterrupt:
         raise click.exceptions.Exit(EXIT_INTERRUPTED) from None
 

@@ -13,10 +13,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
+import click
 import pytest
 from PIL import Image
 from ready_processes import Ready
+
+from bioclip_plugin import __main__ as beginning
+from bioclip_plugin.commands.reporting import console_for
+from bioclip_plugin.commands.signals import asked_to_stop, guarded, interruptible
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
@@ -29,6 +35,7 @@ import click
 from bioclip_plugin import create_plugin_manager, hookimpl
 from bioclip_plugin.cli import run
 from bioclip_plugin.commands import signals
+from bioclip_plugin import __main__ as beginning
 from bioclip_plugin.commands.reporting import console_for
 
 def in_c():  # the interpreter lock is free, but no handler of Python runs on the main thread
@@ -110,6 +117,46 @@ def test_a_command_that_does_not_react_to_the_first_signal_is_ended_with_its_las
     process = begin("busy", kind, GRACE="0.5")
     process.send_signal(number)
     assert end(process) == (130, "Interrupted. All is well.\nrecorded\n", "")
+
+
+def test_an_error_that_a_library_raises_in_place_of_the_interrupt_is_an_interrupt(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """DuckDB raises RuntimeError("Query interrupted")."""
+
+    def query() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise RuntimeError("Query interrupted") from None
+
+    with pytest.raises(click.exceptions.Exit) as ended, interruptible(console_for(), "All is well."):
+        query()
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr().out == "Interrupted. All is well.\n"
+    with pytest.raises(KeyboardInterrupt), guarded():
+        query()
+
+    def save() -> None:
+        signal.raise_signal(signal.SIGINT)
+        raise RuntimeError("full disk")
+
+    with pytest.raises(RuntimeError, match="full disk"), guarded(), asked_to_stop():
+        save()
+
+
+def test_ctrl_c_while_the_command_line_is_still_imported_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Importing(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "bioclip_plugin.cli", Importing("bioclip_plugin.cli"))
+    with pytest.raises(SystemExit) as ended:
+        beginning.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr() == ("", "Interrupted.\n")
 
 
 def test_a_second_ctrl_c_ends_at_once() -> None:
