@@ -24,6 +24,7 @@ from bioclip_training.biosphere.pose import Pose
 from bioclip_training.biosphere.scene import Setting, photograph, plate
 from bioclip_training.curation.imaging.looking import SeenRegion, seen
 from bioclip_training.curation.imaging.lookup import Looks, pairs_within
+from bioclip_training.published.parquet_images import StoredImage
 
 DISTANCES = (4, 6, 8, 10, 12, 14, 16, 20)
 _SIZE = (320, 240)
@@ -104,7 +105,7 @@ def main() -> int:
     truth: list[tuple[int, str]] = []  # original, and what was done to it
     for number, (data, (_, _, image)) in enumerate(images):
         for kind, content in [("", data), *((kind, make(image, rng)) for kind, make in COPIES.items())]:
-            regions.append(seen(lambda content=content: content, [None]).regions[0])  # type: ignore[misc]
+            regions.append(seen(lambda content=content: StoredImage(content, content), [None]).regions[0])  # type: ignore[misc]
             truth.append((number, kind))
     looks = looks_of(regions)
     sys.stdout.write(f"{len(images)} images, {len(looks)} with their copies; seed {options.seed}\n\n")

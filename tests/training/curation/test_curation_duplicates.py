@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,28 @@ def test_contradicting_labels_are_left_out_unless_a_precedence_decides(collectio
         "a1": "Lynx fictus, but Canis fictus in b, which counts more", "b1": "", "c1": "",
     }  # fmt: skip
     assert collection.dropped() == {CONFLICT: 1, EQUAL: 1}
+
+
+def test_copies_of_one_published_original_are_compared_like_equal_bytes(collection: Collection) -> None:
+    photo = picture(1, (320, 240))
+    file = encoded(photo, "JPEG")
+    original = {"published_original_md5": hashlib.md5(file).hexdigest()}
+    collection.add("a1", file, LYNX)
+    collection.add("b1", photo.resize((160, 120)), WOLF, **original)  # fetched, made smaller and kept as pixels
+    collection.add("b2", photo.crop((160, 0, 320, 240)), WOLF, **original)  # another animal of the photograph
+    collection.add("c1", photo, "Canis", published_original_md5="0" * 32)  # another file
+    found = collection.found()
+    assert staying(found) == {}
+    assert {name: row["conflict"] for name, row in found.items()} == {
+        **dict.fromkeys(("a1", "b1"), "copies of one original are labelled Canis fictus and Lynx fictus"), "b2": "", "c1": "",
+    }  # fmt: skip
+    assert {row["near_group"] for row in found.values()} == {found["a1"]["near_group"]}
+    assert collection.dropped() == {CONFLICT: 2}
+    assert collection.manifest().counts["images that were made of the file of another one, by published hashes"] == 1
+    collection.labels[1] = label(collection.records["b1"], LYNX)
+    assert {name: row["duplicate_kind"] for name, row in collection.found().items() if row["duplicate_of"]} == {
+        "b1": "near"
+    }
 
 
 def test_one_photo_under_two_observations_of_the_preferred_source_decides_nothing(collection: Collection) -> None:

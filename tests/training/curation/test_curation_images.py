@@ -108,6 +108,20 @@ def test_a_published_hash_that_is_not_that_of_the_bytes_is_counted(tmp_path: Pat
     assert manifest(config).counts["images with other bytes than were published (column hash_mismatch)"] == 1
 
 
+def test_a_published_hash_of_pixels_is_compared_with_the_pixels(tmp_path: Path) -> None:
+    pixels = picture(3, (32, 24)).tobytes()
+    put(tmp_path / "sources/a/x", b"")
+    table = {"image": [pixels, pixels], "resized_size": [[24, 32]] * 2}
+    parquet.write_table(pa.table(table), tmp_path / "sources/a/p.parquet")
+    hashes = hashlib.md5(pixels).hexdigest(), "0" * 32
+    rows = [record("a", str(row), f"p.parquet#{row}", published_md5=md5) for row, md5 in enumerate(hashes)]
+    found = result(configured(tmp_path), [given_records(*rows), ImagesStage()])
+    assert [found[row["key"]]["hash_mismatch"] for row in rows] == [
+        "", f"published md5 000000000000…, that of the bytes {hashes[0][:12]}…",
+    ]  # fmt: skip
+    assert {row["unreadable"] for row in found.values()} == {""}
+
+
 def test_members_rows_and_compressed_members_are_read_in_the_order_of_their_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,8 +136,8 @@ def test_members_rows_and_compressed_members_are_read_in_the_order_of_their_file
         *(record("c", str(at), f"z.parquet#{at}") for at in range(4)),
     ]  # fmt: skip
     read: list[tuple[str, str]] = []
-    plainly = Openers.read
-    monkeypatch.setattr(Openers, "read", lambda self, *place: read.append(place) or plainly(self, *place))
+    plainly = Openers.stored
+    monkeypatch.setattr(Openers, "stored", lambda self, *place: read.append(place) or plainly(self, *place))
     config = configured(tmp_path, threads=1)
     found = result(config, [given_records(*rows), ImagesStage()])
     assert read == [
@@ -164,8 +178,8 @@ def test_boxes_of_one_image_are_read_once_and_look_different(tmp_path: Path, mon
     put(tmp_path / "sources/a/x.png", encoded(both))
     rows = [record("a", str(at), "x.png", box=(at / 2, 0, 0.5, 1)) for at in (0, 1)]
     read: list[str] = []
-    plainly = Openers.read
-    monkeypatch.setattr(Openers, "read", lambda self, *place: read.append(place[1]) or plainly(self, *place))
+    plainly = Openers.stored
+    monkeypatch.setattr(Openers, "stored", lambda self, *place: read.append(place[1]) or plainly(self, *place))
     one, other = result(configured(tmp_path), [given_records(*rows), ImagesStage()]).values()
     assert read == ["x.png"]
     assert one["sha256"] == other["sha256"]

@@ -139,7 +139,7 @@ def test_the_window_of_rows_is_bounded(tmp_path: Path, monkeypatch: pytest.Monke
     parquet.write_table(pa.table({"image": [bytes(10_000)] * 900}), tmp_path / "p.parquet", row_group_size=300)
     images = parquet_images.ParquetImages(tmp_path / "p.parquet")
     for row in range(900):
-        images.read(str(row))
+        images.stored(str(row))
         assert 0 < images.nbytes <= 1 << 20
 
 
@@ -151,6 +151,7 @@ def test_pixels_of_distributed_downloader_become_a_file_in_the_right_colours(tmp
     with Image.open(io.BytesIO(open_image(tmp_path, "successes.parquet#0"))) as read:
         assert (read.size, read.getpixel((0, 0))) == ((7, 5), (0, 0, 255))
     assert open_image(tmp_path, "successes.parquet#1") == image("red", "PNG")  # a file stays as it is
+    assert ImageOpener(tmp_path).stored("successes.parquet#0").cell == pixels_HWC.tobytes()
 
 
 def test_images_of_hubs_are_structures_of_bytes_and_path(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ TREE_OF_LIFE = (
 _FROM_RECORDS = (
     "source", "layout", "record_id", "uri", "url", "verbatim_name", "source_taxon_id", "caption", "basis_of_record", "life_stage", "sex",
     "licence", "rights_holder", "event_id", "observation_id", "recorded_by", "country", "locality", "event_date", "published_split",
+    "published_original_sha256", "published_original_md5",
     "latitude", "longitude", "bboxX", "bboxY", "bboxWidth", "bboxHeight",
 )  # fmt: skip
 _FROM_STAGES: Mapping[str, tuple[str, ...]] = {
@@ -80,7 +81,7 @@ class CatalogStage:
     """Write the catalog."""
 
     name: str = "catalog"
-    version: int = 2
+    version: int = 3
     needs: tuple[str, ...] = ("records", "names", "images", "kinds", "filters", "duplicates", "leakage", "splits")
 
     def settings(self, config: Curation) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class RecordsStage:
     """Read all sources."""
 
     name: str = "records"
-    version: int = 1
+    version: int = 2
     needs: tuple[str, ...] = ()
 
     def settings(self, config: Curation) -> dict[str, Any]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from itertools import accumulate, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bioclip_core.errors import DataError, SourceError, first_line
-from bioclip_core.files.documents import read_document
+from bioclip_core.errors import SourceError, first_line
 from bioclip_core.findings import Findings
-from bioclip_core.nouns import number_of
 from bioclip_training.catalog.uris import escaped
 from bioclip_training.published.caption_tables import is_caption_table, of_caption_table
 from bioclip_training.published.held import HeldSample, Holder, Kind
+from bioclip_training.published.img2dataset_tables import Recorded, no_image
 from bioclip_training.published.parquet_images import image_column, is_parquet
 from bioclip_training.published.sample_texts import described, described_cells
 from bioclip_training.published.samples import IMAGE_SUFFIXES, samples_of, split_name
@@ -29,10 +27,6 @@ _MOST_TEXT_BYTES = 1 << 20
 _BATCH_ROWS = 1024
 LOOKED_AT = 20_000
 """Names that are looked at to recognise shards: in folders of millions of photographs no further ones are."""
-NO_IMAGE_ROW = "rows without an image"
-UNFINISHED = "shards lack the _stats.json that img2dataset writes at the end: they may be unfinished"
-MISMATCH = "shards have another number of images than their _stats.json states"
-UNREADABLE_STATS = "files _stats.json cannot be read"
 COMPRESSED = "tars are compressed and are not read: unpack them first"
 NOT_UTF_8 = "tars and Parquet files have names that are not UTF-8 and are not read: rename them"
 NOT_SHARDS = "files cannot be read as shards"
@@ -100,17 +94,17 @@ def _walked(folder: Path, findings: Findings, most: int | None) -> Iterator[Hold
 
 
 def samples_in(folder: Path, holder: Holder, findings: Findings, skipped: Findings) -> Iterator[HeldSample]:
-    """Yield the samples of one holder, and compare their number with img2dataset's ``_stats.json``.
+    """Yield the samples of one holder, and compare them with what img2dataset recorded beside it.
 
     Raises:
         SourceError: if it cannot be read.
     """
     read = {"tar": _of_tar, "parquet": _of_parquet, "files": _of_files, "table": of_caption_table}[holder.kind]
-    count = 0
+    recorded = Recorded(folder, holder, findings, skipped)
     for sample in read(folder, holder, findings, skipped):
-        count += 1
+        recorded.add(sample)
         yield sample
-    _compare(folder, holder, count, findings)
+    recorded.compare()
 
 
 def _ignored(_: OSError) -> None:
@@ -179,8 +173,8 @@ def _of_parquet(folder: Path, holder: Holder, findings: Findings, skipped: Findi
                         key = str(cells.get("key") or cells.get("uuid") or cells.get("id") or row)
                         yield HeldSample(key, holder.name, str(row), row, 0, about, bisect_right(ends, row))
                     else:
-                        status = cells.get("status") or ""
-                        skipped.add(f"{NO_IMAGE_ROW} ({status})" if status else NO_IMAGE_ROW, where)
+                        message = cells.get("error_message")
+                        skipped.add(no_image(cells.get("status") or ""), f"{where}: {message}" if message else where)
                     row += 1
     except (OSError, pa.ArrowException) as error:
         raise SourceError(f"{path} is truncated or damaged: {first_line(error)}; copy it again") from error
@@ -231,20 +225,3 @@ def _contents(texts: Mapping[str, Path], where: str, findings: Findings) -> dict
         except UnicodeDecodeError:
             findings.add("texts are not UTF-8 and are not used", where)
     return found
-
-
-def _compare(folder: Path, holder: Holder, count: int, findings: Findings) -> None:
-    """Compare the number of images with what img2dataset recorded beside them."""
-    name = holder.name if holder.kind == "files" else holder.name.rpartition(".")[0]
-    stats = folder / f"{name}_stats.json"
-    if not stats.is_file():
-        if re.fullmatch(r"\d{5,}", PurePosixPath(name).name) and any(stats.parent.glob("*_stats.json")):
-            findings.add(UNFINISHED, holder.name)
-        return
-    try:
-        stated = read_document(stats, dict[str, Any], name="").get("successes")
-    except DataError as error:
-        findings.add(UNREADABLE_STATS, f"{stats.name}:{error}")
-        return
-    if isinstance(stated, int) and stated != count:
-        findings.add(MISMATCH, f"{holder.name} has {number_of(count, 'image')}, and {stats.name} says {stated}")

@@ -44,8 +44,10 @@ RECORDS = pa.schema(
             "locality",
             "event_date",  # ISO 8601 as far as it is stated
             "published_split",
-            "published_sha256",
+            "published_sha256",  # of the bytes as they are stored here: a file, or the pixels in a row
             "published_md5",
+            "published_original_sha256",  # of the file that was fetched, before it was made smaller or decoded
+            "published_original_md5",
             "treeoflife_id",
             "eol_content_id",
             "eol_page_id",

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from bioclip_core.errors import SourceError, first_line
 from bioclip_core.tables.rows import shown_path
+from bioclip_training.published.hashes import hashes_in
 from bioclip_training.published.layout import BATCH_ROWS, ReadOptions, Recognition, check_settings
 from bioclip_training.published.reading.folders import folders_below
 from bioclip_training.published.records import batch_of
@@ -18,8 +19,10 @@ from bioclip_training.published.records import batch_of
 _COLUMNS = ("uuid", "identifier", "image")
 _DEPTH = 6
 _ERRORS = "errors.parquet"
-STORED = ("uuid", "source_id", "identifier", "license", "source", "title")
-"""Columns of an image file that records use; a file may lack all but uuid and identifier."""
+_HASHES = ("hashsum_original", "hashsum_resized")
+STORED = ("uuid", "source_id", "identifier", "license", "source", *_HASHES)
+"""Columns of an image file that records use; a file may lack all but uuid and identifier. ``hashsum_original`` is the md5 of the
+file that was fetched, ``hashsum_resized`` that of the pixels in the row."""
 DAMAGED = "Parquet files are truncated or damaged and are not read"
 NO_IMAGE = "rows without image bytes"
 _MOST_NAMED = 5
@@ -54,14 +57,14 @@ def stored_rows(root: Path, files: list[Path], options: ReadOptions) -> Iterator
                 present = [column for column in STORED if column in opened.schema_arrow.names]
                 row = 0
                 for batch in opened.iter_batches(BATCH_ROWS, columns=present, use_threads=False):
-                    yield _named(batch, present, name, row)
+                    yield _named(batch, present, name, row, options)
                     row += batch.num_rows
         except (OSError, pa.ArrowException) as error:
             options.skip(DAMAGED, f"{name}: {first_line(error)}")
     options.progress(len(files), len(files))
 
 
-def _named(batch: pa.RecordBatch, present: list[str], name: str, first: int) -> pa.RecordBatch:
+def _named(batch: pa.RecordBatch, present: list[str], name: str, first: int, options: ReadOptions) -> pa.RecordBatch:
     numbers = pa.array(range(first, first + batch.num_rows), pa.int64()).cast(pa.string())
     columns = {
         column: pc.fill_null(batch.column(column).cast(pa.string()), "")
@@ -69,6 +72,7 @@ def _named(batch: pa.RecordBatch, present: list[str], name: str, first: int) -> 
         else pa.repeat("", batch.num_rows)
         for column in STORED
     }
+    columns |= {column: hashes_in(columns[column], "md5", options.findings) for column in _HASHES}
     return pa.RecordBatch.from_pydict({**columns, "uri": pc.binary_join_element_wise(f"{name}#", numbers, "")})
 
 
@@ -98,6 +102,7 @@ class DistributedDownloader:
                 ("source_id", "occurrence at the source"),
                 ("identifier", "address of the image"),
                 ("license, source", "licence and rights holder"),
+                ("hashsum_original, hashsum_resized", "md5 of the file that was fetched, and of the pixels in the row"),
             ),
             confidence="its Parquet files have the columns uuid, identifier and image",
             missing=("names: the files have none; join them with a catalog",),
@@ -119,6 +124,7 @@ class DistributedDownloader:
                 {
                     "record_id": column("uuid"), "uri": column("uri"), "url": column("identifier"), "observation_id": column("source_id"),
                     "licence": column("license"), "rights_holder": column("source"),
+                    "published_original_md5": column("hashsum_original"), "published_md5": column("hashsum_resized"),
                 },
             )  # fmt: skip
         options.count("records", count)

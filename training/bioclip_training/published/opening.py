@@ -15,7 +15,7 @@ from bioclip_core.files.present import is_file
 from bioclip_core.images.decoding import read_bytes
 from bioclip_core.process.forks import renew_after_fork
 from bioclip_training.catalog.uris import file_of
-from bioclip_training.published.parquet_images import ParquetImages, is_parquet
+from bioclip_training.published.parquet_images import ParquetImages, StoredImage, is_parquet
 from bioclip_training.published.tar_images import TarImages, is_compressed, unpacked_name
 
 _INDEX_BYTES = 256 << 20
@@ -60,7 +60,11 @@ class ImageOpener:
         self._start()
 
     def read(self, uri: str) -> bytes:
-        """Return the bytes of an image file.
+        """Return the bytes of an image file; see :meth:`stored`."""
+        return self.stored(uri).data
+
+    def stored(self, uri: str) -> StoredImage:
+        """Return an image file, and the bytes as they are stored.
 
         Args:
             uri: ``FILE``, ``FILE#MEMBER`` of a tar, or ``FILE#ROW`` of a Parquet file with an image column. Raw pixels of a
@@ -71,13 +75,13 @@ class ImageOpener:
         """
         path, part = self._located(uri)
         if part is None:
-            return read_bytes(path)
+            return _as_stored(read_bytes(path))
         try:
             if is_parquet(path):
-                return self._tables.get(_state(path), lambda: ParquetImages(path)).read(part)
+                return self._tables.get(_state(path), lambda: ParquetImages(path)).stored(part)
             if is_compressed(path):
                 path = self._plain_tar(path)
-            return self._tars.get(_state(path), lambda: TarImages(path)).read(part)
+            return _as_stored(self._tars.get(_state(path), lambda: TarImages(path)).read(part))
         except SourceError as error:  # here the file is a datum, and a damaged one spoils its own images only
             raise ImageError(str(error), stage="read") from error
         except OSError as error:
@@ -143,6 +147,10 @@ def open_image(root: Path, uri: str, *, unpacked: Path | None = None) -> bytes:
 @lru_cache(maxsize=8)
 def _opener(root: Path, unpacked: Path | None) -> ImageOpener:
     return ImageOpener(root, unpacked=unpacked)
+
+
+def _as_stored(data: bytes) -> StoredImage:
+    return StoredImage(data, data)
 
 
 def _state(path: Path) -> tuple[Path, int, int]:

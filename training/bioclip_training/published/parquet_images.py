@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -21,6 +21,15 @@ _BUFFER_BYTES = 1 << 20  # a column chunk of gigabytes is read in parts
 IMAGE_COLUMNS = ("image", "jpg", "jpeg", "png", "webp", "image_bytes", "img", "bytes", "content")
 """Names of columns with images: distributed-downloader's, img2dataset's, and those of tables on hubs."""
 _SIZES = ("resized_size", "original_size")
+
+
+class StoredImage(NamedTuple):
+    """An image as a source holds it."""
+
+    data: bytes
+    """An image file."""
+    cell: bytes
+    """The bytes as they are stored: those of the file, or the pixels that ``data`` was made of."""
 
 
 def is_parquet(path: Path) -> bool:
@@ -100,7 +109,7 @@ class ParquetImages:
             self._groups.clear()
             self._file.close()
 
-    def read(self, row: str) -> bytes:
+    def stored(self, row: str) -> StoredImage:
         """Return the image of a row, counted from 0.
 
         Raises:
@@ -115,7 +124,7 @@ class ParquetImages:
         if not data:
             raise ImageError(f"{self._path}: row {row} has no image", stage="read")
         size = cells.get(self._sizes) if self._sizes else None
-        return encoded_pixels(data, size) if size is not None else data
+        return StoredImage(encoded_pixels(data, size) if size is not None else data, data)
 
     def _cells(self, row: int) -> Mapping[str, Any]:
         import pyarrow as pa

@@ -15,7 +15,9 @@ from bioclip_core.tables.rows import shown_path
 from bioclip_training.published.collections import LOOKED_AT, NOT_SHARDS, first_holders, holders_in, root_of, samples_in
 from bioclip_training.published.columns import RANK_COLUMNS
 from bioclip_training.published.downloaded import DistributedDownloader
+from bioclip_training.published.hashes import hash_of
 from bioclip_training.published.held import HeldSample, Holder
+from bioclip_training.published.img2dataset_tables import stats_of
 from bioclip_training.published.layout import LayoutOption, ReadOptions, Recognition, check_settings, one_of, setting
 from bioclip_training.published.placing import KnownRanks
 from bioclip_training.published.records import batches_of
@@ -37,6 +39,8 @@ class _Shards:
     name = title = needs = ""
     options: tuple[LayoutOption, ...] = ()
     _because = ""
+    _hashed: tuple[str, ...] = ()
+    """Cells with hashes of the files that were fetched."""
 
     def recognise(self, path: Path) -> Recognition | None:
         kind, first = _kind_of(path)
@@ -110,6 +114,10 @@ class _Shards:
             "published_split": SPLIT_WORDS.get(stated, stated) or split,
             "observation_id": _text(cells, "observation_id", "source_id"),
             "treeoflife_id": key if self.name == TREEOFLIFE else "",
+            **{
+                f"published_original_{kind}": hash_of(_text(cells, kind), kind, sample.uri, options.findings)
+                for kind in self._hashed
+            },
         }
 
     def _taken(self, first: HeldSample) -> Iterator[tuple[str, str]]:
@@ -117,7 +125,7 @@ class _Shards:
 
     @staticmethod
     def _missing(path: Path, holders: list[Holder]) -> str:
-        without = [holder.name for holder in holders if not _stats(path, holder).is_file()]
+        without = [holder.name for holder in holders if not stats_of(path, holder).is_file()]
         if not without:
             return ""
         return f"_stats.json of {number_of(len(without), 'file')} (the first: {without[0]}): they may be unfinished"
@@ -145,13 +153,18 @@ class Img2dataset(_Shards):
     title = "the output of img2dataset"
     needs = "tars, Parquet files or folders 00000, 00001 … with images, txt and json, and 00000_stats.json beside them"
     _because = "its files have _stats.json beside them, as img2dataset writes them"
+    _hashed = ("sha256", "md5")
 
     def _taken(self, first: HeldSample) -> Iterator[tuple[str, str]]:
         if first.about.has_taxon:
             yield "kingdom … species in JSON", "ranks"
         yield "txt, else caption in JSON", "caption"
         yield "url, license in JSON", "address and licence"
-        yield "*_stats.json", "numbers of images, which are compared"
+        yield "sha256, md5 in JSON", "hash of the file that was fetched, before it was made smaller"
+        yield (
+            "*_stats.json, *.parquet",
+            "numbers and keys of images, which are compared, and addresses that were not fetched",
+        )
 
 
 class ImageCaptions(_Shards):
@@ -211,8 +224,3 @@ def _record_id(sample: HeldSample) -> str:
 
 def _text(cells: Mapping[str, Any], *names: str) -> str:
     return next((str(cells[name]).strip() for name in names if cells.get(name)), "")
-
-
-def _stats(path: Path, holder: Holder) -> Path:
-    name = holder.name if holder.kind == "files" else holder.name.rpartition(".")[0]
-    return path / f"{name}_stats.json"

@@ -27,7 +27,8 @@ from bioclip_training.published.records import SOURCE_RECORDS, batch_of
 from bioclip_training.published.samples import IMAGE_SUFFIXES
 
 _DEPTH = 3
-_IMAGE = ("id", "uri", "url", "licence", "holder")
+_IMAGE = ("id", "uri", "url", "licence", "holder", "original_md5", "md5")
+_OF_STORED = ("uuid", "uri", "identifier", "license", "source", "hashsum_original", "hashsum_resized")
 TWICE = "ids are in the catalog several times; the first row of each is used"
 SAME_NAME = "common names repeat the scientific name and are left out"
 
@@ -121,7 +122,7 @@ class _TreeOfLife:
                 **taken,
                 "record_id": text("id"), "treeoflife_id": text("id"), "uri": text("uri"), "url": text("url"), "verbatim_name": scientific,
                 "caption": text("caption"), "common_name": pc.if_else(same, "", common), "licence": text("licence"),
-                "rights_holder": holder,
+                "rights_holder": holder, "published_original_md5": text("original_md5"), "published_md5": text("md5"),
             },
         )  # fmt: skip
 
@@ -177,6 +178,7 @@ class TreeOfLife200M(_TreeOfLife):
         ("scientific_name", "name as written, with authors"),
         ("basisOfRecord", "basis of record"),
         ("publisher", "rights holder, where the image file has none"),
+        ("hashsum_original, hashsum_resized", "md5 of the file that was fetched, and of the pixels in the row"),
     )
     _columns: Mapping[str, Sequence[str]] = {
         "id": ["uuid"], "observation_id": ["source_id"], **{rank: [rank] for rank in RANK_COLUMNS}, "common_name": ["common"],
@@ -186,9 +188,7 @@ class TreeOfLife200M(_TreeOfLife):
     def _images(self, path: Path, options: ReadOptions) -> Iterator[pa.RecordBatch]:
         files = image_files(path)
         for batch in stored_rows(path, files, options):
-            yield pa.RecordBatch.from_arrays(
-                [batch.column(name) for name in ("uuid", "uri", "identifier", "license", "source")], names=list(_IMAGE)
-            )
+            yield pa.RecordBatch.from_arrays([batch.column(name) for name in _OF_STORED], names=list(_IMAGE))
         if not files:
             yield from named_images(path, options)
 
@@ -255,7 +255,7 @@ def _packed_members(tar: Path, options: ReadOptions) -> Iterator[tuple[str, str]
 def _batch(found: list[tuple[str, str]]) -> pa.RecordBatch:
     ids, uris = zip(*found, strict=True)
     empty = pa.repeat("", len(found))
-    return pa.RecordBatch.from_arrays([pa.array(ids), pa.array(uris), empty, empty, empty], names=list(_IMAGE))
+    return pa.RecordBatch.from_arrays([pa.array(ids), pa.array(uris), *(empty for _ in _IMAGE[2:])], names=list(_IMAGE))
 
 
 def _captions(path: Path) -> Iterator[pa.RecordBatch]:

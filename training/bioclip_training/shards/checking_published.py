@@ -17,6 +17,7 @@ from bioclip_core.progress import Progress, silent
 from bioclip_training.catalog.ahead import in_order, threads_for
 from bioclip_training.published.collections import holders_in, samples_in
 from bioclip_training.published.held import HeldSample, Holder
+from bioclip_training.published.img2dataset_tables import NO_IMAGE_ROW
 from bioclip_training.published.opening import ImageOpener
 from bioclip_training.published.sample_texts import NOT_FINITE, REPEATED
 from bioclip_training.published.samples import SEVERAL_IMAGES
@@ -110,7 +111,7 @@ def _damage(folder: Path, opener: ImageOpener, sample: HeldSample) -> str:
 def _problems(one: _File, remarks: Findings) -> Iterator[Problem]:
     """Yield the damages of a file, each with what of the file is usable, and add the rest to the remarks."""
     for text, count, example in one.findings.found():
-        if text in _REMARKS:
+        if text in _REMARKS or text.startswith(f"{NO_IMAGE_ROW} ("):  # the fetcher's own words: no damage
             remarks.add(text, example, count)
             continue
         usable = f"; {number_of(one.images, 'image')} of it {'is' if one.images == 1 else 'are'} usable"

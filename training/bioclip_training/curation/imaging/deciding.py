@@ -6,12 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import combinations, groupby
+from itertools import combinations
+from types import MappingProxyType
 
 from bioclip_core.taxonomy import Rank
 from bioclip_training.curation.columns import RANK_COLUMNS
 
 Box = tuple[float, float, float, float]
+Region = Box | None
+"""A box, rounded as other programs may have done; None is the whole image."""
 _BOX_DIGITS = 4
 ENCOUNTER = timedelta(hours=1)
 """Time within which different moments of one source are of one encounter, so that its images are no copies of each other."""
@@ -38,12 +41,16 @@ class Candidate:
     """Date with the time of day; empty if either is unknown."""
 
     @property
-    def region(self) -> Box | None:
-        """The box, rounded as other programs may have done."""
+    def region(self) -> Region:
         if self.box is None:
             return None
         x, y, w, h = (round(value, _BOX_DIGITS) for value in self.box)
         return x, y, w, h
+
+    @property
+    def content(self) -> tuple[str, Region]:
+        """The bytes and the region of them that the record is about."""
+        return self.sha256, self.region
 
     @property
     def name(self) -> str:
@@ -67,7 +74,7 @@ class Verdict:
     kind: str = ""
     """``equal`` or ``near``, for a duplicate."""
     conflict: str = ""
-    """How its label contradicts another one of the same bytes; such a record is left out."""
+    """How its label contradicts another one of the same bytes or the same original; such a record is left out."""
 
 
 STAYS = Verdict()
@@ -102,23 +109,27 @@ def are_compatible(one: Candidate, other: Candidate) -> bool:
     return all(a == b or not (a and b) for a, b in pairs)
 
 
-def decided_equal(records: Iterable[Candidate], preference: Preference) -> dict[str, Verdict]:
-    """Decide about records of equal bytes; regions of one image are not duplicates of each other.
+def decided_equal(
+    records: Iterable[Candidate],
+    preference: Preference,
+    copies: Mapping[tuple[str, Region], tuple[str, Region]] = MappingProxyType({}),
+) -> dict[str, Verdict]:
+    """Decide about records of equal bytes or of one original; regions of one image are not duplicates of each other.
 
     Args:
-        records: sorted by sha256.
+        records: all of them.
         preference: order of the sources.
+        copies: the content that stands for another one, for copies of one original.
 
     Returns:
         The verdict of each record by its key.
     """
     verdicts: dict[str, Verdict] = {}
-    for _, of_content in groupby(records, key=lambda record: record.sha256):
-        regions: dict[Box | None, list[Candidate]] = defaultdict(list)
-        for record in of_content:
-            regions[record.region].append(record)
-        for same in regions.values():
-            verdicts |= _decided(sorted(same, key=preference.of), preference)
+    contents: dict[tuple[str, Region], list[Candidate]] = defaultdict(list)
+    for record in records:
+        contents[copies.get(record.content, record.content)].append(record)
+    for same in contents.values():
+        verdicts |= _decided(sorted(same, key=preference.of), preference)
     return verdicts
 
 
@@ -126,18 +137,19 @@ def _decided(same: Sequence[Candidate], preference: Preference) -> dict[str, Ver
     best = same[0]
     against = _first_contradiction(same)
     if against is None:
-        return {record.key: _duplicate(record, best, "equal") for record in same}
+        return {record.key: _duplicate(record, best) for record in same}
     rivals = [record for record in same if record.rank and record.source == best.source]
     if preference.is_explicit and _first_contradiction(rivals) is None:
         return {
             record.key: _duplicate(
-                record, best, "equal",
+                record, best,
                 "" if are_compatible(record, best) else f"{record.name}, but {best.name} in {best.source}, which counts more",
             )
             for record in same
         }  # fmt: skip
     names = " and ".join(sorted({record.name for record in against}))
-    reason = f"equal bytes are labelled {names}"
+    is_equal = len({record.sha256 for record in same}) == 1
+    reason = f"{'equal bytes' if is_equal else 'copies of one original'} are labelled {names}"
     return {record.key: Verdict(conflict=reason) if record.rank else STAYS for record in same}
 
 
@@ -147,7 +159,8 @@ def _first_contradiction(records: Sequence[Candidate]) -> tuple[Candidate, Candi
     return next((pair for pair in pairs if not are_compatible(*pair)), None)
 
 
-def _duplicate(record: Candidate, best: Candidate, kind: str, conflict: str = "") -> Verdict:
+def _duplicate(record: Candidate, best: Candidate, conflict: str = "") -> Verdict:
+    kind = "equal" if record.sha256 == best.sha256 else "near"
     return STAYS if record is best else Verdict(best.key, kind, conflict)
 
 

@@ -27,6 +27,7 @@ from bioclip_training.curation.imaging.deciding import (
 )
 from bioclip_training.curation.imaging.looks import looks_in
 from bioclip_training.curation.imaging.lookup import LARGEST_BUCKET, NEIGHBOURS, Pairs, pairs_within
+from bioclip_training.curation.imaging.originals import of_originals
 from bioclip_training.curation.imaging.tasks import BOX_COLUMNS
 from bioclip_training.curation.stages import StageWork
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 EQUAL = "equal to another record, which stays"
 NEAR = "nearly equal to another record, which stays"
-CONFLICT = "with the bytes of another record and another label"
+CONFLICT = "with the bytes or the original of another record and another label"
 _LARGE_GROUP = 1000
 _BATCH = 16_384
 
@@ -45,7 +46,7 @@ class DuplicatesStage:
     """Find duplicates."""
 
     name: str = "duplicates"
-    version: int = 3
+    version: int = 4
     needs: tuple[str, ...] = ("images", "names", "records")
 
     def settings(self, config: Curation) -> dict[str, Any]:
@@ -98,12 +99,20 @@ class _Found:
 
 def _find_equal(database: DuckDBPyConnection, work: StageWork, preference: Preference, found: _Found) -> None:
     images = parts_in(work.before["images"])
+    shared = of_originals(database, images, parts_in(work.before["records"]))
+    database.register("shared", pa.table({"key": pa.array(sorted(shared.hashes), pa.string())}))
     database.execute(
         f"CREATE TEMP TABLE wanted AS SELECT key FROM {images} SEMI JOIN (SELECT sha256 FROM {images} "
-        "WHERE unreadable = '' GROUP BY sha256 HAVING count(*) > 1) USING (sha256) WHERE unreadable = ''"
+        "WHERE unreadable = '' GROUP BY sha256 HAVING count(*) > 1) USING (sha256) WHERE unreadable = '' UNION FROM shared"
     )
+    database.unregister("shared")
     records = list(_candidates(database, work))
-    found.verdicts |= {key: verdict for key, verdict in decided_equal(records, preference).items() if verdict != STAYS}
+    copies = shared.copies({record.key: record for record in records}, work.config.duplicates.group_distance)
+    decided = decided_equal(records, preference, copies)
+    found.verdicts |= {key: verdict for key, verdict in decided.items() if verdict != STAYS}
+    found.together += [(keys[0], key) for keys in shared.groups for key in keys[1:]]
+    if copies:
+        work.tally.count("images that were made of the file of another one, by published hashes", len(copies))
     first_of_content: dict[str, str] = {}
     first_of_region: dict[tuple[str, Any], str] = {}
     for record in records:
@@ -111,16 +120,16 @@ def _find_equal(database: DuckDBPyConnection, work: StageWork, preference: Prefe
         first = first_of_content.setdefault(record.sha256, record.key)
         if first != record.key:
             found.together.append((first, record.key))
-        found.exact_groups[record.key] = first_of_region.setdefault((record.sha256, record.region), record.key)
+        found.exact_groups[record.key] = first_of_region.setdefault(record.content, record.key)
     _hide_all_but_one(records, found)
     database.execute("DROP TABLE wanted")
 
 
 def _hide_all_but_one(records: Iterable[Candidate], found: _Found) -> None:
-    """Leave one record of each region to be looked up: the one that stays, or the first one of those that contradict each other."""
+    """Leave one record of each region to be looked up: the one that stays, or the first one of those that have no equal one that stays."""
     for record in records:
         verdict = found.verdicts.get(record.key)
-        if verdict is not None and (verdict.duplicate_of or found.exact_groups[record.key] != record.key):
+        if verdict is not None and (verdict.kind == "equal" or found.exact_groups[record.key] != record.key):
             found.hidden.add(record.key)
 
 

@@ -41,7 +41,7 @@ class ImagesStage:
     """Read all images."""
 
     name: str = "images"
-    version: int = 1
+    version: int = 2
     needs: tuple[str, ...] = ("records",)
 
     def settings(self, config: Curation) -> dict[str, Any]:  # noqa: ARG002
@@ -156,7 +156,7 @@ def _seen(task: ImageTask, openers: Openers) -> SeenImage:
     boxes = [region.box for region in task.regions]
     if not task.uri:
         return SeenImage.unread(NO_FILE if task.url else NO_IMAGE, len(boxes))
-    return seen(lambda: openers.read(task.source, task.uri), boxes, task.uri)
+    return seen(lambda: openers.stored(task.source, task.uri), boxes, task.uri)
 
 
 def _rows(task: ImageTask, image: SeenImage, openers: Openers) -> Iterator[dict[str, Any]]:
@@ -175,7 +175,7 @@ def _mismatch(wanted: WantedRegion, image: SeenImage) -> str:
         return ""
     for name, published, found in (
         ("sha256", wanted.published_sha256.strip().lower(), image.sha256),
-        ("md5", wanted.published_md5.strip().lower(), image.md5),
+        ("md5", wanted.published_md5.strip().lower(), image.stored_md5 or image.md5),
     ):
         usable = is_hash(published) if name == "sha256" else len(published) == _MD5_LENGTH
         if usable and published != found:

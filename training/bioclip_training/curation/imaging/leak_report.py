@@ -21,7 +21,7 @@ REPORT_FILE, PAGE_FILE = "leakage.json", "leakage.html"
 FORMAT, VERSION = "bioclip-leakage", 1
 _EXAMPLES = 5
 _WORDS = {
-    "image": "equal bytes",
+    "image": "equal bytes or one original file",
     "near": "nearly the same image",
     "observation": "another image of one observation",
     "taxon": "an image of one species",

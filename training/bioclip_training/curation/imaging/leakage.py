@@ -20,6 +20,7 @@ from bioclip_training.curation.imaging.images import looks_id
 from bioclip_training.curation.imaging.leak_report import PAGE_FILE, REPORT_FILE, leak_html, leak_report, report_text
 from bioclip_training.curation.imaging.looks import looks_in
 from bioclip_training.curation.imaging.lookup import pairs_between
+from bioclip_training.curation.imaging.originals import contents, originals
 from bioclip_training.curation.naming.stage import NamesStage
 from bioclip_training.curation.stages import StageWork
 
@@ -36,7 +37,7 @@ class LeakageStage:
     """Compare the records with every evaluation set."""
 
     name: str = "leakage"
-    version: int = 4
+    version: int = 5
     needs: tuple[str, ...] = ("images", "names", "records")
 
     def settings(self, config: Curation) -> dict[str, Any]:
@@ -87,8 +88,9 @@ def _find(database: DuckDBPyConnection, work: StageWork, items: EvaluationItems)
     )
     _add(
         database, "image",
-        f"SELECT t.key, item.evaluation_set, item.record_id FROM {images} t JOIN {parts_in(items.images)} e USING (sha256) "
-        "JOIN item ON item.key = e.key WHERE t.sha256 <> ''",
+        f"SELECT t.key, item.evaluation_set, item.record_id FROM ({contents(images)} UNION ALL {originals(records)}) t "
+        f"JOIN ({contents(parts_in(items.images))} UNION ALL {originals(parts_in(items.records))}) e USING (content) "
+        "JOIN item ON item.key = e.key",
     )  # fmt: skip
     if work.config.duplicates.near:
         _find_near(database, work, items)

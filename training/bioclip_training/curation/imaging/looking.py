@@ -13,6 +13,7 @@ from bioclip_core.images.memory import image_memory
 from bioclip_core.images.unexpected import contained
 from bioclip_training.catalog.fingerprints import LOOK_AT, Look, inner_hashes, look_of
 from bioclip_training.catalog.rows import Box
+from bioclip_training.published.parquet_images import StoredImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class SeenImage:
     """Width of the upright image in pixels."""
     height: int | None = None
     bytes: int | None = None
+    stored_md5: str = ""
+    """md5 of the bytes as the source holds them, if those are pixels."""
 
     @classmethod
     def unread(cls, reason: str, count: int) -> SeenImage:
@@ -43,11 +46,11 @@ class SeenImage:
         return cls((SeenRegion(unreadable=reason),) * count)
 
 
-def seen(read: Callable[[], bytes], boxes: Sequence[Box | None], name: str = "") -> SeenImage:
+def seen(read: Callable[[], StoredImage], boxes: Sequence[Box | None], name: str = "") -> SeenImage:
     """Read and decode an image once. Every region is decoded, so that a damaged image is found now and not in training.
 
     Args:
-        read: returns the bytes of the file.
+        read: returns the image as its source holds it.
         boxes: normalised x, y, width, height of the upright image; None is the whole image.
         name: the image, for the log.
 
@@ -56,16 +59,23 @@ def seen(read: Callable[[], bytes], boxes: Sequence[Box | None], name: str = "")
     """
     try:
         with contained(name), image_memory():
-            data = read()
-            hashes = hashlib.sha256(data).hexdigest(), hashlib.md5(data, usedforsecurity=False).hexdigest()
+            data, cell = read()
+            hashes = hashlib.sha256(data).hexdigest(), _md5(data)
+            stored = "" if cell is data else _md5(cell)
+            del cell
             try:
                 with contained(name):
                     width, height = upright_size(data)
-                    return SeenImage(_regions(data, boxes), *hashes, width, height, len(data))
+                    return SeenImage(_regions(data, boxes), *hashes, width, height, len(data), stored)
             except BioclipError as error:
-                return SeenImage((SeenRegion(unreadable=str(error)),) * len(boxes), *hashes, bytes=len(data))
+                regions = (SeenRegion(unreadable=str(error)),) * len(boxes)
+                return SeenImage(regions, *hashes, bytes=len(data), stored_md5=stored)
     except BioclipError as error:
         return SeenImage.unread(str(error), len(boxes))
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _regions(data: bytes, boxes: Sequence[Box | None]) -> tuple[SeenRegion, ...]:

@@ -13,7 +13,7 @@ from bioclip_core.progress import Progress, silent
 from bioclip_training.catalog.uris import file_of
 from bioclip_training.curation.tallies import Tally
 from bioclip_training.published.opening import ImageOpener, Place
-from bioclip_training.published.parquet_images import is_parquet
+from bioclip_training.published.parquet_images import StoredImage, is_parquet
 from bioclip_training.published.tar_images import is_compressed, unpack, unpacked_name
 
 UNPACKED = "unpacked"
@@ -42,17 +42,21 @@ class Openers:
             opener.close()
 
     def read(self, source: str, uri: str) -> bytes:
-        """Return the bytes of an image. A compressed tar whose unpacked copy was deleted is unpacked again.
+        """Return the bytes of an image file; see :meth:`stored`."""
+        return self.stored(source, uri).data
+
+    def stored(self, source: str, uri: str) -> StoredImage:
+        """Return an image as its source holds it. A compressed tar whose unpacked copy was deleted is unpacked again.
 
         Raises:
             ImageError: if it cannot be read.
         """
         try:
-            return self._openers[source].read(uri)
+            return self._openers[source].stored(uri)
         except ImageError:
             if not self._unpacked_again(source, uri):
                 raise
-            return self._openers[source].read(uri)
+            return self._openers[source].stored(uri)
 
     def place(self, source: str, uri: str) -> Place:
         """Return where an image lies."""
