@@ -16,11 +16,10 @@ from bioclip_core.images.decoding import read_bytes
 from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.next_commands import command
 from bioclip_core.taxonomy import Taxon
-from bioclip_training.catalog.first_look import look_first
 from bioclip_training.catalog.recorded import is_hash, verified
-from bioclip_training.catalog.rows import Block, Catalog
+from bioclip_training.catalog.rows import Catalog
+from bioclip_training.shards.catalog_images import CatalogImages
 from bioclip_training.shards.manifest import INDEX_FILE, MANIFEST_FILE, MEMBER_HASH, Manifest
-from bioclip_training.shards.published_captions import PublishedCaptions
 
 
 class ShardCatalog(Catalog):
@@ -131,40 +130,18 @@ def open_index(folder: Path) -> ShardCatalog:
     return catalog
 
 
-class ShardImages:
+class ShardImages(CatalogImages):
     """A part of a folder of shards, read from local tars by offset and size."""
 
     def __init__(self, catalog: ShardCatalog, rows: NDArray[np.int64]) -> None:
-        self.catalog: Catalog = catalog
+        super().__init__(catalog, rows)
         self._shards = catalog
-        self.rows = rows
-        self.taxa: tuple[Taxon, ...] = catalog.all_taxa
-        self.numbers_T: NDArray[np.int64] | None = None
-        self.texts: PublishedCaptions | None = None
+        self.taxa = catalog.all_taxa
         place = {taxon.lineage: number for number, taxon in enumerate(self.taxa)}
         own = np.array([place.get(taxon.lineage, -1) for taxon in catalog.taxa], dtype=np.int64)
-        self.taxon_of_N: NDArray[np.int64] = own[catalog.taxon_of_N[rows]]
+        self.taxon_of_N = own[self.taxon_of_N]
         stops = [*(np.flatnonzero(np.diff(catalog.block_of_N[rows])) + 1).tolist(), len(rows)]
-        self.blocks: tuple[Block, ...] = tuple(zip([0, *stops[:-1]], stops, strict=True))
+        self.blocks = tuple(zip([0, *stops[:-1]], stops, strict=True))
 
     def of_rows(self, rows: NDArray[np.int64]) -> ShardImages:
         return ShardImages(self._shards, rows)
-
-    @property
-    def identity(self) -> str:
-        return self.catalog.identity
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def look_first(self) -> list[str]:
-        return look_first(self.catalog, self.rows)
-
-    def key(self, index: int) -> str:
-        return self.catalog.key(int(self.rows[index]))
-
-    def group(self, index: int) -> str:
-        return self.catalog.group(int(self.rows[index]))
-
-    def encoded(self, index: int) -> EncodedRegion:
-        return self.catalog.encoded(int(self.rows[index]))
