@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TextIO
@@ -107,12 +107,17 @@ def _is_utf_8(stream: Any) -> bool:
 
 
 @contextmanager
-def log_lines(console: Console) -> Iterator[None]:
-    """Show the package's log records (the device and its reason, skipped plugins) as lines of this command."""
+def log_lines(console: Console, worded: Callable[[str], str] = str) -> Iterator[None]:
+    """Show the package's log records (the device and its reason, skipped plugins) as lines of this command.
+
+    Args:
+        console: where they are shown.
+        worded: returns a record's text in the words of this command, for one whose work is part of another.
+    """
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            console.print(printable(record.getMessage()))
+            console.print(printable(worded(record.getMessage())))
 
     logger, handler = logging.getLogger("bioclip_plugin"), Lines(logging.INFO)
     level = logger.level

@@ -14,7 +14,13 @@ from bioclip_core.files.whole import check_output, write_whole
 from bioclip_core.next_commands import command, next_lines
 from bioclip_core.nouns import number_of
 from bioclip_core.progress import duration
-from bioclip_plugin.commands.context import EXIT_COULD_NOT_RUN, EXIT_DONE, EXIT_INTERRUPTED, plugins_of
+from bioclip_plugin.commands.context import (
+    EXIT_COULD_NOT_RUN,
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_WITH_FAILURES,
+    plugins_of,
+)
 from bioclip_plugin.commands.options import json_option
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, log_lines, print_lines
@@ -53,7 +59,8 @@ def ablate(
     your own), seeds and tests. Each arm is trained once with each seed and asked about the images of every test; answers are
     kept, so that the same command continues after an interruption, and only trains what is new after a change of the file.
     The output folder gets ablation.md and ablation.json: accuracies and differences from the baseline with intervals over
-    groups of images, and the range of the seeds.
+    groups of images, and the range of several seeds. A run that fails does not end the others, unless it is the baseline's; the
+    report names it, and the same command tries it again.
 
     \b
     bioclip-plugin ablate --example ablation.yaml
@@ -68,12 +75,13 @@ def ablate(
         raise UsageError(f"CONFIG.yaml is missing; write one with: {command('ablate', 'CONFIG.yaml', example=True)}")
     from bioclip_training.ablation.configuration import read_ablation
     from bioclip_training.ablation.running import prepare, results_of
+    from bioclip_training.ablation.wording import in_configuration
     from bioclip_training.loop.recipe import TrainingStopped
 
     console, models = console_for(to_stderr=as_json), plugins_of(ctx).models()
     levels = _levels(ranks)
     config = read_ablation(with_home(configuration))
-    with log_lines(console):
+    with log_lines(console, in_configuration):
         prepared = prepare(config, models)
         _say_runs(console, prepared)
         if plan:
@@ -93,7 +101,7 @@ def ablate(
 
         click.echo(page(results, levels), nl=False)
     console.print(f"Report: {config.output / 'ablation.md'}")
-    return EXIT_DONE
+    return EXIT_WITH_FAILURES if results.failed else EXIT_DONE
 
 
 def _write_example(configuration: Path | None, text: str) -> int:
@@ -128,11 +136,14 @@ def _say_runs(console: Console, prepared: Prepared) -> None:
         for test in prepared.tests
         if test.unnamed
     ]
+    lines += [f"{', '.join(arm.also)}: trains the same model as {arm.name} and is not run" for arm in arms if arm.also]
+    lines += prepared.remarks
     print_lines(console, *lines)
 
 
 def _plan(ctx: click.Context, console: Console, prepared: Prepared, *, as_json: bool) -> int:
     """Plan the baseline's training and say what all of them take; arms with replay or other data may differ."""
+    from bioclip_training.ablation.wording import in_configuration
     from bioclip_training.loop.recipe import TrainConfig
 
     config, arm = prepared.config, prepared.arms[0]
@@ -142,7 +153,7 @@ def _plan(ctx: click.Context, console: Console, prepared: Prepared, *, as_json: 
     if as_json:
         click.echo(planned.as_json())
     else:
-        print_lines(console, f"Plan of the arm {arm.name}:", *planned.lines())
+        print_lines(console, f"Plan of the arm {arm.name}:", *map(in_configuration, planned.lines()))
     print_lines(console, f"{number_of(left, 'run')} like this one are left, those with other data or replay apart.")
     return EXIT_COULD_NOT_RUN if planned.problems else EXIT_DONE
 
@@ -165,7 +176,9 @@ def _run(ctx: click.Context, console: Console, prepared: Prepared) -> Results:
                 begin, _shown_on(line), lambda what, done, total: line.stage(what, done, total, "images"), stop.is_asked
             ),
         )
-    console.print(f"All runs are finished: {duration(line.seconds)}")
+    failed = len(results.failed)
+    done = f"{number_of(failed, 'run')} failed, all others are finished" if failed else "All runs are finished"
+    console.print(f"{done}: {duration(line.seconds)}")
     return results
 
 
@@ -186,8 +199,13 @@ def _written(results: Results, output: Path, levels: tuple[str, ...]) -> dict[st
     found = {
         "format_version": 1,
         "baseline": results.arms[0].name,
-        "arms": {arm.name: {"settings": dict(arm.settings), "sources": list(arm.sources)} for arm in results.arms},
+        "arms": {
+            arm.name: {"settings": dict(arm.settings), "sources": list(arm.sources), "also": list(arm.also)}
+            for arm in results.arms
+        },
         "seeds": list(results.seeds),
+        "failed": [{"arm": arm, "seed": seed, "reason": reason} for (arm, seed), reason in results.failed.items()],
+        "remarks": list(results.remarks),
         "figures": [one.as_dict() for one in results.figures(levels)],
     }
     output.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from collections_of_discs import TAXA, disc, make_catalog, tiny_config
@@ -18,6 +19,7 @@ from pyarrow import parquet
 from safetensors.torch import load_file, save_file
 
 from bioclip_core.errors import BioclipError, DataError, SourceError, UsageError
+from bioclip_core.identity import file_sha256
 from bioclip_training.ablation.answers import Answers, Test
 from bioclip_training.ablation.arms import Arm, arms_of
 from bioclip_training.ablation.configuration import Ablation, read_ablation
@@ -25,6 +27,7 @@ from bioclip_training.ablation.example import EXAMPLE
 from bioclip_training.ablation.page import page
 from bioclip_training.ablation.results import BETTER, NOT_TOLD_APART, WORSE, Results
 from bioclip_training.ablation.running import Listener, Prepared, prepare, results_of, run
+from bioclip_training.ablation.wording import in_configuration
 from bioclip_training.catalog.rows import Catalog, CatalogRow, table_from
 from bioclip_training.loop.recipe import TrainConfig, TrainingStopped, TrainResult
 from bioclip_training.loop.run import train
@@ -153,7 +156,33 @@ def test_arms_with_equal_settings_are_trained_once_and_the_baseline_comes_first(
         f"train: {{steps: 5}}\ncompare: {compared}\nbaseline: 'loss: clip'\narms: {{same: {{train: {{loss: clip}}}}}}"
     )
     config = _read(tmp_path, f"data: c.parquet\nstart: demo\noutput: o\n{text}")
-    assert [arm.name for arm in arms_of(config, ["museum"])] == ["loss: clip", "recipe", "captions: common"]
+    arms = arms_of(config, ["museum"])
+    assert [arm.name for arm in arms] == ["loss: clip", "recipe", "captions: common"]
+    assert [arm.also for arm in arms] == [("same",), ("captions: mixture",), ()]
+    faster = replace(
+        config.arms["same"], train={"workers": 9, "weight_decay": 0.2}
+    )  # a default, and what changes the speed alone
+    found = arms_of(replace(config, arms={"same": faster}), ["museum"])
+    assert found[1].also == ("captions: mixture", "same")
+
+
+def test_a_replay_is_found_beside_the_configuration(tmp_path: Path) -> None:
+    text = "train: {steps: 5, replay: old.parquet}\narms: {a: {train: {replay: older.parquet}}}"
+    config = _read(tmp_path, f"data: c.parquet\nstart: demo\noutput: o\n{text}")
+    assert config.train["replay"] == str(tmp_path / "old.parquet")
+    assert config.arms["a"].train["replay"] == str(tmp_path / "older.parquet")
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("train with --dev-fraction 0.3, which", "train with train.dev_fraction 0.3, which"),
+        ("--replay and --data are the same; give --seed", "train.replay and data are the same; give seeds"),
+        ("see: bioclip-plugin catalog show c.parquet --taxa", "see: bioclip-plugin catalog show c.parquet --taxa"),
+    ],
+)
+def test_messages_of_the_training_name_settings_of_the_configuration(said: str, shown: str) -> None:
+    assert in_configuration(said) == shown
 
 
 # -- figures -----------------------------------------------------------------------------------------------------------
@@ -213,7 +242,11 @@ def test_a_seed_that_not_every_arm_has_is_not_counted_and_said(tmp_path: Path) -
     truth = Test("t", Catalog.open(make_catalog(tmp_path / "t", each=3, val=2)), "val").truth_N.tolist()
     results = _results(tmp_path / "c", {("recipe", 0): truth, ("other", 0): truth, ("recipe", 7): truth})
     assert results.seeds == (0,)
+    results.remarks = ("Test val: 2 of 12 images are left out",)
     text = page(results)
+    assert "range of the seeds" not in text  # one has no range
+    assert "since each arm was trained once" in text
+    assert "Test val: 2 of 12 images are left out." in text
     assert "Not counted yet, since not every arm is trained with them: seeds 7." in text
     assert "the difference of two arms can be luck of the training: give three or more" in text
 
@@ -221,10 +254,12 @@ def test_a_seed_that_not_every_arm_has_is_not_counted_and_said(tmp_path: Path) -
 def test_the_page_has_tables_with_intervals_and_says_how_many_differences_are_chance(tmp_path: Path) -> None:
     truth = Test("t", Catalog.open(make_catalog(tmp_path / "t", each=3, val=2)), "val").truth_N.tolist()
     wrong = [(label + 1) % 6 for label in truth]
-    text = page(_results(tmp_path / "c", {("recipe", 0): wrong, ("other", 0): truth}))
-    assert "| other | 100.0 [" in text
-    assert "| other | +100.0 [" in text
-    assert "1 of 1 difference exclude zero; if nothing mattered, about 0.1 would by chance" in text
+    answers = {(name, seed): wrong if name == "recipe" else truth for seed in (0, 1) for name in ("recipe", "a|b")}
+    text = page(_results(tmp_path / "c", answers))
+    assert "| a\\|b | 100.0 [" in text
+    assert "| a\\|b | +100.0 [" in text
+    assert "Differences that exclude zero: 1 of 1; if nothing mattered, about 0.1 would by chance" in text
+    assert "and the range of the seeds; columns" in text
 
 
 # -- runs --------------------------------------------------------------------------------------------------------------
@@ -236,9 +271,10 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _prepared(collection: Path, folder: Path, text: str, **changes: Any) -> Prepared:
+    seeds = changes.pop("seeds", [0, 1])
     settings = json.dumps({**_QUICK, **changes})
     document = (
-        f"data: {collection}\nstart: {tiny_config(folder)}\noutput: out\nseeds: [0, 1]\ntrain: {settings}\n{text}"
+        f"data: {collection}\nstart: {tiny_config(folder)}\noutput: out\nseeds: {seeds}\ntrain: {settings}\n{text}"
     )
     return prepare(_read(folder, document), {})
 
@@ -267,7 +303,7 @@ def test_an_ablation_that_is_stopped_continues_and_gives_the_same_answers(
     assert len(calls) == 3 + 4  # the third once more, and the three after it
     assert [one.as_dict() for one in again.figures()] == [one.as_dict() for one in whole.figures()]
     assert [one.arm for one in whole.figures()][:3] == ["recipe", "field alone", "museum alone"]
-    assert not any((tmp_path / "a" / "out" / "runs").iterdir())
+    assert not (tmp_path / "a" / "out" / "runs").exists()
 
 
 def test_an_arm_of_one_source_is_trained_on_its_images_alone(collection: Path, tmp_path: Path, trained: Train) -> None:
@@ -298,8 +334,97 @@ def test_more_seeds_and_arms_train_only_what_is_new(collection: Path, tmp_path: 
     run(_prepared(collection, tmp_path, "compare: {losses: [clip]}"), counted, {})
     assert called == [("taxon", 0), ("clip", 0), ("taxon", 1), ("clip", 1)]
     called.clear()
-    run(_prepared(collection, tmp_path, "compare: {losses: [clip, siglip]}"), counted, {})
-    assert called == [("siglip", 0), ("siglip", 1)]
+    run(_prepared(collection, tmp_path, "compare: {losses: [clip, siglip]}", workers=2, weight_decay=0.2), counted, {})
+    assert called == [("siglip", 0), ("siglip", 1)]  # fewer workers and a default that is written out change no model
+
+
+def test_an_arm_that_fails_leaves_the_others_and_the_same_command_tries_it_again(
+    collection: Path, tmp_path: Path, trained: Train
+) -> None:
+    """Field cases: one job ended the whole sweep (hydra-ecosystem/hydra#1462); failed runs were not done again (wandb/wandb#2031)."""
+    called: list[tuple[str, int]] = []
+    broken = {"clip"}
+
+    def fails(config: TrainConfig) -> TrainResult:
+        called.append((config.loss, config.seed))
+        if config.loss in broken:
+            raise BioclipError("the loss is not a number; try a lower --learning-rate")
+        return trained(config)
+
+    text = "compare: {losses: [clip, siglip]}"
+    found = run(_prepared(collection, tmp_path, text), fails, {})
+    assert called == [(loss, seed) for seed in (0, 1) for loss in ("taxon", "clip", "siglip")]
+    assert (found.seeds, [arm.name for arm in found.arms]) == ((0, 1), ["recipe", "loss: siglip"])
+    reported = page(results_of(_prepared(collection, tmp_path, text)))
+    assert (
+        "loss: clip failed with 2 seeds (0, 1): the loss is not a number; try a lower train.learning_rate." in reported
+    )
+    assert "| loss: siglip |" in reported
+    broken.clear()
+    called.clear()
+    assert len(run(_prepared(collection, tmp_path, text), fails, {}).arms) == 3
+    assert called == [("clip", 0), ("clip", 1)]
+
+
+def test_a_baseline_that_fails_ends_the_ablation_and_leaves_no_folder(collection: Path, tmp_path: Path) -> None:
+    def fails(config: TrainConfig) -> TrainResult:
+        Path(config.output).mkdir(parents=True)
+        raise BioclipError("not enough memory: try --batch-size 2")
+
+    with pytest.raises(BioclipError, match=r"try train\.batch_size 2"):
+        run(_prepared(collection, tmp_path, "compare: {losses: [clip]}"), fails, {})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_was_only_begun_or_whose_answers_are_cut_short_is_done_again(
+    collection: Path, tmp_path: Path, trained: Train
+) -> None:
+    """A field case: what was there when a run began counted as finished after a kill (TIGER-AI-Lab/ClawBench#329)."""
+    prepared = _prepared(collection, tmp_path, "compare: {losses: [clip]}", seeds=[0])
+    whole = run(prepared, trained, {})
+    baseline, other = prepared.runs
+    prepared.answers(*baseline).write_bytes(prepared.answers(*baseline).read_bytes()[:100])
+    prepared.answers(*other).unlink()  # the facts, which are written before, stay
+    assert prepared.finished == 0
+    assert [one.as_dict() for one in run(prepared, trained, {}).figures()] == [one.as_dict() for one in whole.figures()]
+
+
+def test_another_content_of_a_replayed_collection_is_another_run(
+    collection: Path, tmp_path: Path, trained: Train
+) -> None:
+    """A field case: data that had changed under an unchanged name were taken from a cache (benchflow-ai/benchflow#861)."""
+    text = "compare: {replay: {data: old.parquet}}"
+    keys = []
+    for each in (3, 2):
+        shutil.rmtree(tmp_path / "old", ignore_errors=True)
+        old = make_catalog(tmp_path / "old", each=each, val=1)
+        shutil.copy(old, tmp_path / "old.parquet")
+        prepared = _prepared(collection, tmp_path, text)
+        keys.append([prepared.identity(arm, 0) for arm in prepared.arms])
+    assert keys[0][0] == keys[1][0]
+    assert keys[0][1] != keys[1][1]
+
+
+def test_images_of_a_test_that_are_trained_on_are_refused_or_not_counted(tmp_path: Path, trained: Train) -> None:
+    """A field case: all test images were images of train under other names (stefyste/RIAWELC#2)."""
+    data, other = _catalog(tmp_path / "a", sources={"field": 3}), _catalog(tmp_path / "b", sources={"field": 1})
+    catalog = Catalog.open(data)
+    shutil.copy(catalog.path(int(catalog.rows_of("train")[0])), other.parent / "val-Rubra-parva-0.png")
+    for file in (data, other):
+        rows = parquet.read_table(file)
+        hashes = [file_sha256(file.parent / uri) for uri in rows["uri"].to_pylist()]
+        place = rows.column_names.index("sha256")
+        parquet.write_table(rows.set_column(place, "sha256", pa.array(hashes)), file)
+    said = "1 of 12 images are trained on by an arm or the start model (first: val-"
+    text = f"compare: {{losses: [clip]}}\ntests: {{other: {{data: {other}, trained_images: %s}}}}"
+    with pytest.raises(DataError, match=r"Choose with tests\.other\.trained_images: leave-out") as refused:
+        _prepared(data, tmp_path, text % "refuse")
+    assert said in str(refused.value)
+    kept = _prepared(data, tmp_path, text % "keep")
+    assert said in kept.remarks[0]
+    left = run(_prepared(data, tmp_path, text % "leave-out", seeds=[0]), trained, {})
+    assert left.figures()[0].images == 11
+    assert "and not counted." in page(left)
 
 
 def test_a_kept_model_stays_in_the_folder_of_its_run(collection: Path, tmp_path: Path, trained: Train) -> None:

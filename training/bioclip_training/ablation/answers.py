@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,6 +45,8 @@ class Test:
         if not len(self.rows_N):
             raise DataError(f"tests.{name}: none of {number_of(len(rows), 'row')} of the split {split!r} has a name")
         self.unnamed = len(rows) - len(self.rows_N)
+        self.left_out_N: NDArray[np.bool_] = np.zeros(len(self.rows_N), dtype=bool)
+        """Mask of the images that are asked about and not counted, since a model is trained on them."""
 
     @cached_property
     def truth_N(self) -> NDArray[np.int64]:  # noqa: N802
@@ -76,8 +80,16 @@ class Answers:
 
     @classmethod
     def read(cls, file: Path) -> Answers:
-        with np.load(file) as stored:
-            return cls({(name.partition("\n")[0], name.partition("\n")[2]): stored[name] for name in stored.files})
+        """Read the file.
+
+        Raises:
+            DataError: if it is damaged.
+        """
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                return cls({(name.partition("\n")[0], name.partition("\n")[2]): stored[name] for name in stored.files})
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(f"{file}: the answers cannot be read ({error})") from error
 
 
 def answers_of(encoder: Encoder, tests: Sequence[Test], captions: Sequence[str], progress: StageProgress) -> Answers:

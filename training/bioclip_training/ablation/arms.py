@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
 from bioclip_core.errors import UsageError
+from bioclip_core.identity import settings_id
 from bioclip_core.listed_names import did_you_mean, listed
 from bioclip_training.ablation.configuration import MIXTURE, Ablation, CompareConfig
+from bioclip_training.loop.differences import MAY_DIFFER
 from bioclip_training.loop.recipe import TrainConfig
 
 RECIPE = "recipe"
-_DEFAULTS = {
+_DEFAULTS: dict[str, Any] = {
     entry.name: entry.default_factory() if entry.default_factory is not MISSING else entry.default
     for entry in fields(TrainConfig)
 }
@@ -27,16 +29,29 @@ class Arm:
     """Settings of the recipe, those that all arms share included."""
     sources: tuple[str, ...] = ()
     """Sources that it is trained on; empty: all."""
+    also: tuple[str, ...] = ()
+    """Names of further arms that would train the same model, and are not trained."""
 
     @property
-    def same_run(self) -> tuple[Any, ...]:
-        """A value that is equal for arms that train the same model: a setting may be written out or be the default."""
+    def deciding(self) -> dict[str, Any]:
+        """The settings that decide which model comes out.
+
+        A default that is written out is none of them, nor is what changes the speed only (``workers``, ``device``), so that a run
+        that ran out of memory can be continued with less of it.
+        """
         changed = {name: value for name, value in self.settings.items() if value != _DEFAULTS[name]}
-        return (tuple(sorted((name, repr(value)) for name, value in changed.items())), self.sources)
+        return {
+            name: value for name, value in changed.items() if name == "replay" or f"config.{name}" not in MAY_DIFFER
+        }
+
+    @property
+    def same_run(self) -> str:
+        """A key that is equal for arms that train the same model."""
+        return settings_id({"settings": self.deciding, "sources": list(self.sources)})
 
 
 def arms_of(config: Ablation, sources: Sequence[str]) -> list[Arm]:
-    """Return all arms, the baseline first. Of arms that train the same model only the first one stays.
+    """Return all arms, the baseline first. Of arms that train the same model only the first one stays, with the others' names.
 
     Args:
         config: the configuration.
@@ -63,9 +78,11 @@ def arms_of(config: Ablation, sources: Sequence[str]) -> list[Arm]:
             f"baseline {config.baseline!r} is not an arm{did_you_mean(config.baseline, names)}; the arms are {listed(names)}"
         )
     found.sort(key=lambda arm: arm.name != config.baseline)  # stable: the others keep their order
-    kept: dict[tuple[Any, ...], Arm] = {}
+    kept: dict[str, Arm] = {}
     for arm in found:
-        kept.setdefault(arm.same_run, arm)
+        first = kept.setdefault(arm.same_run, arm)
+        if first is not arm:
+            kept[arm.same_run] = replace(first, also=(*first.also, arm.name))
     if len(kept) < 2:
         raise UsageError("nothing to compare: give compare or arms with settings that differ from those of train")
     return list(kept.values())

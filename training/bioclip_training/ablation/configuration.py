@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from bioclip_core.captions import Caption
 from bioclip_core.errors import UsageError
+from bioclip_core.files.homes import with_home
 from bioclip_core.files.yaml_documents import read_yaml
 from bioclip_core.listed_names import did_you_mean, listed
 from bioclip_core.option_documents import filled_section
 from bioclip_core.options import check_options
+from bioclip_training.evaluation.config import TrainedImages
 from bioclip_training.loop.recipe import Loss, ReplayProjection, TrainConfig
 
 MIXTURE = "mixture"
 """Word for the recipe's own mixture of captions, among the captions that are compared."""
 TRAINED_CAPTIONS = tuple(kind.value for kind in Caption if kind is not Caption.TEMPLATES)
 _OF_THE_ABLATION = frozenset({"data", "start", "output", "seed", "tell", "should_stop", "replace_prefix"})
-_SETTINGS = tuple(entry.name for entry in fields(TrainConfig) if entry.name not in _OF_THE_ABLATION)
+SETTINGS = tuple(entry.name for entry in fields(TrainConfig) if entry.name not in _OF_THE_ABLATION)
+"""Names of the settings of ``train`` that a configuration may give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class TestConfig:
     """Part of the catalog."""
     data: Path | None = None
     """Catalog of the images; None: the one that is trained on."""
+    trained_images: TrainedImages = "refuse"
+    """Images that an arm, or the start model, is trained on: leave-out does not count them, keep does."""
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -145,9 +150,9 @@ def _check_settings(place: str, settings: Mapping[str, Any]) -> None:
     for name in settings:
         if name in _OF_THE_ABLATION:
             raise UsageError(f"{place}.{name}: the ablation itself sets it; give it at the top of the document")
-        if name not in _SETTINGS:
+        if name not in SETTINGS:
             raise UsageError(
-                f"{place}.{name} is not a setting of train{did_you_mean(name, _SETTINGS)}; known are {listed(_SETTINGS)}"
+                f"{place}.{name} is not a setting of train{did_you_mean(name, SETTINGS)}; known are {listed(SETTINGS)}"
             )
 
 
@@ -158,4 +163,12 @@ def read_ablation(file: Path) -> Ablation:
         DataError: if the file cannot be read or is not YAML.
         UsageError: for a setting that is unknown, missing or not allowed, with its place.
     """
-    return filled_section(Ablation, read_yaml(file, name="the configuration"), file=file)
+    found = filled_section(Ablation, read_yaml(file, name="the configuration"), file=file)
+    arms = {name: replace(arm, train=_beside(file, arm.train)) for name, arm in found.arms.items()}
+    return replace(found, train=_beside(file, found.train), arms=arms)
+
+
+def _beside(file: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of ``train`` with the address of a replay relative to the file's folder, as all of its paths are."""
+    replay = settings.get("replay")
+    return {**settings, "replay": str(file.parent / with_home(replay))} if isinstance(replay, str) else dict(settings)

@@ -27,7 +27,7 @@ arms:                           # arms of your own
 tests:
   val: {split: val}
   # unseen: {split: unseen}
-  # earlier: {data: earlier.parquet, split: val}
+  # earlier: {data: earlier.parquet, split: val, trained_images: leave-out}
 captions: [taxonomic, common]   # of the labels in the tests
 # keep_models: true             # keep the checkpoint of every run
 """

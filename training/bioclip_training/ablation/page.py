@@ -12,11 +12,17 @@ from bioclip_training.ablation.results import NOT_TOLD_APART, Figure, Results
 from bioclip_training.evidence.intervals import Interval
 from bioclip_training.evidence.minima import Evidence
 
+_RUNS_DIFFER = "how much another training run changes it is the range of the seeds."
+_ONE_RUN = "how much another training run changes it is not known, since each arm was trained once."
+
 
 def page(results: Results, ranks: Sequence[str] = ("label",)) -> str:
     """Return the report: for each test a table of arms by captions, and one of differences from the baseline."""
     config = results.config
     missing = [seed for seed in config.seeds if seed not in results.seeds]
+    same = [
+        f"{', '.join(arm.also)}: as {arm.name}, since they train the same model" for arm in results.arms if arm.also
+    ]
     lines = [
         "# Ablation",
         "",
@@ -29,6 +35,7 @@ def page(results: Results, ranks: Sequence[str] = ("label",)) -> str:
             "",
             f"Not counted yet, since not every arm is trained with them: seeds {', '.join(map(str, missing))}.",
         ]
+    lines += [line for remark in (*same, *_failures(results), *results.remarks) for line in ("", f"{remark}.")]
     figures = results.figures(ranks)
     for test in results.tests:
         for rank in ranks:
@@ -38,6 +45,17 @@ def page(results: Results, ranks: Sequence[str] = ("label",)) -> str:
     if figures:
         lines += ["", *_remarks(results, figures)]
     return "\n".join(lines) + "\n"
+
+
+def _failures(results: Results) -> list[str]:
+    """Return a sentence per arm with failed runs; an arm without any other run is not in the tables."""
+    by_arm: dict[str, dict[int, str]] = {}
+    for (arm, seed), reason in results.failed.items():
+        by_arm.setdefault(arm, {})[seed] = reason
+    return [
+        f"{arm} failed with {number_of(len(of), 'seed')} ({', '.join(map(str, of))}): {next(iter(of.values()))}"
+        for arm, of in by_arm.items()
+    ]
 
 
 def _section(results: Results, test: Test, rank: str, own: Sequence[Figure]) -> list[str]:
@@ -62,10 +80,11 @@ def _section(results: Results, test: Test, rank: str, own: Sequence[Figure]) -> 
                     ),
                 ]
             )
-    evidence = Evidence.of(test.name, test.group_N.tolist())
+    evidence = Evidence.of(test.name, test.group_N[~test.left_out_N].tolist())
+    untrained = " and that none is trained on" if test.left_out_N.any() else ""
     lines = [
         f"## {test.name}: {test.split} of {test.catalog.file.name}{title}", "",
-        f"{first.images} of {number_of(len(test.rows_N), 'image')} (those that every model could read), "
+        f"{first.images} of {number_of(len(test.rows_N), 'image')} (those that every model could read{untrained}), "
         f"{number_of(len(test.catalog.taxa), 'label')}. {evidence.shows}.", "",
     ]  # fmt: skip
     for caption in captions:
@@ -74,8 +93,9 @@ def _section(results: Results, test: Test, rank: str, own: Sequence[Figure]) -> 
                 f"{number_of(count, 'label')} of {len(test.catalog.taxa)} without the caption {caption}: they have their taxonomic one.",
                 "",
             ]
+    spread = ", and the range of the seeds" if first.seeds > 1 else ""
     lines += [
-        "Top-1 in percent with its 95% interval over groups of images, and the range of the seeds; columns: captions of the labels.",
+        f"Top-1 in percent with its 95% interval over groups of images{spread}; columns: captions of the labels.",
         "",
     ]
     lines += [
@@ -92,8 +112,8 @@ def _remarks(results: Results, figures: Sequence[Figure]) -> list[str]:
     told = sum(one.verdict != NOT_TOLD_APART for one in compared)
     by_chance = 0.05 * len(compared)
     lines = [
-        f"{told} of {number_of(len(compared), 'difference')} exclude zero; if nothing mattered, about {by_chance:.1f} would by chance. "
-        "An interval says how much other images could change a figure; how much another training run changes it is the range of the seeds."
+        f"Differences that exclude zero: {told} of {len(compared)}; if nothing mattered, about {by_chance:.1f} would by chance. "
+        f"An interval says how much other images could change a figure; {_RUNS_DIFFER if len(results.seeds) > 1 else _ONE_RUN}"
     ]
     if len(results.seeds) < 3:
         lines.append(
@@ -103,7 +123,12 @@ def _remarks(results: Results, figures: Sequence[Figure]) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows)]
+    return [f"| {' | '.join(map(_cell, line))} |" for line in (head, ["---"] * len(head), *rows)]
+
+
+def _cell(text: str) -> str:
+    """Return a text that stays one cell: a bar in the name of an arm would begin another one."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _percent(share: float, sign: str = "") -> str:

@@ -28,7 +28,7 @@ class Figure:
     rank: str
     """``label`` is the whole taxon."""
     images: int
-    """Images that every model could read and that have a name at the rank."""
+    """Images that every model could read, that have a name at the rank, and that are not left out since a model is trained on them."""
     groups: int
     seeds: int
     top1: float
@@ -55,12 +55,23 @@ class Results:
     """Answers of the runs of an ablation."""
 
     def __init__(
-        self, config: Ablation, tests: Sequence[Test], arms: Sequence[Arm], answers: Mapping[tuple[str, int], Answers]
+        self,
+        config: Ablation,
+        tests: Sequence[Test],
+        arms: Sequence[Arm],
+        answers: Mapping[tuple[str, int], Answers],
+        failed: Mapping[tuple[str, int], str] | None = None,
+        remarks: Sequence[str] = (),
     ) -> None:
-        self.config, self.tests, self.arms = config, tuple(tests), tuple(arms)
+        self.config, self.tests, self.remarks = config, tuple(tests), tuple(remarks)
         self._answers = answers
-        self.seeds = tuple(seed for seed in config.seeds if all((arm.name, seed) in answers for arm in arms))
-        """Seeds that every arm was trained with; only these are counted."""
+        self.failed = dict(failed or {})
+        """Reason why a run failed, by arm and seed."""
+        broken = {name for name, _ in self.failed} - {name for name, _ in answers}
+        self.arms = tuple(arm for arm in arms if arm.name not in broken)
+        """The arms of the tables: without those of which every attempt failed."""
+        self.seeds = tuple(seed for seed in config.seeds if all((arm.name, seed) in answers for arm in self.arms))
+        """Seeds that every arm of the tables was trained with; only these are counted."""
 
     def figures(self, ranks: Sequence[str] = ("label",)) -> list[Figure]:
         """Return the figures of every test, caption, rank and arm, the baseline first; empty without a seed that all arms have."""
@@ -83,9 +94,8 @@ class Results:
             arm.name: np.stack([self._answers[arm.name, seed].by_test[test.name, caption] for seed in self.seeds])
             for arm in self.arms
         }
-        is_counted_N = is_named_T[test.truth_N] & np.all(
-            [(found >= 0).all(axis=0) for found in answers.values()], axis=0
-        )
+        is_read_N = np.all([(found >= 0).all(axis=0) for found in answers.values()], axis=0)
+        is_counted_N = is_named_T[test.truth_N] & is_read_N & ~test.left_out_N
         truth_N, group_N = test.truth_N[is_counted_N], test.group_N[is_counted_N]
         if not len(truth_N):
             return []

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bioclip_core.device import choose_compute
-from bioclip_core.errors import DataError, UsageError
+from bioclip_core.errors import BioclipError, DataError, UsageError
+from bioclip_core.files.documents import read_document
 from bioclip_core.files.whole import replacing_file, write_whole
 from bioclip_core.identity import settings_id
 from bioclip_core.models import ModelEntry, find_model
@@ -20,10 +23,15 @@ from bioclip_training.ablation.answers import Answers, Test, answers_of
 from bioclip_training.ablation.arms import Arm, arms_of
 from bioclip_training.ablation.configuration import Ablation
 from bioclip_training.ablation.results import Results
+from bioclip_training.ablation.trained_images import leave_out_trained, seen_by
+from bioclip_training.ablation.wording import errors_in_configuration
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.catalog.uris import RelativeUris
 from bioclip_training.evaluation.features import StageProgress
-from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, TrainResult
+from bioclip_training.loop.recipe import TrainConfig, TrainingProgress, TrainingStopped, TrainResult
+from bioclip_training.shards.collection import open_collection
+
+log = logging.getLogger("bioclip_plugin.training")
 
 ANSWERS, DATA, RUNS = "answers", "data", "runs"
 _SAY_EVERY = 10  # steps
@@ -43,7 +51,7 @@ class Listener:
     """Asked before each step; True saves the state and raises ``TrainingStopped``."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Prepared:
     """An opened ablation: its catalog, tests, arms, and which runs have answers."""
 
@@ -52,6 +60,10 @@ class Prepared:
     tests: tuple[Test, ...]
     arms: tuple[Arm, ...]
     start_id: str
+    remarks: tuple[str, ...] = ()
+    """Sentences on images of the tests that are trained on."""
+    _content_of: dict[str, str] = field(default_factory=dict)
+    """Sha256 of replayed collections, by address."""
 
     @property
     def runs(self) -> list[tuple[Arm, int]]:
@@ -59,10 +71,15 @@ class Prepared:
         return [(arm, seed) for seed in self.config.seeds for arm in self.arms]
 
     def identity(self, arm: Arm, seed: int) -> str:
-        """Return a key that is equal for runs with equal answers."""
+        """Return a key that is equal for runs with equal answers: by the content of collections, wherever they lie."""
+        settings = arm.deciding
+        if address := settings.get("replay"):
+            if address not in self._content_of:
+                self._content_of[address] = open_collection(address).identity
+            settings["replay"] = self._content_of[address]
         return settings_id(
             {
-                "settings": dict(arm.settings), "sources": list(arm.sources), "seed": seed,
+                "settings": settings, "sources": list(arm.sources), "seed": seed,
                 "start": self.start_id, "catalog": self.catalog.identity, "captions": list(self.config.captions),
                 "tests": {test.name: test.identity() for test in self.tests},
             }
@@ -71,9 +88,35 @@ class Prepared:
     def answers(self, arm: Arm, seed: int) -> Path:
         return self.config.output / ANSWERS / f"{self.identity(arm, seed)}.npz"
 
+    def stored(self, arm: Arm, seed: int) -> Answers | None:
+        """Return the answers of a run; None if there are none, or if they are damaged or not of all images, which is logged."""
+        file = self.answers(arm, seed)
+        if not file.is_file():
+            return None
+        try:
+            found = Answers.read(file)
+        except DataError as error:
+            log.warning(f"{error}; the run is done again")
+            return None
+        sizes = {(test.name, caption): len(test.rows_N) for test in self.tests for caption in self.config.captions}
+        if {key: len(answers) for key, answers in found.by_test.items()} != sizes:
+            log.warning(f"{file}: the answers are not those to the images of the tests; the run is done again")
+            return None
+        return found
+
+    def failure(self, arm: Arm, seed: int) -> str:
+        """Return the reason why the last attempt at a run failed; empty if it did not."""
+        file = self.facts(arm, seed)
+        if self.answers(arm, seed).is_file() or not file.is_file():
+            return ""
+        return str(read_document(file, dict[str, Any], name="facts of a run").get("failed", ""))
+
+    def facts(self, arm: Arm, seed: int) -> Path:
+        return self.answers(arm, seed).with_suffix(".json")
+
     @property
     def finished(self) -> int:
-        return sum(self.answers(arm, seed).is_file() for arm, seed in self.runs)
+        return sum(self.stored(arm, seed) is not None for arm, seed in self.runs)
 
 
 def prepare(config: Ablation, entries: Mapping[str, ModelEntry]) -> Prepared:
@@ -98,17 +141,24 @@ def prepare(config: Ablation, entries: Mapping[str, ModelEntry]) -> Prepared:
         raise DataError(f"{config.data} has no rows of the split train; it has {catalog.parts()}")
     source_N = np.array(catalog.column("source"), dtype=object)[train]
     arms = arms_of(config, sorted(set(source_N.tolist()) - {""}))
-    for arm in arms:  # settings that do not fit are found before the first run
-        TrainConfig(data=str(config.data), start=config.start, output=str(config.output / RUNS), **arm.settings)
-    return Prepared(config, catalog, tuple(tests), tuple(arms), _start_id(config.start, entries))
+    with errors_in_configuration():
+        for arm in arms:  # settings that do not fit are found before the first run
+            TrainConfig(data=str(config.data), start=config.start, output=str(config.output / RUNS), **arm.settings)
+    start_id, folder = _start(config.start, entries)
+    seen = seen_by(arms, catalog, folder)
+    remarks = [
+        f"Test {test.name}: {line}" for test in tests for line in leave_out_trained(test, config.tests[test.name], seen)
+    ]
+    return Prepared(config, catalog, tuple(tests), tuple(arms), start_id, tuple(remarks))
 
 
-def _start_id(start: str, entries: Mapping[str, ModelEntry]) -> str:
-    """Return what decides the first weights."""
+def _start(start: str, entries: Mapping[str, ModelEntry]) -> tuple[str, Path | None]:
+    """Return what decides the first weights, and the folder of the start model if it has one."""
     if not start.startswith("new:"):
-        return settings_id({"model": find_model(start, entries).identity()})
+        found = find_model(start, entries)
+        return settings_id({"model": found.identity()}), found.folder
     file = Path(start.removeprefix("new:"))
-    return settings_id({"architecture": file.read_text("utf-8")}) if file.is_file() else start
+    return (settings_id({"architecture": file.read_text("utf-8")}) if file.is_file() else start), None
 
 
 def run(
@@ -119,6 +169,9 @@ def run(
 ) -> Results:
     """Train and ask every run that has no answers yet, and return the results of all.
 
+    A run of another arm than the baseline that fails does not end the others: its reason is logged and kept, and the next call
+    tries it again. Without the baseline there is nothing to compare with.
+
     Args:
         prepared: the opened ablation.
         train: trains by a recipe; that of the plugins, or :func:`bioclip_training.loop.run.train`.
@@ -127,26 +180,49 @@ def run(
 
     Raises:
         TrainingStopped: if the listener asked for it; finished runs stay.
-        SourceError: if the images of a test cannot be read.
+        BioclipError: if the baseline cannot be trained or asked.
     """
     listener = listener or Listener()
     runs = prepared.runs
-    (prepared.config.output / ANSWERS).mkdir(parents=True, exist_ok=True)
     for done, (arm, seed) in enumerate(runs):
         listener.begin(arm.name, seed, done, len(runs))
-        if not prepared.answers(arm, seed).is_file():
-            _run_one(prepared, arm, seed, train, entries, listener)
+        if prepared.stored(arm, seed) is not None:
+            continue
+        try:
+            with errors_in_configuration():
+                _run_one(prepared, arm, seed, train, entries, listener)
+        except TrainingStopped:
+            raise
+        except BioclipError as error:
+            if arm is prepared.arms[0]:
+                raise
+            log.warning(f"{arm.name}, seed {seed}: {error}. The other arms go on; the same command tries it again")
+            _write_facts(prepared, arm, seed, {"failed": str(error)})
+        finally:
+            _remove_empty(prepared.config.output)
     return results_of(prepared)
 
 
+def _write_facts(prepared: Prepared, arm: Arm, seed: int, facts: Mapping[str, Any]) -> None:
+    file = prepared.facts(arm, seed)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, json.dumps({"arm": arm.name, "seed": seed, **facts}, indent=1) + "\n")
+
+
+def _remove_empty(output: Path) -> None:
+    """Remove folders of runs in which nothing is kept, and those above them, so that an error leaves nothing behind."""
+    runs = output / RUNS
+    for folder in [*(runs.iterdir() if runs.is_dir() else ()), runs, output]:
+        with suppress(OSError):  # a folder with something in it
+            folder.rmdir()
+
+
 def results_of(prepared: Prepared) -> Results:
-    """Return the results of the runs that have answers."""
-    found = {
-        (arm.name, seed): Answers.read(file)
-        for arm, seed in prepared.runs
-        if (file := prepared.answers(arm, seed)).is_file()
-    }
-    return Results(prepared.config, prepared.tests, prepared.arms, found)
+    """Return the results of the runs that have answers, and the reasons of those that failed."""
+    runs = {(arm.name, seed): (arm, seed) for arm, seed in prepared.runs}
+    found = {key: answers for key, run in runs.items() if (answers := prepared.stored(*run)) is not None}
+    failed = {key: reason for key, run in runs.items() if key not in found and (reason := prepared.failure(*run))}
+    return Results(prepared.config, prepared.tests, prepared.arms, found, failed, prepared.remarks)
 
 
 def _run_one(
@@ -170,10 +246,9 @@ def _run_one(
     encoder = open_encoder(find_model(f"local-dir:{folder}", entries), compute)
     answers = answers_of(encoder, prepared.tests, config.captions, listener.testing)
     facts = {
-        "arm": arm.name, "seed": seed, "steps": result.steps, "best_step": result.best_step, "dev_top1": result.dev_top1,
-        "quarantined": result.quarantined,
+        "steps": result.steps, "best_step": result.best_step, "dev_top1": result.dev_top1, "quarantined": result.quarantined,
     }  # fmt: skip
-    write_whole(prepared.answers(arm, seed).with_suffix(".json"), json.dumps(facts, indent=1) + "\n")
+    _write_facts(prepared, arm, seed, facts)
     answers.write(prepared.answers(arm, seed))  # last: with it the run is finished
     if not config.keep_models:
         del encoder

@@ -161,7 +161,8 @@ def _remarks(plan: Plan, drafted: TrainingPlan) -> Iterator[str]:
         )
     yield from _rate_remarks(config, drafted.steps)
     if drafted.epochs < 1:
-        yield f"The steps see about {drafted.epochs:.0%} of the images once; more with --epochs 1"
+        enough = -(-images // config.batch_size)
+        yield f"The steps see about {drafted.epochs:.0%} of the images once; --steps {enough} sees each"
 
 
 def _rate_remarks(config: TrainConfig, steps: int) -> Iterator[str]:
