@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 import uuid
@@ -69,6 +70,18 @@ def migrations_run_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(versions, "migrate", migrate_as_before(versions.migrate))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_vocabulary() -> Iterator[None]:
+    """Make the tables of open_clip's tokenizer once, if any of the tests to run imports it."""
+    from one_vocabulary import made_from_one
+
+    with pytest.MonkeyPatch.context() as patch:
+        if tokenizers := sys.modules.get("open_clip.tokenizer"):
+            plain = tokenizers.SimpleTokenizer
+            patch.setattr(plain, "__init__", made_from_one(plain.__init__))
         yield
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -59,9 +60,25 @@ class Ready:
         """
         self._process.join(timeout)
         if self._process.exitcode is None:
-            self._process.kill()
-            raise TimeoutError(self.err.read_text("utf-8") if self.err.exists() else "")
+            self._give_up()
+        assert self._process.exitcode is not None
         return self._process.exitcode
+
+    def wait_for_output(self, timeout: float = 300) -> None:
+        """Wait until it has written something to its output, or has ended.
+
+        Raises:
+            TimeoutError: after which the process is killed.
+        """
+        until = time.monotonic() + timeout
+        while self.poll() is None and not (self.out.exists() and self.out.stat().st_size):
+            if time.monotonic() > until:
+                self._give_up()
+            time.sleep(0.01)
+
+    def _give_up(self) -> None:
+        self._process.kill()
+        raise TimeoutError(self.err.read_text("utf-8") if self.err.exists() else "")
 
     def communicate(self, timeout: float = 300) -> tuple[int, str, str]:
         """Wait for the end and return exit code, output and errors."""

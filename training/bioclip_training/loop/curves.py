@@ -11,6 +11,8 @@ from bioclip_core.process.quiet import importing, quiet
 from bioclip_training.loop.checkpoint import checkpoint_file
 
 Lines = Sequence[dict[str, Any]]
+_MARGINS = {"left": 0.07, "right": 0.98, "bottom": 0.07, "top": 0.95, "wspace": 0.19, "hspace": 0.3}
+"""Room around and between the axes, in shares of the figure and of an axis; a layout that is computed takes as long as the drawing."""
 
 
 def draw_curves(lines: Lines, file: Path) -> bool:
@@ -27,7 +29,7 @@ def draw_curves(lines: Lines, file: Path) -> bool:
     except ImportError:
         return False
     with quiet():
-        _draw(Figure(figsize=(11, 7), layout="constrained"), FigureCanvasAgg, lines, file)
+        _draw(Figure(figsize=(11, 7)), FigureCanvasAgg, lines, file)
     return True
 
 
@@ -36,7 +38,7 @@ def _draw(figure: Any, canvas: Any, lines: Lines, file: Path) -> None:
     validations = [line for line in lines if line["kind"] == "validation"]
     # A figure with a canvas of its own leaves the host's matplotlib as it is.
     canvas(figure)
-    (loss, accuracy), (rate, speed) = figure.subplots(2, 2)
+    (loss, accuracy), (rate, speed) = figure.subplots(2, 2, gridspec_kw=_MARGINS)
     _draw_loss(loss, steps, validations)
     _draw_accuracy(accuracy, validations)
     rate.plot(_column(steps, "step"), _column(steps, "learning_rate"))
