@@ -40,6 +40,7 @@ from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bioclip_core.errors import UsageError
+from bioclip_core.listed_names import did_you_mean
 from bioclip_core.option_types import plain_value
 
 LARGEST_WHOLE = 2**63 - 1
@@ -68,7 +69,8 @@ class Option:
             UsageError: with the name, the value and the allowed values.
         """
         if self.choices and value not in self.choices:
-            raise UsageError(f"{self.name} {value!r}: allowed are {', '.join(self.choices)}")
+            near = did_you_mean(value, self.choices) if isinstance(value, str) else ""
+            raise UsageError(f"{self.name} {value!r}: allowed are {', '.join(self.choices)}{near}")
         low, high, above = (self.metadata.get(key) for key in ("low", "high", "above"))
         if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
             digits = (

@@ -79,7 +79,7 @@ def test_a_missing_set_of_a_paper_gives_the_exit_code_of_failures_and_a_line(bio
         ),
         (("--suite", "nabirds", "--root", "sets", "--threshold", "0.9"), "--threshold has no effect with --suite"),
         (("--suite", "nabirds"), "root: give the folder that holds the evaluation sets: --root FOLDER"),
-        (("--suite", "nabird", "--root", "sets"), "nabird"),
+        (("--suite", "nabird", "--root", "sets"), "; did you mean nabirds?"),
         (("--suite", "newt", "--root", "sets"), "has no folder of NeWT: expected newt with newt2021_labels.csv"),
         (("--suite", "newt", "--root", "nowhere"), "--root nowhere is not a folder"),
     ],

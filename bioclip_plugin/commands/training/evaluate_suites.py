@@ -25,10 +25,17 @@ if TYPE_CHECKING:
     from bioclip_training.suites.result import SetResult
     from bioclip_training.suites.run import SuiteOutcome
 
-SHARED_OPTIONS = ("model", "output", "device", "precision", "batch_size", "workers", "seed")
+SHARED_OPTIONS = ("model", "output", "device", "precision", "batch_size", "workers", "seed", "force")
 """Options that mean the same for catalogs and for published sets."""
 _OF_MANY_CLASSES = ("zero-shot top-3", "zero-shot top-5")
-_UNITS = {"Sets": "sets", "Prompts": "classes", "Fitting": "epochs", "Tasks": "tasks", "Clustering": "rounds"}
+_UNITS = {
+    "Sets": "sets",
+    "Reading": "sets",
+    "Prompts": "classes",
+    "Fitting": "epochs",
+    "Tasks": "tasks",
+    "Clustering": "rounds",
+}
 
 
 def check_catalog_options(ctx: click.Context) -> None:
@@ -54,7 +61,8 @@ def evaluate_published(ctx: click.Context, options: dict[str, Any]) -> int:
     Raises:
         UsageError: for options of catalogs, which would have no effect.
     """
-    from bioclip_training.suites.run import REPORT, evaluate_suites
+    from bioclip_training.suites.outputs import REPORT
+    from bioclip_training.suites.run import evaluate_suites
 
     of_catalogs = {entry.name for entry in fields(EvaluationConfig)} - {*SHARED_OPTIONS}
     if given := _given(ctx, of_catalogs):

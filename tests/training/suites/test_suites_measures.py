@@ -170,6 +170,9 @@ def test_the_report_shows_both_figures_of_inverted_attributes_side_by_side() -> 
     run, truth_NA, class_N = inverted_but_for_two()
     figures, constant = awa2_figures([run], truth_NA, class_N, [f"attribute {number}" for number in range(ATTRIBUTES)])
     assert constant == ()
+    low, high = figures[0].corrected_ci95
+    assert 0 <= low < 2 / 85 < high < 0.4
+    assert figures[0].published_ci95 == pytest.approx((0.69, 1.0), abs=0.01), "ten classes of ten"
     result = SetResult(
         "awa2",
         "Animals with Attributes 2",

@@ -99,6 +99,35 @@ def test_missing_doubled_and_unlisted_images_are_counted_with_the_first_example(
     ]
 
 
+def test_rows_without_an_image_or_a_class_are_counted_by_their_number_and_classes_without_images_by_their_name(
+    tmp_path: Path,
+) -> None:
+    root = nabirds(tmp_path, [("red bird", "red", 2)])
+    listed = [
+        ("", "red bird"),
+        ("0000.png", "red bird"),
+        ("0001.png", ""),
+        ("", "blue bird"),
+        ("gone.png", "lost bird"),
+    ]
+    rows = [{"filepath": name, "class": word} for name, word in listed]
+    write_table(root / "nabirds" / "metadata.csv", rows)
+    found, findings = read("nabirds", root)
+    assert (found.uris, found.classes) == (("0000.png",), ("red bird",))
+    assert list(findings.lines())[:4] == [
+        "rows name no image; they are left out: 2 (the first: metadata.csv, row 1)",
+        "rows have no class; they are left out: 1 (the first: metadata.csv, row 3: 0001.png)",
+        "images of the annotation file are not in the folder; they are left out: 1 (the first: gone.png)",
+        "classes have no image in the folder; they are left out, of the candidates too: 1 (the first: lost bird)",
+    ]
+    write_table(root / "nabirds" / "metadata.csv", [rows[0], rows[2]])
+    with pytest.raises(
+        DataError,
+        match=r"metadata\.csv lists no image with a class \(rows name no image; .* row 1\); rows have no class",
+    ):
+        read("nabirds", root)
+
+
 def test_an_image_with_two_classes_is_refused(tmp_path: Path) -> None:
     root = nabirds(tmp_path, [("red bird", "red", 1)])
     rows = [{"filepath": "0000.png", "class": word} for word in ("red bird", "blue bird")]
@@ -170,7 +199,7 @@ def test_images_of_newt_are_shared_by_tasks_and_doubled_rows_are_counted(tmp_pat
     root = newt(tmp_path, {"age": [("red", 0, "train"), ("green", 1, "test")]})
     rows = [
         ("image-0000", "age", 0, "train"), ("image-0000", "age", 0, "train"), ("image-0000", "health", 1, "test"),
-        ("image-0009", "age", 1, "test"),
+        ("image-0009", "age", 1, "test"), ("image-0009", "context", 1, "test"), ("", "age", 1, "test"),
     ]  # fmt: skip
     write_table(
         root / "newt" / "newt2021_labels.csv",
@@ -179,7 +208,12 @@ def test_images_of_newt_are_shared_by_tasks_and_doubled_rows_are_counted(tmp_pat
     found, findings = read("newt", root)
     assert found.uris == ("newt2021_images/image-0000.jpg",)
     assert [(task.name, task.rows_T.tolist()) for task in found.tasks] == [("age", [0]), ("health", [0])]
-    assert [count for _, count, _ in findings.found()] == [1, 1]
+    assert [line.partition(": ")[2] for line in findings.lines()] == [
+        "1 (the first: row 2: image-0000, age)",
+        "1 (the first: newt2021_labels.csv, row 6)",
+        "2 (the first: newt2021_images/image-0009.jpg)",
+        "1 (the first: context)",
+    ]
     write_table(
         root / "newt" / "newt2021_labels.csv", [{"id": "image-0000", "task": "age", "label": 2, "split": "train"}]
     )
@@ -214,6 +248,11 @@ def test_traits_of_fishnet_are_found_by_their_headings_and_rows_without_one_are_
     assert list(findings.lines()) == [
         "rows lack one of the nine traits; they are left out, as in the published code: 2 (the first: train.csv, row 2)"
     ]
+    cloned = tmp_path / "fishnet"
+    (cloned / "anns").mkdir()
+    for split in ("train", "test"):
+        (cloned / f"{split}.csv").rename(cloned / "anns" / f"{split}.csv")
+    assert read("fishnet", tmp_path)[0].uris == found.uris, "as in FishNet's repository"
     with pytest.raises(DataError, match="FeedingPath 'reef'; pelagic and benthic are allowed"):
         read("fishnet", fishnet(tmp_path, FeedingPath="reef"))
     with pytest.raises(DataError, match=r"Boreal '0\.5'; 0 and 1 are allowed"):
@@ -274,4 +313,6 @@ def test_class_folders_without_images_are_counted(tmp_path: Path) -> None:
     found, findings = read("plantdoc", tmp_path)
     assert found.classes == ("a", "b")
     assert found.class_N.tolist() == [0, 0, 1, 0]
-    assert list(findings.lines()) == ["class folders have no images; they are left out: 1 (the first: test/b)"]
+    assert list(findings.lines()) == [
+        "classes have no image in the folder; they are left out, of the candidates too: 1 (the first: test/b)"
+    ]

@@ -12,7 +12,9 @@ from PIL import Image
 from suite_samples import awa2, class_folders, evaluated, fake, nabirds, newt, only, paint, rare_species, write_table
 
 from bioclip_core.errors import BioclipError, DataError
+from bioclip_core.models import ModelEntry
 from bioclip_training.suites import features, run
+from bioclip_training.suites import newt as newt_protocol
 from bioclip_training.suites.images import MissingSetError
 from bioclip_training.suites.reading_tasks import TRAITS
 from bioclip_training.suites.report import means_of
@@ -150,11 +152,11 @@ def test_a_second_run_encodes_nothing_and_measures_what_changed(tmp_path: Path) 
     kept = only(evaluated(root, output, "nabirds", entries=entries))
     assert kept.as_json() == first.as_json()
     assert (output / "report.html").exists()
-    other = only(evaluated(root, output, "nabirds", entries=entries, folds=2))
+    other = only(evaluated(root, output, "nabirds", entries=entries, folds=2, force=True))
     assert other.settings["folds"] == 2
     assert encoder.images_encoded == 6
     paint(root / "nabirds" / "0000.png", "teal", 7)
-    changed = only(evaluated(root, output, "nabirds", entries=entries))
+    changed = only(evaluated(root, output, "nabirds", entries=entries, folds=2))
     assert encoder.images_encoded == 12
     assert figures_of(changed)["zero-shot top-1"] == (pytest.approx(5 / 6), pytest.approx((1 + 2 / 3) / 2))
 
@@ -168,6 +170,63 @@ def test_a_damaged_part_of_features_is_made_again(tmp_path: Path) -> None:
     (output / "sets" / "nabirds.json").write_text("{", "utf-8")
     assert figures_of(only(evaluated(root, output, "nabirds", entries=entries)))["zero-shot top-1"] == (1.0, 1.0)
     assert encoder.images_encoded == 8
+
+
+def test_the_report_of_another_model_of_other_settings_or_of_more_sets_is_not_replaced(tmp_path: Path) -> None:
+    root, output = nabirds(tmp_path / "sets", [("red", "red", 2), ("blue", "blue", 2)]), tmp_path / "out"
+    newt(root, {"age": [("red", 0, "train"), ("green", 1, "train"), ("red", 0, "test")]})
+    encoder, entries = fake()
+    evaluated(root, output, "nabirds", entries=entries)
+    evaluated(root, output, "nabirds", "newt", entries=entries)
+    page = (output / "report.html").read_bytes()
+    other_weights = fake()[0]
+    other_weights.identity = {**encoder.identity, "weights_sha256": 64 * "0"}
+    others = {"other": ModelEntry("other", "fake", open_encoder=lambda _: other_weights)}
+    with pytest.raises(
+        DataError,
+        match=r"holds an evaluation that differs: --model was fake and is now other.* --force to replace its report",
+    ):
+        evaluated(root, output, "nabirds", "newt", model="other", entries=others)
+    with pytest.raises(
+        DataError,
+        match=r"--text-type was published and is now common; --exact was off and is now on; its report also has newt",
+    ):
+        evaluated(root, output, "nabirds", entries=entries, text_type="common", exact=True)
+    moved = root.rename(tmp_path / "moved")
+    evaluated(moved, output, "newt", "nabirds", entries=entries)
+    encoded = encoder.images_encoded
+    assert encoded == 7, "the same files in another place"
+    paint(moved / "nabirds" / "0000.png", "teal", 7)
+    evaluated(moved, output, "nabirds", "newt", entries=entries)
+    assert encoder.images_encoded == encoded + 4, "files that changed in their place are measured again"
+    moved.rename(root)
+    paint(root / "nabirds" / "0000.png", "red", 9)
+    with pytest.raises(DataError, match=r"nabirds was measured on other files, in .*moved and not in .*sets"):
+        evaluated(root, output, "nabirds", "newt", entries=entries)
+    assert (output / "report.html").read_bytes() != page
+    assert [one.name for one in evaluated(root, output, "nabirds", entries=entries, force=True).results] == ["nabirds"]
+
+
+def test_a_document_of_another_version_is_refused(tmp_path: Path) -> None:
+    root = nabirds(tmp_path, [("red", "red", 2), ("blue", "blue", 2)])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "suite.json").write_text('{"sets": {}}', "utf-8")
+    with pytest.raises(DataError, match="was not written by this version of the program; give another --output"):
+        evaluated(root, tmp_path / "out", "nabirds")
+
+
+def test_without_any_set_that_can_be_read_there_is_a_line_and_no_report(tmp_path: Path) -> None:
+    (tmp_path / "nabirds").mkdir()
+    (tmp_path / "nabirds" / "metadata.csv").write_text("", "utf-8")
+    with pytest.raises(DataError, match=r"^the table .*metadata\.csv is empty$"):
+        evaluated(tmp_path, tmp_path / "out", "nabirds")
+    with pytest.raises(DataError, match=r"is empty \(1 more set of 2 cannot be read too\)$"):
+        evaluated(tmp_path, tmp_path / "out", "nabirds", "newt")
+    assert not (tmp_path / "out").exists()
+    class_folders(tmp_path / "plantdoc" / "train", {"apple": ("red", 1), "pear": ("blue", 1)})
+    class_folders(tmp_path / "plantdoc" / "test", {"apple": ("red", 1), "pear": ("blue", 1)}, first=50)
+    failed, measured = evaluated(tmp_path, tmp_path / "out", "nabirds", "plantdoc").results
+    assert (failed.status, measured.status) == ("failed", "measured")
 
 
 def test_an_output_folder_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -188,6 +247,29 @@ def test_the_document_of_a_run_has_figures_and_what_they_were_made_with(tmp_path
     (figure,) = [one for one in held["sets"]["nabirds"]["figures"] if one["name"] == "1-shot accuracy"]
     assert (figure["published"], figure["corrected"]) == (1.0, 1.0)
     assert held["sets"]["nabirds"]["figures"][1]["published"] is None, "JSON has no NaN"
+
+
+def test_an_interrupted_newt_continues_within_the_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = [("red", 0, "train"), ("green", 1, "train"), ("red", 0, "test"), ("green", 0, "test")]
+    root, fitted = newt(tmp_path, dict.fromkeys(("age", "health", "context"), images)), []
+    own = newt_protocol.svm_answers
+
+    def stopping(*rows: Any, **options: Any) -> Any:
+        fitted.append(1)
+        if len(fitted) == 3:
+            raise KeyboardInterrupt
+        return own(*rows, **options)
+
+    monkeypatch.setattr(newt_protocol, "svm_answers", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(root, tmp_path / "out", "newt")
+    kept = tmp_path / "out" / "sets" / "newt.tasks"
+    assert len(list(kept.iterdir())) == 2
+    result = only(evaluated(root, tmp_path / "out", "newt"))
+    assert len(fitted) == 4, "one fit for the third task"
+    assert result.details["tasks"] == {"age": 0.5, "health": 0.5, "context": 0.5}
+    assert not kept.exists()
+    assert result.as_json()["figures"] == only(evaluated(root, tmp_path / "whole", "newt")).as_json()["figures"]
 
 
 def test_larger_tasks_of_newt_count_more_as_published_and_equally_corrected(tmp_path: Path) -> None:
@@ -218,10 +300,11 @@ def test_classes_of_plantdoc_that_test_lacks_shift_the_published_numbers(tmp_pat
     class_folders(tmp_path / "plantdoc" / "test", {"apple": ("red", 3), "zinnia": ("blue", 1)}, first=50)
     result = only(evaluated(tmp_path, tmp_path / "out", "plantdoc"))
     assert figures_of(result) == {"1-shot accuracy": (pytest.approx(3 / 4), pytest.approx(1.0))}
-    assert result.findings[0].startswith(
+    assert result.findings[0] == "it has 3 classes instead of 28: figures cannot be compared with the published ones"
+    assert result.findings[1].startswith(
         "classes are in one of train and test alone; the published code numbers both apart"
     )
-    assert result.findings[0].endswith("1 (the first: mites)")
+    assert result.findings[1].endswith("1 (the first: mites)")
 
 
 def test_copies_of_plantdocs_examples_are_no_queries_of_the_corrected_figure(tmp_path: Path) -> None:
@@ -281,6 +364,8 @@ def test_traits_of_new_species_and_of_a_fixed_answer_are_given_beside_fishnets_f
     assert found["balanced accuracy of traits"].corrected_as.startswith("of 2 of 9 attributes")
     assert (result.groups, result.grouped_by) == (3, "species")
     assert any(line.startswith("the encoder gives normalised features alone") for line in result.findings)
+    assert result.findings[0].startswith("size unknown: the published number of images is not recorded here")
+    assert not result.comparable
 
 
 def test_attributes_of_awa2_are_measured_over_classes_that_were_not_learnt(tmp_path: Path) -> None:
@@ -294,6 +379,7 @@ def test_attributes_of_awa2_are_measured_over_classes_that_were_not_learnt(tmp_p
     assert found["balanced accuracy of attributes"].groups == 2
     assert list(result.details["attributes"]) == ["black", "white", "furry"]
     assert (result.images, result.classes) == (10, 3)
+    assert found["macro-F1"].corrected_as.endswith("of which there are none here: fewer than 6 independent units (2.0)")
 
 
 def test_a_mean_of_fewer_sets_than_the_papers_is_marked() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 
 from bioclip_training.published.image_tables import ImageTable
 
@@ -93,31 +94,37 @@ META_ALBUM = ImageTable(
     images=("images", ""),
     label="CATEGORY",
 )
-META_ALBUM_TABLE = ImageTable(
-    name="meta-album-table",
-    title="a Meta-Album set in the form of BioCLIP's evaluation",
-    needs="metadata.csv with the columns filepath and class, and images in folders of their class",
-    marks=("filepath", "class"),
-    file="filepath",
-    columns={},
-    meanings=(),
-    label="class",
-    first_row=lambda row: (
-        not _NABIRDS_FILE.fullmatch(row["filepath"]) and row["filepath"].rpartition("/")[0].endswith(row["class"])
-    ),
+
+
+def _of_bioclip(
+    name: str, title: str, folders: str, first_row: Callable[[Mapping[str, str]], bool], language: str = ""
+) -> ImageTable:
+    """Return a set in the form of BioCLIP's evaluation: a table of files and classes, which the first row tells apart."""
+    return ImageTable(
+        name=name,
+        title=f"{title} in the form of BioCLIP's evaluation",
+        needs=f"metadata.csv with the columns filepath and class, and images in folders {folders}",
+        marks=("filepath", "class"),
+        file="filepath",
+        columns={},
+        meanings=(),
+        label="class",
+        language=language,
+        first_row=first_row,
+    )
+
+
+def _is_of_nabirds(row: Mapping[str, str]) -> bool:
+    return bool(_NABIRDS_FILE.fullmatch(row["filepath"]))
+
+
+META_ALBUM_TABLE = _of_bioclip(
+    "meta-album-table",
+    "a Meta-Album set",
+    "of their class",
+    lambda row: not _is_of_nabirds(row) and row["filepath"].rpartition("/")[0].endswith(row["class"]),
 )
-NABIRDS_TABLE = ImageTable(
-    name="nabirds-table",
-    title="NABirds in the form of BioCLIP's evaluation",
-    needs="metadata.csv with the columns filepath and class, and images in folders of four digits",
-    marks=("filepath", "class"),
-    file="filepath",
-    columns={},
-    meanings=(),
-    label="class",
-    language="en",
-    first_row=lambda row: bool(_NABIRDS_FILE.fullmatch(row["filepath"])),
-)
+NABIRDS_TABLE = _of_bioclip("nabirds-table", "NABirds", "of four digits", _is_of_nabirds, "en")
 NEWT = ImageTable(
     name="newt",
     title="NeWT",

@@ -27,11 +27,11 @@ def layouts() -> tuple[Layout, ...]:
     from bioclip_training.published.lila import Lila
     from bioclip_training.published.rare_species import RareSpecies
     from bioclip_training.published.shards import ImageCaptions, Img2dataset, TreeOfLifeShards
-    from bioclip_training.published.treeoflife import TreeOfLife10M, TreeOfLife200M
+    from bioclip_training.published.treeoflife import TREE_OF_LIFE_10M, TREE_OF_LIFE_200M
 
     return (
         Inat21(), Bioscan1M(), Bioscan5M(), Eol(), Gbif(), Lila(), RareSpecies(), NABirds(), PLANTDOC, HERBARIUM_19, *IMAGE_TABLES,
-        TreeOfLife10M(), TreeOfLife200M(), TreeOfLifeShards(), DistributedDownloader(), Img2dataset(), ImageCaptions(),
+        TREE_OF_LIFE_10M, TREE_OF_LIFE_200M, TreeOfLifeShards(), DistributedDownloader(), Img2dataset(), ImageCaptions(),
     )  # fmt: skip
 
 

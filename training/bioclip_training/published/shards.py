@@ -22,12 +22,12 @@ from bioclip_training.published.layout import LayoutOption, ReadOptions, Recogni
 from bioclip_training.published.placing import KnownRanks
 from bioclip_training.published.records import batches_of
 from bioclip_training.published.splits import SPLIT_WORDS, split_of
-from bioclip_training.published.treeoflife import TreeOfLife10M, TreeOfLife200M
+from bioclip_training.published.treeoflife import TREE_OF_LIFE_10M, TREE_OF_LIFE_200M
 
 TREEOFLIFE, IMG2DATASET, CAPTIONS = "treeoflife-shards", "img2dataset", "image-captions"
 MANIFEST_FILE = "shards.json"
 """Manifest of shards that were written here: they are a result and no source."""
-_WITH_CATALOGS = (TreeOfLife10M(), TreeOfLife200M(), DistributedDownloader())
+_WITH_CATALOGS = (TREE_OF_LIFE_10M, TREE_OF_LIFE_200M, DistributedDownloader())
 UNPLACED = "names have words whose rank nothing states; these words are left out"
 PLACED = "names without the ranks of all their words were placed by other lineages of the shards"
 NO_CAPTION = "images without a taxon and without a caption"

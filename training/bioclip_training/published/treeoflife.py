@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ from bioclip_training.published.caption_tables import caption_files
 from bioclip_training.published.collections import COMPRESSED_TARS as COMPRESSED
 from bioclip_training.published.columns import RANK_COLUMNS
 from bioclip_training.published.downloaded import image_files, stored_rows
-from bioclip_training.published.layout import BATCH_ROWS, ReadOptions, Recognition, check_settings
+from bioclip_training.published.layout import BATCH_ROWS, LayoutOption, ReadOptions, Recognition, check_settings
 from bioclip_training.published.reading.finishing import MISSING_IMAGES, NO_IMAGE, NO_ROW, keeps_missing
 from bioclip_training.published.reading.folders import folders_below
 from bioclip_training.published.reading.joining import Joining, joining
@@ -33,15 +34,23 @@ TWICE = "ids are in the catalog several times; the first row of each is used"
 SAME_NAME = "common names repeat the scientific name and are left out"
 
 
-class _TreeOfLife:
-    """What the two catalogs share: a table by id, joined with the images that are on disk."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeOfLifeCatalog:
+    """One of the two catalogs: a table by id, joined with the images that are on disk."""
 
-    name = title = needs = ""
-    options = (MISSING_IMAGES,)
-    _id = ""
-    _columns: Mapping[str, Sequence[str]] = {}
-    _needed: tuple[str, ...] = ()
-    _taken: tuple[tuple[str, str], ...] = ()
+    name: str
+    title: str
+    needs: str
+    """What its folder holds; the first word is the name of the table."""
+    marks: tuple[str, ...]
+    """Columns that tell the table."""
+    meanings: tuple[tuple[str, str], ...]
+    """What is taken for what, for the user."""
+    columns: Mapping[str, Sequence[str]]
+    """Columns of the table by field, ``id`` among them."""
+    images: Callable[[Path, ReadOptions], Iterator[pa.RecordBatch]]
+    """Yields the images in a folder, in the columns ``_IMAGE``."""
+    options: tuple[LayoutOption, ...] = (MISSING_IMAGES,)
 
     def recognise(self, path: Path) -> Recognition | None:
         catalog = self._catalog(path)
@@ -49,8 +58,8 @@ class _TreeOfLife:
             return None
         return Recognition(
             layout=self.name,
-            taken=((catalog.name, "catalog, one row per image"), *self._taken),
-            confidence=f"its columns {', '.join(self._needed[:3])} are those of {self.title}",
+            taken=((catalog.name, "catalog, one row per image"), *self.meanings),
+            confidence=f"its columns {', '.join(self.marks[:3])} are those of {self.title}",
             missing=() if path.is_dir() else ("images: only the catalog was given",),
             files=(catalog,),
         )
@@ -62,10 +71,10 @@ class _TreeOfLife:
             raise SourceError(f"{shown_path(path)} is not {self.title}: needed is {self.needs}")
         keeps = keeps_missing(self, options)
         with joining(options, shown_path(path)) as join:
-            rows = open_columns(catalog, options.findings, options.table).columns(self._columns)
-            join.add("listed", rows, pa.schema([(name, pa.string()) for name in self._columns]))
+            rows = open_columns(catalog, options.findings, options.table).columns(self.columns)
+            join.add("listed", rows, pa.schema([(name, pa.string()) for name in self.columns]))
             _keep_first(join, options)
-            images = self._images(path, options) if path.is_dir() else iter(())
+            images = self.images(path, options) if path.is_dir() else iter(())
             join.add("images", images, pa.schema([(name, pa.string()) for name in _IMAGE]))
             count, _ = join.count_and_first("SELECT id FROM images")
             if not count and not keeps:
@@ -110,11 +119,11 @@ class _TreeOfLife:
         same = pc.and_(pc.or_(pc.or_(is_name[0], is_name[1]), is_name[2]), pc.not_equal(common, ""))
         if count := int(pc.sum(same).as_py() or 0):
             options.findings.add(SAME_NAME, common[pc.index(same, True).as_py()].as_py(), count)
-        taken = {name: text(name) for name in self._columns if name in SOURCE_RECORDS.names}
+        taken = {name: text(name) for name in self.columns if name in SOURCE_RECORDS.names}
         holder = text("holder")
-        if "publisher" in self._columns:
+        if "publisher" in self.columns:
             holder = first_of(holder, text("publisher"))
-        if "data_source" in self._columns:
+        if "data_source" in self.columns:
             taken["observation_id"] = joined([text("data_source"), text("observation_id")], ":")
         return batch_of(
             batch.num_rows,
@@ -134,63 +143,7 @@ class _TreeOfLife:
             if path.is_file()
             else [f for folder in folders_below(path, 2) for f in sorted(folder.glob(f"*{suffix}"))]
         )
-        return next((file for file in files if has_columns(header_of(file), *self._needed)), None)
-
-    def _images(self, path: Path, options: ReadOptions) -> Iterator[pa.RecordBatch]:
-        raise NotImplementedError
-
-
-class TreeOfLife10M(_TreeOfLife):
-    """TreeOfLife-10M: ``catalog.csv``, with its shards or the images under their ids, in folders or tars."""
-
-    name = "treeoflife-10m"
-    title = "TreeOfLife-10M"
-    needs = "catalog.csv (columns split, treeoflife_id, eol_content_id …) and images named by treeoflife_id in tars or folders"
-    _needed = ("treeoflife_id", "eol_content_id", "inat21_filename", "kingdom", "species")
-    _taken = (
-        ("treeoflife_id", "id of the record, and name of its image in a tar or folder"),
-        ("split", "published split"),
-        ("kingdom … species, common", "ranks and common name"),
-        ("eol_page_id, inat21_cls_num", "id of the taxon"),
-    )
-    _columns: Mapping[str, Sequence[str]] = {
-        "id": ["treeoflife_id"], "published_split": ["split"], **{rank: [rank] for rank in RANK_COLUMNS},
-        "common_name": ["common"], "scientific": ["scientific_name"], "eol_content_id": ["eol_content_id"],
-        "eol_page_id": ["eol_page_id"], "bioscan_part": ["bioscan_part"], "bioscan_filename": ["bioscan_filename"],
-        "inat21_filename": ["inat21_filename"], "inat21_cls_name": ["inat21_cls_name"], "inat21_cls_num": ["inat21_cls_num"],
-    }  # fmt: skip
-
-    def _images(self, path: Path, options: ReadOptions) -> Iterator[pa.RecordBatch]:
-        yield from named_images(path, options)
-
-
-class TreeOfLife200M(_TreeOfLife):
-    """TreeOfLife-200M: ``catalog.parquet``, with the Parquet files of distributed-downloader or its shards."""
-
-    name = "treeoflife-200m"
-    title = "TreeOfLife-200M"
-    needs = "catalog.parquet (columns uuid, data_source, source_id …) and Parquet files with uuid and image, or shards named by uuid"
-    _needed = ("uuid", "data_source", "source_id", "kingdom", "scientific_name")
-    _taken = (
-        ("uuid", "id of the record, and of its image in a Parquet file or shard"),
-        ("data_source, source_id", "observation: images of one occurrence are never on both sides of a split"),
-        ("kingdom … species, common", "ranks and common name"),
-        ("scientific_name", "name as written, with authors"),
-        ("basisOfRecord", "basis of record"),
-        ("publisher", "rights holder, where the image file has none"),
-        ("hashsum_original, hashsum_resized", "md5 of the file that was fetched, and of the pixels in the row"),
-    )
-    _columns: Mapping[str, Sequence[str]] = {
-        "id": ["uuid"], "observation_id": ["source_id"], **{rank: [rank] for rank in RANK_COLUMNS}, "common_name": ["common"],
-        "scientific": ["scientific_name"], "basis_of_record": ["basisOfRecord"], "publisher": ["publisher"], "data_source": ["data_source"],
-    }  # fmt: skip
-
-    def _images(self, path: Path, options: ReadOptions) -> Iterator[pa.RecordBatch]:
-        files = image_files(path)
-        for batch in stored_rows(path, files, options):
-            yield pa.RecordBatch.from_arrays([batch.column(name) for name in _OF_STORED], names=list(_IMAGE))
-        if not files:
-            yield from named_images(path, options)
+        return next((file for file in files if has_columns(header_of(file), *self.marks)), None)
 
 
 def named_images(path: Path, options: ReadOptions) -> Iterator[pa.RecordBatch]:
@@ -282,3 +235,55 @@ def _keep_first(join: Joining, options: ReadOptions) -> None:
     join.execute(
         "CREATE VIEW catalog AS SELECT * FROM listed WHERE nr IN (SELECT min(nr) FROM listed WHERE id <> '' GROUP BY id)"
     )
+
+
+def _stored_or_named(path: Path, options: ReadOptions) -> Iterator[pa.RecordBatch]:
+    """Yield the images of distributed-downloader's Parquet files, or without any those below the folder whose name is their id."""
+    files = image_files(path)
+    for batch in stored_rows(path, files, options):
+        yield pa.RecordBatch.from_arrays([batch.column(name) for name in _OF_STORED], names=list(_IMAGE))
+    if not files:
+        yield from named_images(path, options)
+
+
+TREE_OF_LIFE_10M = TreeOfLifeCatalog(
+    name="treeoflife-10m",
+    title="TreeOfLife-10M",
+    needs="catalog.csv (columns split, treeoflife_id, eol_content_id …) and images named by treeoflife_id in tars or folders",
+    marks=("treeoflife_id", "eol_content_id", "inat21_filename", "kingdom", "species"),
+    meanings=(
+        ("treeoflife_id", "id of the record, and name of its image in a tar or folder"),
+        ("split", "published split"),
+        ("kingdom … species, common", "ranks and common name"),
+        ("eol_page_id, inat21_cls_num", "id of the taxon"),
+    ),
+    columns={
+        "id": ["treeoflife_id"], "published_split": ["split"], **{rank: [rank] for rank in RANK_COLUMNS},
+        "common_name": ["common"], "scientific": ["scientific_name"], "eol_content_id": ["eol_content_id"],
+        "eol_page_id": ["eol_page_id"], "bioscan_part": ["bioscan_part"], "bioscan_filename": ["bioscan_filename"],
+        "inat21_filename": ["inat21_filename"], "inat21_cls_name": ["inat21_cls_name"], "inat21_cls_num": ["inat21_cls_num"],
+    },
+    images=named_images,
+)  # fmt: skip
+"""TreeOfLife-10M: ``catalog.csv``, with its shards or the images under their ids, in folders or tars."""
+TREE_OF_LIFE_200M = TreeOfLifeCatalog(
+    name="treeoflife-200m",
+    title="TreeOfLife-200M",
+    needs="catalog.parquet (columns uuid, data_source, source_id …) and Parquet files with uuid and image, or shards named by uuid",
+    marks=("uuid", "data_source", "source_id", "kingdom", "scientific_name"),
+    meanings=(
+        ("uuid", "id of the record, and of its image in a Parquet file or shard"),
+        ("data_source, source_id", "observation: images of one occurrence are never on both sides of a split"),
+        ("kingdom … species, common", "ranks and common name"),
+        ("scientific_name", "name as written, with authors"),
+        ("basisOfRecord", "basis of record"),
+        ("publisher", "rights holder, where the image file has none"),
+        ("hashsum_original, hashsum_resized", "md5 of the file that was fetched, and of the pixels in the row"),
+    ),
+    columns={
+        "id": ["uuid"], "observation_id": ["source_id"], **{rank: [rank] for rank in RANK_COLUMNS}, "common_name": ["common"],
+        "scientific": ["scientific_name"], "basis_of_record": ["basisOfRecord"], "publisher": ["publisher"], "data_source": ["data_source"],
+    },
+    images=_stored_or_named,
+)  # fmt: skip
+"""TreeOfLife-200M: ``catalog.parquet``, with the Parquet files of distributed-downloader or its shards."""

@@ -54,6 +54,21 @@ class AttributeScores:
     """The other attributes: all images agree, so that nothing can be told apart."""
 
 
+def macro_f1(logits_NA: NDArray[np.floating], truth_NA: NDArray[np.int8]) -> float:
+    """Return the mean F1 of the attributes that some images have and others lack, at a probability of one half; NaN without any."""
+    judged = _judged(truth_NA)
+    return (
+        float(f1_of_attributes(logits_NA[:, judged] > THRESHOLD, truth_NA[:, judged]).mean())
+        if len(judged)
+        else float("nan")
+    )
+
+
+def _judged(truth_NA: NDArray[np.int8]) -> NDArray[np.int64]:
+    with_A = (truth_NA > 0).sum(axis=0)
+    return np.flatnonzero((with_A > 0) & (with_A < len(truth_NA)))
+
+
 def corrected_scores(
     logits_NA: NDArray[np.floating], truth_NA: NDArray[np.int8], group_N: NDArray[np.int64]
 ) -> AttributeScores:
@@ -66,7 +81,7 @@ def corrected_scores(
     """
     is_true_NA, predicted_NA = truth_NA > 0, logits_NA > THRESHOLD
     with_A = is_true_NA.sum(axis=0)
-    judged = np.flatnonzero((with_A > 0) & (with_A < len(truth_NA)))
+    judged = _judged(truth_NA)
     constant = tuple(np.setdiff1d(np.arange(truth_NA.shape[1]), judged).tolist())
     if not len(judged):
         nan = float("nan")
@@ -74,5 +89,6 @@ def corrected_scores(
     is_true_NJ, right_NJ = is_true_NA[:, judged], (predicted_NA == is_true_NA)[:, judged]
     share_J = np.where(is_true_NJ, 1.0 / with_A[judged], 1.0 / (len(truth_NA) - with_A[judged])) / (2 * len(judged))
     interval = share_interval(right_NJ.ravel(), np.repeat(group_N, len(judged)), share_J.ravel())
-    f1 = float(f1_of_attributes(predicted_NA, truth_NA)[judged].mean())
-    return AttributeScores(f1, float((right_NJ * share_J).sum()), interval, len(judged), constant)
+    return AttributeScores(
+        macro_f1(logits_NA, truth_NA), float((right_NJ * share_J).sum()), interval, len(judged), constant
+    )

@@ -61,6 +61,8 @@ class SuiteConfig:
     """Images encoded at once."""
     workers: int | None = field(default=None, metadata={"low": 1, "automatic": "one per core, at most 16"})
     """Number of decoding threads."""
+    force: bool = False
+    """Replace the report of another model, of other settings or of more sets; features stay."""
 
     def __post_init__(self) -> None:
         check_options(self)

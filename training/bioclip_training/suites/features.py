@@ -105,10 +105,8 @@ def encode_set(
     Raises:
         SourceError: if none of the images can be used.
     """
-    key = settings_id({"encoder": encoder_id, "set": set_id(images), "lengths": lengths, "version": FEATURES_VERSION})[
-        :32
-    ]
-    kept = folder / key
+    made_of = {"encoder": encoder_id, "set": set_id(images), "lengths": lengths, "version": FEATURES_VERSION}
+    kept = folder / settings_id(made_of)[:32]
     kept.mkdir(parents=True, exist_ok=True)
     progress("Encoding", 0, len(images))
     parts = []
@@ -130,15 +128,19 @@ def encode_set(
             _write(file, part)
         parts.append(part)
         progress("Encoding", rows.stop, len(images))
-    found = SetFeatures(
-        np.concatenate([part.unit_ND for part in parts]), np.concatenate([part.length_N for part in parts]),
-        tuple(sha for part in parts for sha in part.sha256_N), tuple(fault for part in parts for fault in part.fault_N),
-    )  # fmt: skip
+    found = _joined(parts)
     if not found.is_usable.any():
         raise SourceError(
             f"none of {number_of(len(images), 'image')} in {images.root} could be used; the first is {images.uris[0]}: {found.fault_N[0]}"
         )
     return found
+
+
+def _joined(parts: Sequence[SetFeatures]) -> SetFeatures:
+    return SetFeatures(
+        np.concatenate([part.unit_ND for part in parts]), np.concatenate([part.length_N for part in parts]),
+        tuple(sha for part in parts for sha in part.sha256_N), tuple(fault for part in parts for fault in part.fault_N),
+    )  # fmt: skip
 
 
 def _report(progress: StageProgress, start: int, total: int, done: int) -> None:

@@ -13,11 +13,13 @@ from bioclip_core.errors import NoTextTower
 from bioclip_core.findings import Findings
 from bioclip_core.nouns import number_of
 from bioclip_training.evaluation.features import StageProgress
+from bioclip_training.evaluation.scores import macro_mean
 from bioclip_training.evidence.intervals import macro_interval, share_interval
 from bioclip_training.suites.config import SuiteConfig
 from bioclip_training.suites.features import SetFeatures
 from bioclip_training.suites.few_shot import few_shot_figures
 from bioclip_training.suites.images import SetImages, in_order_of_appearance
+from bioclip_training.suites.kept_tasks import KeptTasks
 from bioclip_training.suites.result import Figure
 from bioclip_training.suites.sets import EvaluationSet
 from bioclip_training.suites.zero_shot import Places, class_features, corrected_words, places, published_words
@@ -44,6 +46,8 @@ class Measurement:
     remarks: list[str]
     """Sentences about the set and its settings, for the report."""
     progress: StageProgress
+    kept: KeptTasks
+    """Finished tasks of an interrupted run."""
 
     @property
     def usable(self) -> NDArray[np.int64]:
@@ -58,6 +62,8 @@ class Measurement:
 def measure_species(task: Measurement) -> Measured:
     """Return zero-shot and few-shot figures of a species set, and the protocol's settings as used."""
     text_type = task.wanted.text_type if task.config.text_type == "published" else task.config.text_type
+    if task.config.text_type == "published" and task.wanted.words_note:
+        task.remarks.append(task.wanted.words_note)
     settings = {"text_type": text_type, "prompts": task.config.prompts, "folds": task.config.folds}
     return [*_zero_shot(task, text_type), *_few_shot(task)], settings
 
@@ -84,7 +90,7 @@ def _zero_shot(task: Measurement, text_type: str) -> list[Figure]:
             twice = next(text for number, text in enumerate(texts) if text in texts[:number])
             task.findings.add(f"classes share the words of another one in the {name} prompts", twice, shared)
     try:
-        published, corrected = _places(task, words[0], merged=True), _places(task, words[1], merged=False)
+        published, corrected = _places(task, words)
     except NoTextTower as error:
         return [Figure("zero-shot top-1", note=f"{error}; few-shot figures need no text")]
     class_N, group_N = images.class_N[rows], task.group_N[rows]
@@ -101,7 +107,7 @@ def _zero_shot(task: Measurement, text_type: str) -> list[Figure]:
             continue
         figures.append(
             Figure(
-                f"zero-shot top-{top}", float(as_published.mean()), share_interval(as_published, group_N), _macro(hit_N, class_N),
+                f"zero-shot top-{top}", float(as_published.mean()), share_interval(as_published, group_N), macro_mean(hit_N, class_N),
                 macro_interval(hit_N, class_N, group_N), len(rows), task.groups_of(rows),
                 published_as="share of images", corrected_as="mean over classes" + _text_change(words),
             )
@@ -125,13 +131,18 @@ def _text_change(words: tuple[list[str], list[str]]) -> str:
     return f"; other words for {number_of(len(changed), 'class', 'classes')} ({changed[0][0]!r} is asked as {changed[0][1]!r})"
 
 
-def _places(task: Measurement, texts: list[str], *, merged: bool) -> Places:
-    """Return the places of the right classes; with ``merged``, classes with equal words are one, as in the published code."""
-    unique, number_C = in_order_of_appearance(texts)
+def _places(task: Measurement, words: tuple[list[str], list[str]]) -> tuple[Places, Places]:
+    """Return the places of the right classes by the published words, of which equal ones are one class, and by the corrected ones.
+
+    Words that both have are encoded once.
+    """
+    unique, number_W = in_order_of_appearance([*words[0], *words[1]])
     all_templates = task.config.prompts == "templates"
     words_UD = class_features(task.encoder, unique, all_templates=all_templates, progress=task.progress)
     features, class_N = task.features.unit_ND[task.usable], task.images.class_N[task.usable]
-    return places(features, words_UD, number_C[class_N]) if merged else places(features, words_UD[number_C], class_N)
+    merged, number_C = in_order_of_appearance(words[0])
+    published = places(features, words_UD[: len(merged)], number_C[class_N])
+    return published, places(features, words_UD[number_W[len(words[0]) :]], class_N)
 
 
 def _few_shot(task: Measurement) -> list[Figure]:
@@ -170,11 +181,6 @@ def _few_shot(task: Measurement) -> list[Figure]:
             )
         )  # fmt: skip
     return figures
-
-
-def _macro(hit_N: NDArray[np.float64], class_N: NDArray[np.int64]) -> float:
-    count_C = np.bincount(class_N)
-    return float((np.bincount(class_N, weights=hit_N)[count_C > 0] / count_C[count_C > 0]).mean())
 
 
 def _belonging(images: SetImages) -> str:

@@ -50,9 +50,10 @@ def measure_newt(task: Measurement) -> Measured:
     features_ND = task.features.unit_ND.astype(np.float32)
     tasks, answered = task.images.tasks, []
     threads = threads_for(task.config.workers)
+    task.progress("Tasks", 0, len(tasks))
     with threadpool_limits(limits=1):  # each task has a thread of its own
-        found = in_order(partial(_answered, task, features_ND), tasks, threads, threads, name="bioclip-svm")
-        for done, (one, answers) in enumerate(zip(tasks, found, strict=True)):
+        found = in_order(partial(_answered, task, features_ND), range(len(tasks)), threads, threads, name="bioclip-svm")
+        for done, (one, answers) in enumerate(zip(tasks, found, strict=True), 1):
             task.progress("Tasks", done, len(tasks))
             if answers is None:
                 task.findings.add(LEFT_OUT, one.name)
@@ -67,13 +68,17 @@ def measure_newt(task: Measurement) -> Measured:
     return _figures(task, answered)
 
 
-def _answered(measured: Measurement, features_ND: NDArray[np.float32], task: BinaryTask) -> TaskAnswers | None:
-    """Return the answers of a task; None if it has nothing to learn from or to be tested on."""
+def _answered(measured: Measurement, features_ND: NDArray[np.float32], number: int) -> TaskAnswers | None:
+    """Return the answers of a task, kept ones if it is finished; None if it has nothing to learn from or to be tested on."""
+    task = measured.images.tasks[number]
     is_kept_T = measured.features.is_usable[task.rows_T]
     rows_T, labels_T, is_train_T = task.rows_T[is_kept_T], task.labels_T[is_kept_T], task.is_train_T[is_kept_T]
     train, test = rows_T[is_train_T], rows_T[~is_train_T]
     if len(np.unique(labels_T[is_train_T])) < 2 or not len(test):
         return None
+    is_copy_T = np.isin(measured.group_N[test], measured.group_N[train])
+    if (held := measured.kept.read(number)) is not None:
+        return TaskAnswers(task, test, np.array(held["hits"], np.float64), is_copy_T, held["parts"])
     config, hits_T, parts = measured.config, np.zeros(len(test)), 0
     for run in range(config.runs):
         answers_T, parts = svm_answers(
@@ -84,7 +89,8 @@ def _answered(measured: Measurement, features_ND: NDArray[np.float32], task: Bin
             seed=config.seed + run,
         )
         hits_T += (answers_T == labels_T[~is_train_T]) / config.runs
-    return TaskAnswers(task, test, hits_T, np.isin(measured.group_N[test], measured.group_N[train]), parts)
+    measured.kept.write(number, {"task": task.name, "hits": hits_T.tolist(), "parts": parts})
+    return TaskAnswers(task, test, hits_T, is_copy_T, parts)
 
 
 def _figures(measured: Measurement, answered: list[TaskAnswers]) -> Measured:

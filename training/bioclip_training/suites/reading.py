@@ -25,7 +25,9 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".t
 NOT_THERE = "images of the annotation file are not in the folder; they are left out"
 TWICE = "images are listed more than once with one class; the first row counts"
 NOT_LISTED = "images in the folder are not in the annotation file; they are not used"
+NO_FILE = "rows name no image; they are left out"
 NO_CLASS = "rows have no class; they are left out"
+NO_IMAGES = "classes have no image in the folder; they are left out, of the candidates too"
 _RANKS = ("kingdom", "phylum", "cls", "order", "family", "genus", "species")
 
 
@@ -41,6 +43,8 @@ class Listed:
     """Its class as written."""
     taxon: Taxon = NO_TAXON
     group: str = ""
+    place: str = ""
+    """The row for messages; empty if its image is enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +66,16 @@ class TableLayout:
 
 ANNOTATION = TableLayout("filepath", "class")
 """``metadata.csv`` in the repositories of BioCLIP and BioCLIP 2; Rare Species' has ranks too."""
-CAMERA_TRAPS = TableLayout(
-    "filepath", "class", ("", "images", "data"), groups=("location_id", "sequence_id"), grouped_by="camera's sequence"
-)
 BIRDS_525 = TableLayout("filepaths", "labels", only=("data set", "test"))
 META_ALBUM = TableLayout("FILE_NAME", "CATEGORY", ("images", ""))
+
+
+def camera_traps(table: str) -> TableLayout:
+    """Return the layout of one of IDLE-OO's tables: images lie beside it, or in a folder of its name as on the hub."""
+    return TableLayout(
+        "filepath", "class", ("", f"data/test/{table}", f"test/{table}", f"images/{table}", "images", "data"),
+        groups=("location_id", "sequence_id"), grouped_by="camera's sequence",
+    )  # fmt: skip
 
 
 def read_table(table: Path, layout: TableLayout, findings: Findings) -> SetImages:
@@ -82,7 +91,7 @@ def read_table(table: Path, layout: TableLayout, findings: Findings) -> SetImage
             raise DataError(f"{opened.name} has no column {name!r}; it has {', '.join(opened.header)}")
     has_groups = bool(layout.groups) and all(name in opened.header for name in layout.groups)
     listed = [
-        _listed(row.cells, layout, has_groups)
+        _listed(row.cells, layout, has_groups, f"{table.name}, row {row.number}")
         for row in rows
         if not layout.only[0] or str(row.cells.get(layout.only[0], "")).strip() == layout.only[1]
     ]
@@ -94,7 +103,7 @@ def read_table(table: Path, layout: TableLayout, findings: Findings) -> SetImage
     return replace(found, grouped_by=layout.grouped_by) if has_groups else found
 
 
-def _listed(cells: Mapping[str, object], layout: TableLayout, has_groups: bool) -> Listed:
+def _listed(cells: Mapping[str, object], layout: TableLayout, has_groups: bool, place: str) -> Listed:
     def text(name: str) -> str:
         return str(cells.get(name, "") or "").strip()
 
@@ -110,6 +119,7 @@ def _listed(cells: Mapping[str, object], layout: TableLayout, has_groups: bool) 
         text(layout.word),
         Taxon.of(lineage, common) if any(lineage) else NO_TAXON,
         group,
+        place,
     )
 
 
@@ -126,29 +136,9 @@ def gathered(root: Path, listed: Iterable[Listed], findings: Findings, source: s
 
     Raises:
         MissingSetError: if no image is left.
-        DataError: for an image with two classes, since one of them is wrong.
+        DataError: for an image with two classes, since one of them is wrong; if no row has an image and a class.
     """
-    kept: dict[str, Listed] = {}
-    missing, first = 0, ""
-    for row in listed:
-        if not row.word:
-            findings.add(NO_CLASS, row.uri)
-        elif row.uri in kept:
-            if kept[row.uri].word != row.word:
-                raise DataError(
-                    f"{source}: the image {row.uri} has the classes {kept[row.uri].word!r} and {row.word!r}; remove one of the rows"
-                )
-            findings.add(TWICE, row.uri)
-        elif not is_file(root / row.uri):
-            missing, first = missing + 1, first or row.uri
-        else:
-            kept[row.uri] = row
-    if missing:
-        if not kept:
-            raise MissingSetError(
-                f"none of {number_of(missing, 'image')} of {source} is in {root}; the first is {first}"
-            )
-        findings.add(NOT_THERE, first, missing)
+    kept = _checked(root, listed, findings, source)
     rows = tuple(kept.values())
     _count_unlisted(root, kept, findings)
     classes, class_N = in_order_of_appearance([row.word for row in rows])
@@ -162,6 +152,47 @@ def gathered(root: Path, listed: Iterable[Listed], findings: Findings, source: s
     taxa = tuple(taxon_of[word] for word in classes)
     groups = tuple(row.group or f"image {row.uri}" for row in rows) if any(row.group for row in rows) else ()
     return SetImages(root, tuple(kept), class_N, classes, taxa if any(taxon.genus for taxon in taxa) else (), groups)
+
+
+def _checked(root: Path, listed: Iterable[Listed], findings: Findings, source: str) -> dict[str, Listed]:
+    """Return the usable rows by their image; the others are findings."""
+    kept: dict[str, Listed] = {}
+    missing: list[Listed] = []
+    for row in listed:
+        if not row.uri:
+            findings.add(NO_FILE, row.place)
+        elif not row.word:
+            findings.add(NO_CLASS, ": ".join(filter(None, (row.place, row.uri))))
+        elif row.uri in kept:
+            if kept[row.uri].word != row.word:
+                raise DataError(
+                    f"{source}: the image {row.uri} has the classes {kept[row.uri].word!r} and {row.word!r}; remove one of the rows"
+                )
+            findings.add(TWICE, row.uri)
+        elif not is_file(root / row.uri):
+            missing.append(row)
+        else:
+            kept[row.uri] = row
+    if not kept:
+        raise (_none_there(missing, root, source) if missing else none_listed(findings, source))
+    if missing:
+        findings.add(NOT_THERE, missing[0].uri, len(missing))
+    here = {row.word for row in kept.values()}
+    if gone := [word for word in dict.fromkeys(row.word for row in missing) if word not in here]:
+        findings.add(NO_IMAGES, gone[0], len(gone))
+    return kept
+
+
+def _none_there(missing: Sequence[Listed], root: Path, source: str) -> MissingSetError:
+    return MissingSetError(
+        f"none of {number_of(len(missing), 'image')} of {source} is in {root}; the first is {missing[0].uri}"
+    )
+
+
+def none_listed(findings: Findings, source: str) -> DataError:
+    """Return the error for a list without a usable row, with what is wrong with its rows."""
+    reasons = "; ".join(findings.lines())
+    return DataError(f"{source} lists no image with a class{f' ({reasons})' if reasons else ''}; get it again")
 
 
 def _count_unlisted(root: Path, kept: Mapping[str, Listed], findings: Findings) -> None:

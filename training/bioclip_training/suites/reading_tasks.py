@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import pickle
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,10 @@ from bioclip_core.findings import Findings
 from bioclip_core.nouns import number_of
 from bioclip_core.tables.options import TableOptions
 from bioclip_core.tables.reading import lines_of, sure_rows
+from bioclip_core.tables.rows import TableRow
 from bioclip_training.published.reading.folders import names_of_folders
 from bioclip_training.suites.images import BinaryTask, MissingSetError, SetImages, in_order_of_appearance
-from bioclip_training.suites.reading import NOT_THERE, images_in
+from bioclip_training.suites.reading import NO_FILE, NO_IMAGES, NOT_THERE, images_in, none_listed
 
 TRAITS = (
     "FeedingPath",
@@ -48,90 +50,144 @@ def read_newt(folder: Path, findings: Findings) -> SetImages:
     table = folder / "newt2021_labels.csv"
     _, rows = sure_rows(table, TableOptions())
     row_of: dict[str, int] = {}
-    tasks: dict[str, tuple[str, list[int], list[int], list[bool]]] = {}
-    missing, first = 0, ""
+    tasks: dict[str, _TaskRows] = {}
+    missing = _Missing()
     seen: set[tuple[str, str]] = set()
     for row in rows:
-        image, task, label, split = (str(row.cells.get(name, "")).strip() for name in ("id", "task", "label", "split"))
+        image, task, label, split = (_cell(row, name) for name in ("id", "task", "label", "split"))
         if label not in ("0", "1") or split not in ("train", "test"):
             raise DataError(
                 f"{table}, row {row.number}: label {label!r} and split {split!r}; 0 or 1, and train or test are allowed"
             )
+        if not image:
+            findings.add(NO_FILE, f"{table.name}, row {row.number}")
+            continue
         if (image, task) in seen:
             findings.add(
                 "rows of an image and task are doubled; the first one counts", f"row {row.number}: {image}, {task}"
             )
             continue
         seen.add((image, task))
+        listed = tasks.setdefault(task, _TaskRows(_cell(row, "task_cluster") or "none", [], [], []))
         uri = f"newt2021_images/{image}.jpg"
         if uri not in row_of and not is_file(folder / uri):
-            missing, first = missing + 1, first or uri
+            missing.add(uri)
             continue
-        _, at, labels, is_train = tasks.setdefault(task, (str(row.cells.get("task_cluster") or "none"), [], [], []))
-        at.append(row_of.setdefault(uri, len(row_of)))
-        labels.append(int(label))
-        is_train.append(split == "train")
-    if not row_of:
-        raise MissingSetError(f"none of {number_of(missing, 'image')} of {table} is in {folder}; the first is {first}")
-    if missing:
-        findings.add(NOT_THERE, first, missing)
+        listed.rows.append(row_of.setdefault(uri, len(row_of)))
+        listed.labels.append(int(label))
+        listed.is_train.append(split == "train")
+    missing.report(findings, table, folder, found=bool(row_of))
+    for name, listed in tasks.items():
+        if not listed.rows:
+            findings.add("tasks have no image in the folder; they are left out", name)
     found = tuple(
-        BinaryTask(name, cluster, np.array(rows_T), np.array(labels_T), np.array(is_train_T))
-        for name, (cluster, rows_T, labels_T, is_train_T) in tasks.items()
+        BinaryTask(name, listed.cluster, np.array(listed.rows), np.array(listed.labels), np.array(listed.is_train))
+        for name, listed in tasks.items()
+        if listed.rows
     )
     return SetImages(folder, tuple(row_of), np.zeros(len(row_of), np.int64), ("image",), tasks=found)
 
 
-def read_fishnet(folder: Path, findings: Findings) -> SetImages:
+def _cell(row: TableRow, name: str) -> str:
+    value = row.cells.get(name)
+    return "" if value is None else str(value).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class _TaskRows:
+    cluster: str
+    rows: list[int]
+    labels: list[int]
+    is_train: list[bool]
+
+
+@dataclass(slots=True)
+class _Missing:
+    """Listed images that are not in the folder."""
+
+    count: int = 0
+    first: str = ""
+
+    def add(self, uri: str) -> None:
+        self.count, self.first = self.count + 1, self.first or uri
+
+    def report(self, findings: Findings, source: Path, folder: Path, *, found: bool) -> None:
+        """Count them; without any image that was found, they are the reason why the set is missing.
+
+        Raises:
+            MissingSetError: if no image was found.
+            DataError: if none was listed either.
+        """
+        if not found and not self.count:
+            raise none_listed(findings, str(source))
+        if not found:
+            raise MissingSetError(
+                f"none of {number_of(self.count, 'image')} of {source} is in {folder}; the first is {self.first}"
+            )
+        if self.count:
+            findings.add(NOT_THERE, self.first, self.count)
+
+
+def read_fishnet(folder: Path, findings: Findings, tables: str = "") -> SetImages:
     """Read FishNet's traits: ``train.csv`` and ``test.csv``, and ``Image_Library/FOLDER/NAME``.
 
     Rows without one of the nine traits are left out, as in the published code, and counted. Columns are found by their headings; the
     published code takes them by their places. An image's group is its species, since traits belong to species.
 
+    Args:
+        folder: of the set.
+        findings: gets what is odd.
+        tables: folder of the tables below it: ``anns`` in FishNet's repository.
+
     Raises:
         MissingSetError: if no image is there.
         DataError: for a trait that is not 0 or 1, or a feeding path that is neither pelagic nor benthic.
     """
-    uris: list[str] = []
-    targets: list[list[int]] = []
-    splits: list[str] = []
-    species: list[str] = []
-    missing, first = 0, ""
+    fish: list[_Fish] = []
+    missing = _Missing()
     for split in ("train", "test"):
-        table = folder / f"{split}.csv"
-        if not is_file(table):
-            raise MissingSetError(f"{table} is missing")
-        opened, rows = sure_rows(table, TableOptions())
-        for name in ("image", *TRAITS):
-            if name not in opened.header:
-                raise DataError(f"{opened.name} has no column {name!r}; it has {', '.join(opened.header)}")
-        for row in rows:
-            written = [str(row.cells.get(name, "")).strip() for name in TRAITS]
-            if not all(written):
-                findings.add(
-                    "rows lack one of the nine traits; they are left out, as in the published code",
-                    f"{split}.csv, row {row.number}",
-                )
-                continue
-            image = str(row.cells["image"])
-            within = str(row.cells.get("Folder") or Path(image).parent.as_posix())
-            uri = f"Image_Library/{within}/{Path(image).name}"
-            if not is_file(folder / uri):
-                missing, first = missing + 1, first or uri
-                continue
-            uris.append(uri)
-            targets.append([_trait(name, text, table, row.number) for name, text in zip(TRAITS, written, strict=True)])
-            splits.append(split)
-            species.append(f"{row.cells.get('Genus', '')} {row.cells.get('Species', '')}".strip() or uri)
-    if not uris:
-        raise MissingSetError(f"none of {number_of(missing, 'image')} of {folder} is there; the first is {first}")
-    if missing:
-        findings.add(NOT_THERE, first, missing)
-    classes, class_N = in_order_of_appearance(species)
+        table = _needed(folder / tables / f"{split}.csv")
+        for one in _fish_of(table, split, findings):
+            if is_file(folder / one.uri):
+                fish.append(one)
+            else:
+                missing.add(one.uri)
+    missing.report(findings, folder / tables, folder, found=bool(fish))
+    classes, class_N = in_order_of_appearance([one.species for one in fish])
     return SetImages(
-        folder, tuple(uris), class_N, classes, groups=tuple(species), grouped_by="species", splits=tuple(splits), attributes=TRAITS,
-        target_NA=np.array(targets, dtype=np.int8),
+        folder, tuple(one.uri for one in fish), class_N, classes, groups=tuple(one.species for one in fish), grouped_by="species",
+        splits=tuple(one.split for one in fish), attributes=TRAITS, target_NA=np.array([one.traits for one in fish], dtype=np.int8),
     )  # fmt: skip
+
+
+class _Fish(NamedTuple):
+    """One row of FishNet's tables."""
+
+    uri: str
+    traits: list[int]
+    split: str
+    species: str
+
+
+def _fish_of(table: Path, split: str, findings: Findings) -> Iterator[_Fish]:
+    opened, rows = sure_rows(table, TableOptions())
+    for name in ("image", *TRAITS):
+        if name not in opened.header:
+            raise DataError(f"{opened.name} has no column {name!r}; it has {', '.join(opened.header)}")
+    for row in rows:
+        place = f"{table.name}, row {row.number}"
+        written = [_cell(row, name) for name in TRAITS]
+        image = _cell(row, "image")
+        if not image:
+            findings.add(NO_FILE, place)
+        elif not all(written):
+            findings.add("rows lack one of the nine traits; they are left out, as in the published code", place)
+        else:
+            within = _cell(row, "Folder") or Path(image).parent.as_posix()
+            traits = [_trait(name, text, table, row.number) for name, text in zip(TRAITS, written, strict=True)]
+            uri = f"Image_Library/{within}/{Path(image).name}"
+            species = f"{_cell(row, 'Genus')} {_cell(row, 'Species')}".strip()
+            yield _Fish(uri, traits, split, species or uri)
 
 
 def _trait(name: str, text: str, table: Path, number: int) -> int:
@@ -176,7 +232,7 @@ def read_awa2(folder: Path, findings: Findings) -> SetImages:
                 raise DataError(f"{folder / f'{split}classes.txt'}: {name!r} is not a class of classes.txt")
             images = images_in(folder / "JPEGImages" / name)
             if not images:
-                findings.add("classes have no images; they are left out", f"JPEGImages/{name}")
+                findings.add(NO_IMAGES, f"JPEGImages/{name}")
             uris += [f"JPEGImages/{name}/{image}" for image in images]
             numbers += [classes.index(name)] * len(images)
             splits += [split] * len(images)
@@ -221,7 +277,7 @@ def read_split_folders(folder: Path, findings: Findings, splits: Sequence[tuple[
         for word in names_of_folders(folder / name):
             images = images_in(folder / name / word)
             if not images:
-                findings.add("class folders have no images; they are left out", f"{name}/{word}")
+                findings.add(NO_IMAGES, f"{name}/{word}")
             uris += [f"{name}/{word}/{image}" for image in images]
             words += [word] * len(images)
             parts += [split] * len(images)

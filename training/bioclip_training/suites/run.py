@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,9 +15,7 @@ import numpy as np
 from bioclip_core.device import Compute, choose_compute
 from bioclip_core.encoder import Encoder
 from bioclip_core.errors import BioclipError, DataError, SourceError
-from bioclip_core.files.documents import read_document
 from bioclip_core.files.homes import with_home
-from bioclip_core.files.whole import write_whole
 from bioclip_core.findings import Findings
 from bioclip_core.identity import settings_id
 from bioclip_core.models import FoundModel, ModelEntry
@@ -33,19 +29,19 @@ from bioclip_training.suites.config import SuiteConfig
 from bioclip_training.suites.encoders import encoder_id, find_encoder, opened, preprocessing_for
 from bioclip_training.suites.features import SetFeatures, encode_set, set_id
 from bioclip_training.suites.images import MissingSetError, SetImages
+from bioclip_training.suites.kept_tasks import KeptTasks
 from bioclip_training.suites.measuring import NOT_COMPARABLE, Measurement
+from bioclip_training.suites.outputs import FEATURES, FORMAT_VERSION, RESULTS, SuiteFolder
 from bioclip_training.suites.report import suite_html
 from bioclip_training.suites.result import FAILED, MEASURED, MISSING, SetResult
 from bioclip_training.suites.sets import EvaluationSet, chosen_sets, located
+from bioclip_training.suites.sizes import size_remarks
 from bioclip_training.suites.tasks import measure
 
 log = logging.getLogger("bioclip_plugin.training")
 
-REPORT, DOCUMENT, FEATURES, RESULTS = "report.html", "suite.json", "features", "sets"
-FORMAT_VERSION = 1
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raise it when the same features give other figures."""
-_OF_OTHERS = "is not the folder of an evaluation on published sets; give another --output"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +62,21 @@ class _Model:
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A set as its files list it, or the reason why it cannot be measured."""
+
+    wanted: EvaluationSet
+    folder: Path
+    findings: Findings
+    images: SetImages | None = None
+    unusable: SetResult | None = None
+
+    @property
+    def name(self) -> str:
+        return self.wanted.name
+
+
 def evaluate_suites(
     config: SuiteConfig, entries: Mapping[str, ModelEntry] | None = None, progress: StageProgress = silent
 ) -> SuiteOutcome:
@@ -81,36 +92,32 @@ def evaluate_suites(
 
     Raises:
         UsageError: for an unknown set, or an output folder of something else.
-        DataError: if the root is not a folder, or none of the sets is in it.
+        DataError: if the root is not a folder, none of the sets can be read, or the output folder holds the report of another model,
+            of other settings or of more sets.
         ModelError: if the model cannot be opened.
     """
-    wanted, root, output = chosen_sets(config.suites), with_home(str(config.root)), with_home(config.output)
+    wanted, root, output = (
+        chosen_sets(config.suites),
+        with_home(str(config.root)),
+        SuiteFolder(with_home(config.output)),
+    )
     if not root.is_dir():
         raise DataError(f"--root {root} is not a folder")
-    _check_output(output)
+    output.check()
     _check_libraries(wanted)
-    _check_present(wanted, root)
+    found = _read_sets(wanted, root, progress)
     model = _opened(config, entries or {})
-    output.mkdir(parents=True, exist_ok=True)
-    results: list[SetResult] = []
-    for number, one in enumerate(wanted):
-        progress("Sets", number, len(wanted))
-        results.append(_result(config, one, root, output, model, progress))
-        _write(output, outcome := SuiteOutcome(config, tuple(results), _provenance(config, model)))
-    progress("Sets", len(wanted), len(wanted))
-    return outcome
-
-
-def _check_output(output: Path) -> None:
-    """Refuse a folder that holds anything but an earlier evaluation on published sets."""
-    if not output.exists():
-        return
-    if not output.is_dir():
-        raise DataError(f"--output {output} is a file; give the name of a folder")
-    others = sorted({entry.name for entry in output.iterdir()} - {REPORT, DOCUMENT, FEATURES, RESULTS})
-    others = [name for name in others if not name.startswith(f".{REPORT}") and not name.startswith(f".{DOCUMENT}")]
-    if others:
-        raise DataError(f"--output {output} holds {others[0]} and {_OF_OTHERS}")
+    record = _provenance(config, root, model)
+    files_of = {one.name: set_id(one.images) for one in found if one.images is not None}
+    results = output.begin(record, [one.name for one in wanted], files_of, force=config.force)
+    for number, one in enumerate(found):
+        progress("Sets", number, len(found))
+        results[one.name] = _result(config, one, output, model, progress)
+        listed = [results[other.name] for other in wanted if other.name in results]
+        output.write_document(record, listed)
+        output.write_report(suite_html(listed, record))
+    progress("Sets", len(found), len(found))
+    return SuiteOutcome(config, tuple(results[one.name] for one in wanted), record)
 
 
 def _check_libraries(wanted: Sequence[EvaluationSet]) -> None:
@@ -122,17 +129,39 @@ def _check_libraries(wanted: Sequence[EvaluationSet]) -> None:
         )
 
 
-def _check_present(wanted: Sequence[EvaluationSet], root: Path) -> None:
-    """Refuse a root without any of the sets, before the model is opened."""
-    missing = []
-    for one in wanted:
-        try:
-            located(one, root)
-        except MissingSetError as error:
-            missing.append(str(error))
-    if len(missing) == len(wanted):
-        more = f" ({number_of(len(missing) - 1, 'more set')} of {len(wanted)} missing too)" if len(missing) > 1 else ""
-        raise MissingSetError(f"{missing[0]}{more}")
+def _read_sets(wanted: Sequence[EvaluationSet], root: Path, progress: StageProgress) -> list[_Read]:
+    """Read what the sets list, before the model is opened.
+
+    Raises:
+        DataError: with the first reason, if none of them can be read.
+    """
+    found = []
+    for number, one in enumerate(wanted):
+        progress("Reading", number, len(wanted))
+        found.append(_read(one, root))
+    progress("Reading", len(wanted), len(wanted))
+    unusable = [one.unusable for one in found if one.unusable is not None]
+    if len(unusable) == len(found):
+        missing = all(result.status == MISSING for result in unusable)
+        more = number_of(len(unusable) - 1, "more set")
+        others = f" ({more} of {len(found)} {'missing' if missing else 'cannot be read'} too)" if len(found) > 1 else ""
+        raise (MissingSetError if missing else DataError)(f"{unusable[0].reason}{others}")
+    return found
+
+
+def _read(wanted: EvaluationSet, root: Path) -> _Read:
+    findings, folder = Findings(), Path()
+    try:
+        folder, form = located(wanted, root)
+        return _Read(wanted, folder, findings, form[2](folder, findings))
+    except MissingSetError as error:
+        status, reason = MISSING, str(error)
+    except (DataError, SourceError) as error:
+        status, reason = FAILED, str(error)
+    log.debug("%s is %s: %s", wanted.name, status, reason)
+    shown = str(folder) if status == FAILED else ""
+    result = SetResult(wanted.name, wanted.title, status, reason, shown, findings=tuple(findings.lines()))
+    return _Read(wanted, folder, findings, unusable=result)
 
 
 def _opened(config: SuiteConfig, entries: Mapping[str, ModelEntry]) -> _Model:
@@ -143,29 +172,25 @@ def _opened(config: SuiteConfig, entries: Mapping[str, ModelEntry]) -> _Model:
     return _Model(found, encoder, preprocessing, compute, encoder_id(encoder, preprocessing, compute))
 
 
-def _result(
-    config: SuiteConfig, wanted: EvaluationSet, root: Path, output: Path, model: _Model, progress: StageProgress
-) -> SetResult:
+def _result(config: SuiteConfig, one: _Read, output: SuiteFolder, model: _Model, progress: StageProgress) -> SetResult:
     """Return the result of a set: a finished one, a new one, or the reason why there is none."""
-    findings = Findings()
-    folder = Path()
+    if one.images is None:
+        assert one.unusable is not None
+        return one.unusable
+    key = _key(config, one.wanted, one.images, model)
+    if (kept := output.kept(one.name, key)) is not None:
+        log.info("%s: finished earlier with the same files and settings", one.name)
+        return kept
+    tasks = KeptTasks(output.path / RESULTS / f"{one.name}.tasks", key)
     try:
-        folder, form = located(wanted, root)
-        images = form[2](folder, findings)
-        key = _key(config, wanted, images, model)
-        file = output / RESULTS / f"{wanted.name}.json"
-        if (kept := _kept(file, key)) is not None:
-            log.info("%s: finished earlier with the same files and settings", wanted.name)
-            return kept
-        found = _measured(config, wanted, folder, images, findings, output, model, progress)
-    except MissingSetError as error:
-        log.debug("%s is missing: %s", wanted.name, error)
-        return SetResult(wanted.name, wanted.title, MISSING, str(error))
+        found = _measured(config, one, one.images, output, tasks, model, progress)
     except (DataError, SourceError) as error:
-        log.debug("%s cannot be measured: %s", wanted.name, error)
-        return SetResult(wanted.name, wanted.title, FAILED, str(error), str(folder), findings=tuple(findings.lines()))
-    file.parent.mkdir(exist_ok=True)
-    write_whole(file, json.dumps({"key": key, **found.as_json()}, indent=1, allow_nan=False) + "\n")
+        log.debug("%s cannot be measured: %s", one.name, error)
+        return SetResult(
+            one.name, one.wanted.title, FAILED, str(error), str(one.folder), findings=tuple(one.findings.lines())
+        )
+    output.keep(found, key, set_id(one.images))
+    tasks.clear()
     return found
 
 
@@ -173,7 +198,7 @@ def _key(config: SuiteConfig, wanted: EvaluationSet, images: SetImages, model: _
     settings = {
         name: value
         for name, value in asdict(config).items()
-        if name not in ("suites", "root", "output", "batch_size", "workers", "device", "model")
+        if name not in ("suites", "root", "output", "batch_size", "workers", "device", "model", "force")
     }
     listed = {
         "classes": images.classes, "class": images.class_N.tolist(), "groups": images.groups, "splits": images.splits,
@@ -192,54 +217,32 @@ def _key(config: SuiteConfig, wanted: EvaluationSet, images: SetImages, model: _
     )
 
 
-def _kept(file: Path, key: str) -> SetResult | None:
-    with suppress(BioclipError, KeyError, TypeError):
-        held = read_document(file, dict[str, Any], name="result")
-        if held.pop("key", None) == key:
-            return SetResult.from_json(held)
-    return None
-
-
 def _measured(
     config: SuiteConfig,
-    wanted: EvaluationSet,
-    folder: Path,
+    one: _Read,
     images: SetImages,
-    findings: Findings,
-    output: Path,
+    output: SuiteFolder,
+    tasks: KeptTasks,
     model: _Model,
     progress: StageProgress,
 ) -> SetResult:
+    wanted = one.wanted
     features = encode_set(
-        images, model.encoder, model.id, model.preprocessing, output / FEATURES, lengths=wanted.kind in LEARNING_RATES,
+        images, model.encoder, model.id, model.preprocessing, output.path / FEATURES, lengths=wanted.kind in LEARNING_RATES,
         batch_size=config.batch_size, workers=config.workers,
         progress=lambda what, done, total: progress(f"{what} {wanted.name}", done, total),
     )  # fmt: skip
-    group_N, remarks = images.group_numbers(features.sha256_N), _other_counts(wanted, images)
-    task = Measurement(config, wanted, images, model.encoder, features, group_N, findings, remarks, progress)
+    group_N, remarks = images.group_numbers(features.sha256_N), size_remarks(wanted, images, one.findings)
+    task = Measurement(config, wanted, images, model.encoder, features, group_N, one.findings, remarks, progress, tasks)
     figures, settings = measure(task)
     details: dict[str, Any] = settings.pop("details", {})
     usable = task.usable
     return SetResult(
-        wanted.name, wanted.title, MEASURED, folder=str(folder), images=len(usable), failed=len(images) - len(usable),
+        wanted.name, wanted.title, MEASURED, folder=str(one.folder), images=len(usable), failed=len(images) - len(usable),
         classes=len(images.tasks) or len(images.attributes) or len(np.unique(images.class_N[usable])), groups=task.groups_of(usable),
         grouped_by=images.grouped_by, comparable=not any(NOT_COMPARABLE in remark for remark in remarks), figures=tuple(figures),
-        findings=(*remarks, *findings.lines()), failures=_failures(images, features), details=details, settings=settings,
+        findings=(*remarks, *one.findings.lines()), failures=_failures(images, features), details=details, settings=settings,
     )  # fmt: skip
-
-
-def _other_counts(wanted: EvaluationSet, images: SetImages) -> list[str]:
-    """Return a sentence for a set of another size than the published one, whose figures cannot be compared."""
-    classes = len(images.tasks) or len(images.attributes) or len(images.classes)
-    other = [
-        f"{here:,} {what} instead of {published:,}"
-        for what, published, here in (
-            ("images", wanted.images, len(images)),
-            (wanted.counts, wanted.classes, classes),
-        )
-        if published and here != published
-    ]
-    return [f"it has {' and '.join(other)}: {NOT_COMPARABLE}"] if other else []
 
 
 def _failures(images: SetImages, features: SetFeatures) -> tuple[dict[str, Any], ...]:
@@ -252,20 +255,15 @@ def _failures(images: SetImages, features: SetFeatures) -> tuple[dict[str, Any],
     return tuple(counted.values())
 
 
-def _provenance(config: SuiteConfig, model: _Model) -> dict[str, Any]:
+def _provenance(config: SuiteConfig, root: Path, model: _Model) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "made_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "options": asdict(config),
+        "root": str(root.resolve()),
         "model": {"name": model.found.name, **model.encoder.identity},
         "preprocessing": model.preprocessing.identity(),
         "device": model.compute.described(),
         "precision": model.compute.precision,
         "versions": library_versions("timm", "scikit-learn"),
     }
-
-
-def _write(output: Path, outcome: SuiteOutcome) -> None:
-    document = {**outcome.provenance, "sets": {result.name: result.as_json() for result in outcome.results}}
-    write_whole(output / DOCUMENT, json.dumps(document, indent=1, allow_nan=False) + "\n")
-    write_whole(output / REPORT, suite_html(outcome.results, outcome.provenance))

@@ -17,9 +17,9 @@ from bioclip_training.suites.names import SUITE_NAMES, SUITES
 from bioclip_training.suites.reading import (
     ANNOTATION,
     BIRDS_525,
-    CAMERA_TRAPS,
     META_ALBUM,
     TableLayout,
+    camera_traps,
     read_nabirds,
     read_rare_species,
     read_table,
@@ -65,6 +65,8 @@ class EvaluationSet:
     """Published number of images; 0 if it is not known here."""
     classes: int = 0
     """Published number of classes, tasks or attributes; 0 if it is not known here."""
+    words_note: str = ""
+    """Why these words are asked, if the text type behind the published figure is not known."""
 
     @property
     def counts(self) -> str:
@@ -121,15 +123,15 @@ def _meta_album(name: str, title: str, code: str, number: int, images: int, clas
     )  # fmt: skip
 
 
-def _camera_traps(name: str, table: str) -> EvaluationSet:
+def _camera_traps(name: str, table: str, images: int) -> EvaluationSet:
     file = f"{table}-balanced.csv"
-    form = _table(file, CAMERA_TRAPS)
+    form = _table(file, camera_traps(table))
     return EvaluationSet(
         f"camera-traps-{name}", f"IDLE-OO Camera Traps, {table}", "species",
         "https://huggingface.co/datasets/imageomics/IDLE-OO-Camera-Traps", _AS_STATED,
         ("idle-oo", "IDLE-OO-Camera-Traps", "CameraTrap", "camera-traps"), (form, _within(form, "data")),
         text_type="taxonomic_common",
-        wrong=(_HOLES, QUERIES, "Images of one sequence are counted as independent; the intervals are over sequences."),
+        wrong=(_HOLES, QUERIES, "Images of one sequence are counted as independent; the intervals are over sequences."), images=images,
     )  # fmt: skip
 
 
@@ -148,6 +150,10 @@ SETS: tuple[EvaluationSet, ...] = (
     EvaluationSet(
         "birds-525", "Birds 525", "species", "https://www.kaggle.com/datasets/gpiosenka/100-bird-species (withdrawn)",
         "as stated on its former page", ("birds525", "kaggle_bird", "birds-525"), (_table("birds.csv", BIRDS_525), _ANNOTATION),
+        words_note=(
+            "the text type behind the published figure is not stated: the words of its table are asked, as the published code does unless "
+            "told otherwise; --text-type scientific or scientific_common asks with the names of birds.csv"
+        ),
         wrong=(MICRO, "Its test part has five images per class: with five examples no query is left.", QUERIES), images=2625, classes=525,
     ),
     _meta_album("plankton", "Plankton", "PLK_Mini", 0, 3440, 86),
@@ -158,8 +164,8 @@ SETS: tuple[EvaluationSet, ...] = (
     _meta_album("plantvillage", "PlantVillage", "PLT_VIL_Mini", 0, 1520, 38),
     _meta_album("medicinal-leaf", "Medicinal Leaf", "MED_LF_Mini", 1, 1000, 25),
     _meta_album("plantdoc-meta-album", "PlantDoc", "PLT_DOC_Mini", 1, 1080, 27),
-    _camera_traps("desert-lion", "desert-lion"), _camera_traps("ena24", "ENA24"), _camera_traps("island", "island"),
-    _camera_traps("orinoquia", "orinoquia"), _camera_traps("ohio-small-animals", "ohio-small-animals"),
+    _camera_traps("desert-lion", "desert-lion", 352), _camera_traps("ena24", "ENA24", 1120), _camera_traps("island", "island", 310),
+    _camera_traps("orinoquia", "orinoquia", 336), _camera_traps("ohio-small-animals", "ohio-small-animals", 468),
     EvaluationSet(
         "newt", "NeWT", "newt", "https://github.com/visipedia/newt", _AS_STATED, ("newt",),
         (("newt2021_labels.csv and newt2021_images/", _has("newt2021_labels.csv"), read_newt),),
@@ -171,7 +177,9 @@ SETS: tuple[EvaluationSet, ...] = (
     ),
     EvaluationSet(
         "fishnet", "FishNet, nine traits", "fishnet", "https://fishnet-2023.github.io/", _AS_STATED, ("fishnet",),
-        (("train.csv, test.csv and Image_Library/", _has("train.csv", "test.csv"), read_fishnet),),
+        (("train.csv, test.csv and Image_Library/", _has("train.csv", "test.csv"), read_fishnet),
+         ("anns/train.csv, anns/test.csv and Image_Library/", _has("anns/train.csv", "anns/test.csv"),
+          partial(read_fishnet, tables="anns"))),
         wrong=(
             "Logits are compared with 0.5 as if they were probabilities, which asks for a probability of 62%.",
             "The network is never put into the mode of evaluation: half of its hidden layer is dropped at random in the test.",
@@ -189,7 +197,7 @@ SETS: tuple[EvaluationSet, ...] = (
             "Logits are compared with 0.5 as if they were probabilities, which asks for a probability of 62%.",
             "The network is never put into the mode of evaluation: half of its hidden layer is dropped at random in the test.",
         ),
-        classes=85,
+        images=37322, classes=85,
     ),
     EvaluationSet(
         "herbarium-19", "Herbarium19", "herbarium-19", "https://www.kaggle.com/c/herbarium-2019-fgvc6/data", "as stated on its page",
@@ -200,7 +208,7 @@ SETS: tuple[EvaluationSet, ...] = (
             "Known and new classes are matched with clusters separately, so that one cluster may stand for a known and for a new class; "
             "the corrected figure has one match for all.",
         ),
-        classes=683,
+        images=34225, classes=683,
     ),
     EvaluationSet(
         "plantdoc", "PlantDoc, one example per class", "plantdoc", "https://github.com/pratikkayal/PlantDoc-Dataset", "CC BY 4.0",
@@ -212,6 +220,7 @@ SETS: tuple[EvaluationSet, ...] = (
             "it in the alphabet (grape leaf, grape leaf black rot) are compared with the wrong ones.",
             MICRO,
         ),
+        classes=28,
     ),
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import DataError
 from bioclip_training.evaluation.few_shot import nearest_centroid
+from bioclip_training.evaluation.scores import macro_mean
 from bioclip_training.evidence.intervals import macro_interval, share_interval
 from bioclip_training.suites.attribute_tasks import measure_awa2, measure_fishnet
 from bioclip_training.suites.discovery import matched, matched_separately, semi_supervised_clusters
@@ -19,9 +20,6 @@ from bioclip_training.suites.result import Figure
 
 LABELLED_SHARE = 0.8
 PLANTDOC_DRAWS = 5
-_NO_LENGTHS = (
-    "the encoder gives normalised features alone; the published probe learns from features before normalisation"
-)
 
 
 def measure(task: Measurement) -> Measured:
@@ -113,10 +111,9 @@ def _plantdoc_figures(
     asked = np.flatnonzero(np.isfinite(corrected).any(axis=0))
     hit_N = np.nanmean(corrected[:, asked], axis=0)
     _, own = np.unique(class_N[asked], return_inverse=True)
-    macro = float((np.bincount(own, weights=hit_N) / np.bincount(own)).mean()) if len(asked) else float("nan")
     figure = Figure(
-        "1-shot accuracy", float(right_N.mean()), share_interval(right_N, group_N), macro, macro_interval(hit_N, own, group_N[asked]),
-        len(asked), task.groups_of(test), float(np.std(published.mean(axis=1))),
+        "1-shot accuracy", float(right_N.mean()), share_interval(right_N, group_N), macro_mean(hit_N, own),
+        macro_interval(hit_N, own, group_N[asked]), len(asked), task.groups_of(test), float(np.std(published.mean(axis=1))),
         published_as="share of test images, classes compared by their number in each folder",
         corrected_as="mean over classes, compared by name, without copies of an example",
     )  # fmt: skip
