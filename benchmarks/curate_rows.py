@@ -122,7 +122,7 @@ def _written(genus: str, epithet: str, share: float) -> str:
 
 
 @dataclass(frozen=True)
-class InventedImages:
+class InventedImages(Stage):
     """Hashes and sizes of images that do not exist, from the keys of the records."""
 
     name: str = "images"

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from command_samples import Bioclip
+from PIL import Image
 from published_numbers import CsvLayout, write_source
 
+from bioclip_training.curation.kinds import KindsStage
 from bioclip_training.published import known
 
 
@@ -71,6 +73,43 @@ def test_words_that_are_not_known_are_refused_with_the_nearest_one(bioclip: Bioc
     typo = bioclip("curate", config)
     assert typo.code == 2
     assert "seeed is not known; did you mean seed?" in typo.err
+
+
+def test_an_error_leaves_the_report_of_the_stages_before_it_and_the_next_run_says_what_it_was(
+    bioclip: Bioclip, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            KindsStage, "run", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device", "x"))
+        )
+        done = bioclip("curate", config, "--stage", "kinds")
+    assert done.code == 1
+    stopped = "the stage kinds stopped: x: No space left on device"
+    report = (config.parent / "out/report.md").read_text()
+    assert "| [records](#records) | 2 | 1 |" in report
+    assert f"**Not finished:** kinds. kinds stopped: {stopped}" in report
+    assert (
+        f"kinds\twould run\tit stopped with an error: {stopped}"
+        in bioclip("curate", config, "--plan", "--stage", "kinds").out
+    )
+    assert bioclip("curate", config, "--stage", "kinds").code == 0
+    assert "Not finished" not in (config.parent / "out/report.md").read_text()
+
+
+def test_images_that_cannot_be_read_are_failures_and_those_without_a_file_are_not(
+    bioclip: Bioclip, config: Path
+) -> None:
+    (config.parent / "a/1.jpg").write_bytes(b"no image")
+    for _ in range(2):  # the second time the stage is finished already
+        done = bioclip("curate", config, "--stage", "images")
+        assert done.code == 3
+        assert "Failures: 1 image that cannot be read" in done.out
+    write_source(
+        config.parent / "a",
+        [{"record_id": "1", "uri": "", "url": "https://example.org/1.jpg"}, {"record_id": "2", "uri": "2.jpg"}],
+    )
+    Image.new("RGB", (9, 9)).save(config.parent / "a/2.jpg")
+    assert bioclip("curate", config, "--stage", "images").code == 0
 
 
 def test_a_source_that_is_missing_is_named(bioclip: Bioclip, config: Path) -> None:

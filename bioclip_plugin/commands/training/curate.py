@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import BioclipError, UsageError, first_line
 from bioclip_core.files.whole import check_output, write_whole
 from bioclip_core.next_commands import command, next_lines
 from bioclip_core.nouns import number_of, size_of
 from bioclip_core.progress import Progress, duration
-from bioclip_plugin.commands.context import EXIT_DONE, plugins_of
+from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES, plugins_of
 from bioclip_plugin.commands.progress import ProgressLine
 from bioclip_plugin.commands.reporting import console_for, print_lines, print_table, printable
 from bioclip_plugin.commands.signals import interruptible
@@ -85,8 +87,7 @@ def _run(manager: BioclipPluginManager, config: Path, until: str, only_plan: boo
     from bioclip_core.listed_names import did_you_mean
     from bioclip_training.curation.configuration_file import read_configuration
     from bioclip_training.curation.plan import plan
-    from bioclip_training.curation.report import write_report
-    from bioclip_training.curation.running import Listener, run_stages
+    from bioclip_training.curation.running import Listener, run_stages, stages_until
     from bioclip_training.curation.stage_list import stages
 
     curation, known = read_configuration(config), stages(manager.content_filters(), manager.models())
@@ -104,16 +105,60 @@ def _run(manager: BioclipPluginManager, config: Path, until: str, only_plan: boo
         line.console.print(f"{stage}: {printable(why)}")
         return lambda done, total: line.stage(stage, done, total, "parts")
 
+    report = _Report(curation.output, [stage.name for stage in stages_until(known, until)])
+
     def end(outcome: Outcome) -> None:
         print_lines(console, *_lines_of(outcome))
+        report.add(outcome)
 
-    with interruptible(console, "The same command continues; finished stages stay."), line:
+    with interruptible(console, "The same command continues; finished stages stay."), line, report.of_errors():
         outcomes = run_stages(curation, known, until=until, listener=Listener(begin, end))
     manifests = [outcome.manifest for outcome in outcomes]
-    write_report(curation.output, manifests)
     print_table(console, ("stage", "rows in", "rows out", "dropped or marked", "size", "time"), map(_row, outcomes))
-    print_lines(console, f"Report: {curation.output / 'report.md'}", *_next(curation.output, manifests))
-    return EXIT_DONE
+    failures = sum(manifest.failures for manifest in manifests)
+    print_lines(
+        console,
+        f"Failures: {number_of(failures, 'image')} that cannot be read; the report has an example" if failures else "",
+        f"Report: {curation.output / 'report.md'}",
+        *_next(curation.output, manifests),
+    )
+    return EXIT_WITH_FAILURES if failures else EXIT_DONE
+
+
+class _Report:
+    """The report, which is written after each stage, so that one that is interrupted or killed leaves that of the stages before it."""
+
+    def __init__(self, output: Path, stages: list[str]) -> None:
+        self._output, self._left = output, stages
+        self._manifests: list[StageManifest] = []
+
+    def add(self, outcome: Outcome) -> None:
+        """Write the report with one more stage."""
+        self._manifests.append(outcome.manifest)
+        self._left.remove(outcome.manifest.stage)
+        try:
+            self._write()
+        except OSError as error:
+            raise BioclipError(
+                f"the report in {self._output} cannot be written: {error.strerror or error}; the same command continues, and finished "
+                "stages stay"
+            ) from error
+
+    @contextmanager
+    def of_errors(self) -> Iterator[None]:
+        """Have an error of the block in the report."""
+        try:
+            yield
+        except BioclipError as error:
+            if self._manifests:
+                with suppress(OSError):  # a full disk; the error itself is what the user needs
+                    self._write(first_line(error))
+            raise
+
+    def _write(self, error: str = "") -> None:
+        from bioclip_training.curation.report import write_report
+
+        write_report(self._output, self._manifests, self._left, error)
 
 
 def _lines_of(outcome: Outcome) -> list[str]:

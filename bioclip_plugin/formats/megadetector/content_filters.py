@@ -32,6 +32,7 @@ class _DetectionsFilter:
                 f"the filter {self.name} needs the file of a detector: files: {{detections: FILE.json}}, and base: FOLDER if its names "
                 "begin in another folder than its own"
             )
+        _check_file(options.files["detections"])
         return {"version": 1}
 
     def open(self, options: FilterOptions) -> DetectionScores:
@@ -40,10 +41,8 @@ class _DetectionsFilter:
         Raises:
             SourceError: if it is not a MegaDetector file.
         """
-        file = options.files["detections"]
-        source = MegaDetectorSource()
-        if not source.takes(str(file)):
-            raise SourceError(f"{file} is not a MegaDetector file (JSON with images and their detections)")
+        file, source = options.files["detections"], MegaDetectorSource()
+        _check_file(file)
         base = options.files.get("base")
         listing = ListingOptions(base_folder=base, detection_threshold=0.0, turned_boxes="upright", allow_outside=True)
         by_path: dict[str, float] = {}
@@ -55,6 +54,12 @@ class _DetectionsFilter:
     def score_of(self, regions: Iterable[Region]) -> float:
         """Return the score of an image with these boxes."""
         raise NotImplementedError
+
+
+def _check_file(file: Path) -> None:
+    """Refuse a file by its beginning; that one is missing is found elsewhere."""
+    if file.exists() and not MegaDetectorSource().takes(str(file)):
+        raise SourceError(f"{file} is not a MegaDetector file (JSON with images and their detections)")
 
 
 class EmptyFramesFilter(_DetectionsFilter):

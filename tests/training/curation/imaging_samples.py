@@ -45,7 +45,7 @@ def label(row: Mapping[str, Any], name: str = "", **cells: Any) -> dict[str, Any
 
 
 @dataclass(frozen=True)
-class Given:
+class Given(Stage):
     """A stage that writes the rows that it was given."""
 
     name: str

@@ -22,7 +22,7 @@ class CsvLayout:
     name = "csv"
     title = "the layout of the tests"
     needs = "records.csv"
-    options = (LayoutOption("nothing", "An option without effect."),)
+    options = (LayoutOption("nothing", "An option without effect.", words=("something",), place="file"),)
 
     def recognise(self, path: Path) -> Recognition | None:
         if not (path / "records.csv").is_file():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import random
+import tarfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from bioclip_core.errors import SourceError, UsageError
 from bioclip_training.curation import records, sorted_runs
 from bioclip_training.curation.columns import RECORDS
 from bioclip_training.curation.configuration import Curation, SourceConfig
+from bioclip_training.curation.plan import plan
 from bioclip_training.curation.records import RecordsStage, key_of
 from bioclip_training.curation.running import Outcome, run_stages
 from bioclip_training.published import known
@@ -96,15 +100,55 @@ def test_an_error_of_a_reader_names_the_source(tmp_path: Path) -> None:
 def test_all_sources_are_recognised_before_the_first_is_read(tmp_path: Path) -> None:
     a = SourceConfig(write_source(tmp_path / "a", rows_of(2)))
     (tmp_path / "b").mkdir()
-    with pytest.raises(SourceError, match="source b: "):
-        read(tmp_path, a=a, b=SourceConfig(tmp_path / "b"))
-    assert not list((tmp_path / "out/kept/records").iterdir())
-    with pytest.raises(
-        UsageError, match=r"source b: layout csv has no option 'nothin'; it has nothing, .*; did you mean nothing\?"
-    ):
-        read(tmp_path, a=a, b=SourceConfig(tmp_path / "a", options={"nothin": 1}))
-    with pytest.raises(UsageError, match=r"source a: layout 'cvs' is not known; known are csv; did you mean csv\?"):
-        read(tmp_path, a=SourceConfig(tmp_path / "a", "cvs"))
+    for b, kind, told in (
+        (SourceConfig(tmp_path / "b"), SourceError, "source b: .* has no known layout"),
+        (
+            SourceConfig(tmp_path / "a", options={"nothin": 1}), UsageError,
+            r"source b: layout csv has no option 'nothin'; it has nothing, .*; did you mean nothing\?",
+        ),
+        (SourceConfig(tmp_path / "a", "cvs"), UsageError, r"source b: layout 'cvs' is not known; known are csv; did you mean csv\?"),
+        (
+            SourceConfig(tmp_path / "a", options={"nothing": "somethin"}), UsageError,
+            r"source b: option nothing: 'somethin' of layout csv is not a file in .*a, nor one of something; did you mean something\?",
+        ),
+    ):  # fmt: skip
+        for call in (run_stages, plan):
+            with pytest.raises(kind, match=told):
+                call(Curation(tmp_path / "out", {"a": a, "b": b}), (RecordsStage(),))
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["a.zip", "b.tar", "c.tar.gz", "d.tar.bz2", "e.tar.xz", "f.parquet"])
+def test_an_archive_that_is_cut_short_is_refused_before_the_first_source_is_read(tmp_path: Path, name: str) -> None:
+    folder = write_source(tmp_path / "a", rows_of(1))
+    archive = folder / "within" / name
+    archive.parent.mkdir()
+    pixels = random.Random(1).randbytes(3000)
+    if name.endswith(".parquet"):
+        parquet.write_table(pa.table({"image": [pixels]}), archive)
+    elif name.endswith(".zip"):
+        with zipfile.ZipFile(archive, "w") as zipped:
+            zipped.writestr("1.jpg", pixels)
+    else:
+        with tarfile.open(archive, f"w:{name.rpartition('.')[2].removeprefix('tar')}") as tar:
+            entry = tarfile.TarInfo("1.jpg")
+            entry.size = len(pixels)
+            tar.addfile(entry, io.BytesIO(pixels))
+    config = Curation(tmp_path / "out", {"a": SourceConfig(folder)})
+    assert plan(config, (RecordsStage(),)).stages[0].certain
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[:2000])
+    for call in (run_stages, plan):
+        with pytest.raises(
+            SourceError, match=rf"^source a: 1 archive is cut short: within/{name} \(it.*\); fetch it again"
+        ):
+            call(config, (RecordsStage(),))
+    read_on = Curation(tmp_path / "out", {"a": SourceConfig(folder, cut_archives="read")})
+    if name == "b.tar":
+        assert run_stages(read_on, (RecordsStage(),))[0].manifest.rows_out == 1
+    else:
+        with pytest.raises(SourceError, match="is cut short"):
+            plan(read_on, (RecordsStage(),))
 
 
 def test_a_source_without_its_metadata_is_refused_with_what_is_needed(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from tiny_stages import STAGES, Numbers, Squares, configured, digests
 from bioclip_core.errors import DataError, SourceError
 from bioclip_core.files import whole
 from bioclip_training.curation.manifests import StageManifest
+from bioclip_training.curation.plan import plan
 from bioclip_training.curation.running import Listener, Outcome, run_stages, stages_until
 from bioclip_training.curation.stages import ROW_GROUP, Part, StageWork
 
@@ -78,15 +79,61 @@ def test_a_newer_version_of_a_stage_runs_it_again(tmp_path: Path) -> None:
     assert reasons(again) == {"numbers": "this version of the program works in another way", "squares": ""}
 
 
-def test_a_part_that_is_missing_or_cut_short_runs_its_stage_again(tmp_path: Path) -> None:
+def test_a_part_that_is_removed_cut_or_edited_runs_its_stage_again_and_says_so(tmp_path: Path) -> None:
     run_stages(configured(tmp_path), STAGES)
     before = digests(tmp_path / "out")
-    part = tmp_path / "out/numbers/part-even.parquet"
-    part.write_bytes(part.read_bytes()[:-1])
+    part, document = tmp_path / "out/numbers/part-even.parquet", tmp_path / "out/squares/sum.txt"
+    whole_part = part.read_bytes()
+    for damage, numbers in (
+        (lambda: part.write_bytes(whole_part[:-1]), f"has {len(whole_part) - 1} bytes and not {len(whole_part)}"),
+        (lambda: part.write_bytes(whole_part[:20] + b"!" + whole_part[21:]), "was changed after the stage finished"),
+        (lambda: (part.write_bytes(bytes(len(whole_part))), os.utime(part, (0, 0))), "is damaged and cannot be read"),
+        (part.unlink, "is missing"),
+    ):
+        damage()
+        again = run_stages(configured(tmp_path), STAGES)
+        assert reasons(again) == {"numbers": f"part-even.parquet {numbers}", "squares": ""}
+        assert digests(tmp_path / "out") == before
+    document.write_text("7\n")
     assert reasons(run_stages(configured(tmp_path), STAGES)) == {
-        "numbers": "part-even.parquet is missing or has another size", "squares": "",
+        "numbers": "", "squares": "sum.txt was changed after the stage finished",
     }  # fmt: skip
     assert digests(tmp_path / "out") == before
+
+
+def test_a_part_that_no_stage_wrote_is_refused_and_kept(tmp_path: Path) -> None:
+    run_stages(configured(tmp_path), STAGES)
+    mine = tmp_path / "out/numbers/part-mine.parquet"
+    mine.write_bytes((tmp_path / "out/numbers/part-even.parquet").read_bytes())
+    with pytest.raises(
+        DataError, match=r"out/numbers has part-mine.parquet, which the stage numbers did not write: move"
+    ):
+        run_stages(configured(tmp_path), STAGES)
+    assert mine.exists()
+
+
+def test_a_plan_lists_all_reasons_of_a_stage_and_tells_what_would_run_from_what_may(tmp_path: Path) -> None:
+    stages = (*STAGES, Squares(name="last", needs=("squares",)))
+
+    def planned(seed: int) -> list[tuple[str, bool]]:
+        return [(entry.why, entry.certain) for entry in plan(configured(tmp_path, seed=seed), stages).stages]
+
+    assert planned(0) == [("it was not run yet", True)] * 3
+    run_stages(configured(tmp_path), stages)
+    assert planned(0) == [("", False)] * 3
+    (tmp_path / "a").write_text("4 1 -3 8 6")
+    (tmp_path / "b").write_text("5 -3 -8 2 6")
+    both = "the input source a changed, the input source b changed"
+    assert planned(0) == [
+        (both, True),
+        ("numbers would run before it; with the same result it stays", False),
+        ("squares may run before it; with the same result it stays", False),
+    ]
+    assert planned(7) == [
+        (both, True),
+        ("the setting seed changed, numbers would run before it", True),
+        ("the setting seed changed, squares would run before it", True),
+    ]
 
 
 def test_threads_and_the_order_of_sources_do_not_matter(tmp_path: Path) -> None:
@@ -224,19 +271,31 @@ def test_a_full_disk_is_one_line_and_finished_stages_stay(tmp_path: Path) -> Non
         SourceError, match=r"squares stopped: .*part-odd.parquet: No space left on device; the same command"
     ):
         run_stages(configured(tmp_path), (Numbers(), Full()))
-    assert reasons(run_stages(configured(tmp_path), STAGES)) == {"numbers": "", "squares": "it was interrupted"}
+    stopped = "it stopped with an error: the stage squares stopped: "
+    again = reasons(run_stages(configured(tmp_path, seed=3), STAGES))
+    assert again["numbers"] == ""
+    assert again["squares"].startswith(stopped)
+    assert again["squares"].endswith("finished stages stay, the setting seed changed")
 
 
-def test_a_part_that_lost_bytes_in_place_is_named_when_it_is_read(tmp_path: Path) -> None:
-    """As after a power cut, or when memory ran out: the file has its name and its size, and cannot be read."""
-    run_stages(configured(tmp_path), STAGES, until="numbers")
+def test_a_part_that_changes_under_a_stage_is_named(tmp_path: Path) -> None:
+    """As after a power cut or a failing disk: the file has its name and its size, and cannot be read."""
     part = tmp_path / "out/numbers/part-even.parquet"
-    part.write_bytes(bytes(part.stat().st_size))
-    with pytest.raises(
-        SourceError,
-        match=r"squares stopped: .*part-even.parquet is damaged, .* remove the folder .*/out/numbers, ",
+
+    @dataclass(frozen=True)
+    class Damaging(Squares):
+        how: Callable[[], object] = part.unlink
+
+        def run(self, work: StageWork) -> None:
+            self.how()
+            super().run(work)
+
+    for how, told in (
+        (part.unlink, "is missing"),
+        (lambda: part.write_bytes(bytes(part.stat().st_size)), "is damaged, its sha256 is not that of the manifest"),
     ):
-        run_stages(configured(tmp_path), STAGES)
+        with pytest.raises(SourceError, match=f"part-even.parquet {told}; remove the folder .*/out/numbers, "):
+            run_stages(configured(tmp_path), (Numbers(), Damaging(how=how)))
     shutil.rmtree(part.parent)
     assert run_stages(configured(tmp_path), STAGES)[1].manifest.counts == {"squares": 5}
 

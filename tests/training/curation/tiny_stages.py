@@ -20,7 +20,7 @@ NUMBERS = pa.schema([("key", pa.string()), ("number", pa.int64())])
 
 
 @dataclass(frozen=True)
-class Numbers:
+class Numbers(Stage):
     """Read the numbers of a text file into two parts, even and odd ones; drop negative ones."""
 
     name: str = "numbers"
@@ -49,7 +49,7 @@ class Numbers:
 
 
 @dataclass(frozen=True)
-class Squares:
+class Squares(Stage):
     """Square the numbers, part by part, modulo the seed if there is one."""
 
     name: str = "squares"

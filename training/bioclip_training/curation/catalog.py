@@ -20,7 +20,7 @@ from bioclip_training.curation.columns import KEY, RANK_COLUMNS
 from bioclip_training.curation.configuration import Curation
 from bioclip_training.curation.excluding import LeaksInOrder, aligned, filter_columns
 from bioclip_training.curation.manifests import part_file, records_in
-from bioclip_training.curation.stages import StageWork
+from bioclip_training.curation.stages import Stage, StageWork
 from bioclip_training.curation.tallies import added
 
 CATALOG_FILE = "catalog.json"
@@ -77,7 +77,7 @@ def schema_of(filters: list[str]) -> pa.Schema:
 
 
 @dataclass(frozen=True)
-class CatalogStage:
+class CatalogStage(Stage):
     """Write the catalog."""
 
     name: str = "catalog"

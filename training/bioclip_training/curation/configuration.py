@@ -29,6 +29,8 @@ class SourceConfig:
     """Options of the layout's reader."""
     rows: int | None = field(default=None, metadata={"low": 0})
     """Number of records that the publisher states; another number is reported."""
+    cut_archives: Literal["refuse", "read"] = "refuse"
+    """Archives that are cut short: refuse the source, or read uncompressed tars up to there; others are refused in any case."""
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -131,6 +133,9 @@ class EvaluationSetConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.suite and (self.layout or self.options):
+            given = "layout" if self.layout else "options"
+            raise UsageError(f"suite {self.suite!r} reads the set, so that {given} would be ignored: give one of them")
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ class ContentFilter(Protocol):
 
         Raises:
             UsageError: for options that it does not know or cannot use, before any work is done.
+            SourceError: for files that cannot be used, as far as names and beginnings say; it need not look whether they exist.
         """
         ...
 

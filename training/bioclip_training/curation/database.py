@@ -20,6 +20,29 @@ _SHARE = 0.6
 """Share of the stage's memory that DuckDB may fill; the rest is for Arrow, Python, and what DuckDB does not count."""
 
 
+class QueryError(SourceError):
+    """DuckDB cannot go on: the disk is full, or a file that it reads is damaged."""
+
+
+def check_installed() -> None:
+    """Refuse to work without DuckDB.
+
+    Raises:
+        InstallationError: if it is missing.
+    """
+    _library()
+
+
+def _library() -> Any:
+    try:
+        import duckdb
+    except ImportError as error:
+        raise InstallationError(
+            f"curation needs DuckDB ({first_line(error)}): pip install 'bioclip-plugin[curate]'"
+        ) from error
+    return duckdb
+
+
 @contextmanager
 def opened(work: StageWork) -> Iterator[DuckDBPyConnection]:
     """Give a connection to an empty database of a stage.
@@ -28,14 +51,10 @@ def opened(work: StageWork) -> Iterator[DuckDBPyConnection]:
 
     Raises:
         InstallationError: if DuckDB is missing.
-        SourceError: if a query fails: memory or disk is exhausted, or a part is damaged.
+        SourceError: if memory or disk is exhausted.
+        QueryError: if a query fails otherwise, such as on a damaged part.
     """
-    try:
-        import duckdb
-    except ImportError as error:
-        raise InstallationError(
-            f"curation needs DuckDB ({first_line(error)}): pip install 'bioclip-plugin[curate]'"
-        ) from error
+    duckdb = _library()
     spilled = work.temporary / "spilled"
     settings: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": f"{int(work.memory * _SHARE / 1e6)}MB",
@@ -54,7 +73,9 @@ def opened(work: StageWork) -> Iterator[DuckDBPyConnection]:
             f"({first_line(error)}): give more with memory in the configuration, or make room; finished stages stay"
         ) from error
     except duckdb.Error as error:
-        raise SourceError(f"DuckDB cannot go on in {work.folder}: {first_line(error)}") from error
+        raise QueryError(
+            f"DuckDB cannot go on in {work.folder}: {first_line(error)}; the same command continues, and finished stages stay"
+        ) from error
     finally:
         connection.close()
 

@@ -37,17 +37,18 @@ def state_of(name: str, path: Path) -> str:
 
 def _state_of_folder(path: Path) -> str:
     digest = hashlib.sha256()
-    for name, entry in _files_of(path):
+    for name, entry in files_of(path):
         state = entry.stat()
         digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
     return f"folder {digest.hexdigest()}"
 
 
-def _files_of(path: Path, within: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+def files_of(path: Path, within: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield the files below a folder by their names relative to it, sorted within each folder."""
     with os.scandir(path) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             name = f"{within}{entry.name}"
             if entry.is_dir():
-                yield from _files_of(Path(entry.path), f"{name}/")
+                yield from files_of(Path(entry.path), f"{name}/")
             else:
                 yield name, entry

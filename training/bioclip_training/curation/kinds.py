@@ -18,7 +18,7 @@ from bioclip_core.errors import UsageError
 from bioclip_core.listed_names import did_you_mean
 from bioclip_training.curation.columns import KINDS
 from bioclip_training.curation.configuration import Curation
-from bioclip_training.curation.stages import StageWork, name_of_part
+from bioclip_training.curation.stages import Stage, StageWork, name_of_part
 
 CAMERA_TRAP, SPECIMEN, CITIZEN_SCIENCE, ILLUSTRATION, UNKNOWN = (
     "camera trap", "specimen", "citizen science", "illustration", "unknown",
@@ -55,7 +55,7 @@ RULES: tuple[KindRule, ...] = (
 
 
 @dataclass(frozen=True)
-class KindsStage:
+class KindsStage(Stage):
     """Find the kind of every record."""
 
     name: str = "kinds"

@@ -54,12 +54,6 @@ def write_record(folder: Path, name: str, record: PartRecord) -> None:
     write_whole(PartRecord.place(folder, name), as_text(asdict(record)))
 
 
-def records_in(folder: Path) -> list[PartRecord]:
-    """Return the records of the finished parts of an unfinished stage, in the order of their names."""
-    files = sorted((folder / UNFINISHED_FOLDER).glob("part-*.json"))
-    return [read_document(file, PartRecord, name="record of a part", max_bytes=_LARGEST) for file in files]
-
-
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Everything that decides the result of a stage."""
@@ -74,6 +68,39 @@ class Identity:
     @property
     def key(self) -> str:
         return settings_id(asdict(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Record of a stage that was begun and is not finished."""
+
+    identity: Identity | None = None
+    """None while the folder is emptied for it."""
+    error: str = ""
+    """Message of the error that stopped it; empty if it was interrupted or killed."""
+
+    def write(self, folder: Path) -> None:
+        """Write the record into the folder of the stage, which makes the folder a stage's."""
+        file = folder / UNFINISHED_FOLDER / BEGUN_FILE
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(file, as_text(asdict(self)))
+
+    @classmethod
+    def read(cls, folder: Path) -> Begun | None:
+        """Return the record; None if the stage was not begun, and one without an identity if it cannot be read."""
+        file = folder / UNFINISHED_FOLDER / BEGUN_FILE
+        if not file.parent.exists():
+            return None
+        try:
+            return read_document(file, cls, name="record of a stage", max_bytes=_LARGEST)
+        except DataError:
+            return cls()
+
+
+def records_in(folder: Path) -> list[PartRecord]:
+    """Return the records of the finished parts of an unfinished stage, in the order of their names."""
+    files = sorted((folder / UNFINISHED_FOLDER).glob("part-*.json"))
+    return [read_document(file, PartRecord, name="record of a part", max_bytes=_LARGEST) for file in files]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +142,11 @@ class StageManifest:
     def bytes(self) -> int:
         """Size of the result in bytes."""
         return sum(entry.bytes for entry in self.all_files)
+
+    @property
+    def failures(self) -> int:
+        """Number of rows whose image could not be read."""
+        return sum(entry.count for entry in self.dropped if entry.is_failure)
 
     def write(self, folder: Path) -> None:
         """Write the manifest, whole or not at all."""

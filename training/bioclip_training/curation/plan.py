@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bioclip_core.nouns import size_of
 from bioclip_training.curation.configuration import Curation
+from bioclip_training.curation.finished import NOT_RUN, look
 from bioclip_training.curation.manifests import StageManifest
 from bioclip_training.curation.output_places import check_output
-from bioclip_training.curation.running import identity_of, look, stages_until
+from bioclip_training.curation.running import check_needs, identity_of, stages_until
 from bioclip_training.curation.stages import Stage
 
 _ROW_BYTES = 2_000
@@ -66,30 +67,37 @@ def plan(config: Curation, stages: Sequence[Stage], *, until: str = "") -> Plan:
 
     Raises:
         UsageError: for a setting that cannot be used, and for an output that is not that of a curation.
-        SourceError: if a source is missing.
+        SourceError: if a source is missing or cannot be used, as far as its beginning says.
     """
     check_output(config, stages)
+    wanted = stages_until(stages, until)
+    check_needs(config, wanted)
     contents: dict[str, str] = {}
-    open_stages: set[str] = set()
+    open_stages: dict[str, bool] = {}  # with True for those that would certainly run
     planned: list[Planned] = []
-    for stage in stages_until(stages, until):
-        last = StageManifest.read(config.output / stage.name)
-        waits = [name for name in stage.needs if name in open_stages]
+    for stage in wanted:
+        folder = config.output / stage.name
+        waits = {name: open_stages[name] for name in stage.needs if name in open_stages}
         known = {name: contents.get(name, "") for name in stage.needs}
-        manifest, why = look(config.output / stage.name, identity_of(stage, config, known))
-        if waits:
-            certain = last is None
-            why = why if certain else f"{', '.join(waits)} would run before it; with the same result it stays"
-            manifest = None
-        else:
-            certain = True
-        if manifest is None:
-            open_stages.add(stage.name)
-        else:
+        manifest, why = look(folder, identity_of(stage, config, known), unknown=tuple(waits))
+        is_certain = manifest is None
+        if waits and manifest is not None:
+            why = f"{_before(waits)}; with the same result it stays"
+        elif waits and why != NOT_RUN:
+            why = f"{why}, {_before(waits)}"
+        if is_certain or waits:
+            open_stages[stage.name] = is_certain
+        elif manifest is not None:
             contents[stage.name] = manifest.content
-        planned.append(Planned(stage.name, why, certain, last))
+        planned.append(Planned(stage.name, why, is_certain, StageManifest.read(folder)))
     sizes = {name: size_of_input(source.path) for name, source in sorted(config.sources.items())}
     return Plan(tuple(planned), sizes, shutil.disk_usage(_existing(config.output)).free, config.shards.write)
+
+
+def _before(waits: Mapping[str, bool]) -> str:
+    """Return words for the stages before one that would run, and those that may run."""
+    words = (("would", [name for name in waits if waits[name]]), ("may", [name for name in waits if not waits[name]]))
+    return " and ".join(f"{', '.join(names)} {word} run before it" for word, names in words if names)
 
 
 def size_of_input(path: Path) -> int:

@@ -15,14 +15,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bioclip_core.errors import BioclipError, SourceError
+from bioclip_core.files.archive_ends import SUFFIXES, how_cut
 from bioclip_core.files.documents import read_document
 from bioclip_core.files.replacing import remove_tree
 from bioclip_core.files.whole import write_whole
 from bioclip_core.identity import settings_id
+from bioclip_core.listed_names import listed
+from bioclip_core.nouns import number_of
 from bioclip_training.catalog.ahead import in_order
+from bioclip_training.curation import database
 from bioclip_training.curation.columns import KEY, RECORDS
 from bioclip_training.curation.configuration import Curation, SourceConfig
-from bioclip_training.curation.input_states import state_of
+from bioclip_training.curation.input_states import files_of, state_of
 from bioclip_training.curation.manifests import as_text
 from bioclip_training.curation.sorted_runs import Runs, bucket_name, sorted_rows, write_runs
 from bioclip_training.curation.stages import StageWork
@@ -70,9 +74,15 @@ class RecordsStage:
     def inputs(self, config: Curation) -> Mapping[str, Path]:
         return {f"source {name}": source.path for name, source in config.sources.items()}
 
+    def check(self, config: Curation) -> None:
+        database.check_installed()  # readers join tables in it
+        for name, source in sorted(config.sources.items()):
+            _recognised(name, source)
+            with _naming(name):
+                check_archives(source.path, read_tars=source.cut_archives == "read")
+
     def run(self, work: StageWork) -> None:
         folders = []
-        # all of them first, so that a mistake in the last source is not found after hours of reading the others
         found = {name: _recognised(name, source) for name, source in sorted(work.config.sources.items())}
         for number, name in enumerate(found):
             work.progress(number, len(found))
@@ -105,8 +115,30 @@ def _naming(source: str) -> Iterator[None]:
 def _recognised(name: str, source: SourceConfig) -> tuple[Layout, Recognition]:
     with _naming(name):
         layout, recognition = recognise(source.path, source.layout)
-        check_settings(layout, ReadOptions(settings=source.options))
+        check_settings(layout, ReadOptions(settings=source.options), source.path)
     return layout, recognition
+
+
+def check_archives(path: Path, *, read_tars: bool = False) -> None:
+    """Refuse a source with archives that are cut short.
+
+    Args:
+        path: the source.
+        read_tars: pass uncompressed tars, which can be read up to there.
+
+    Raises:
+        SourceError: with all of them.
+    """
+    files = ((name, Path(entry.path)) for name, entry in files_of(path)) if path.is_dir() else [(path.name, path)]
+    archives = ((name, file) for name, file in files if name.lower().endswith(SUFFIXES))
+    cut = [(name, how) for name, file in archives if (how := how_cut(file))]
+    are_tars = all(name.lower().endswith(".tar") for name, _ in cut)
+    if cut and not (are_tars and read_tars):
+        advice = ", or state cut_archives: read for what is before the cut" if are_tars else ""
+        raise SourceError(
+            f"{number_of(len(cut), 'archive is', 'archives are')} cut short: {listed([f'{name} ({how})' for name, how in cut])}; "
+            f"fetch {'it' if len(cut) == 1 else 'them'} again{advice}"
+        )
 
 
 def _read_once(name: str, found: tuple[Layout, Recognition], work: StageWork) -> tuple[Path, _Read]:

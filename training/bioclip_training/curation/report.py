@@ -14,14 +14,24 @@ from bioclip_training.curation.manifests import StageManifest
 REPORT_FILE, REPORT_JSON = "report.md", "report.json"
 
 
-def write_report(output: Path, manifests: Sequence[StageManifest]) -> None:
-    """Write ``report.md`` and ``report.json``; they depend on the results alone, not on how long they took."""
-    write_whole(output / REPORT_JSON, json.dumps(as_json(manifests), ensure_ascii=False, indent=1) + "\n")
-    write_whole(output / REPORT_FILE, "\n".join(_markdown(manifests)) + "\n")
+def write_report(
+    output: Path, manifests: Sequence[StageManifest], unfinished: Sequence[str] = (), error: str = ""
+) -> None:
+    """Write ``report.md`` and ``report.json``; they depend on the results alone, not on how long they took.
+
+    Args:
+        output: folder of the curation.
+        manifests: of the finished stages.
+        unfinished: names of the other stages that the call was to finish.
+        error: message of the error that stopped the first of them.
+    """
+    document = as_json(manifests) | ({"unfinished": list(unfinished), "error": error} if unfinished else {})
+    write_whole(output / REPORT_JSON, json.dumps(document, ensure_ascii=False, indent=1) + "\n")
+    write_whole(output / REPORT_FILE, "\n".join(_markdown(manifests, unfinished, error)) + "\n")
 
 
 def as_json(manifests: Sequence[StageManifest]) -> dict[str, Any]:
-    """Return the content of ``report.json``."""
+    """Return the content of ``report.json`` about finished stages."""
     return {
         "stages": [
             {
@@ -42,9 +52,14 @@ def as_json(manifests: Sequence[StageManifest]) -> dict[str, Any]:
     }
 
 
-def _markdown(manifests: Sequence[StageManifest]) -> Iterator[str]:
+def _markdown(manifests: Sequence[StageManifest], unfinished: Sequence[str], error: str) -> Iterator[str]:
     yield "# Curation"
     yield ""
+    if unfinished:
+        yield f"**Not finished:** {', '.join(unfinished)}." + (
+            f" {unfinished[0]} stopped: {_cell(error)}" if error else ""
+        )
+        yield ""
     yield "| stage | rows in | rows out | dropped or marked | size |"
     yield "|---|---:|---:|---:|---:|"
     for manifest in manifests:

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
-from bioclip_core.errors import DataError, SourceError
+from bioclip_core.errors import DataError, SourceError, first_line
 from bioclip_core.files.documents import as_recorded
 from bioclip_core.files.locks import lock
 from bioclip_core.files.replacing import remove, remove_tree
-from bioclip_core.files.whole import write_whole
 from bioclip_core.identity import sha256_of
-from bioclip_core.listed_names import listed
 from bioclip_core.process.machine import usable_cores
 from bioclip_core.progress import Progress, silent
 from bioclip_training.curation.configuration import Curation
+from bioclip_training.curation.database import QueryError
+from bioclip_training.curation.finished import damaged_file, damages, is_full, look
 from bioclip_training.curation.input_states import state_of
 from bioclip_training.curation.manifests import (
     BEGUN_FILE,
     MANIFEST_FILE,
     UNFINISHED_FOLDER,
+    Begun,
     Identity,
     OtherFile,
     StageManifest,
@@ -72,13 +73,14 @@ def run_stages(
     Raises:
         UsageError: for a setting that cannot be used, and for an output that is not that of a curation.
         DataError: if another program works in the output folder.
-        SourceError: if an input is missing, before any stage is run; if a stage cannot do its work; finished stages stay.
+        SourceError: if an input is missing or cannot be used, as far as its beginning says, before any stage is run; if a stage
+            cannot do its work; finished stages stay.
     """
     listener = listener or Listener()
     wanted = stages_until(stages, until)
     outcomes: dict[str, Outcome] = {}
     check_output(config, stages)
-    _check_needs(config, wanted)
+    check_needs(config, wanted)
     with _locked(config.output):
         remove_tree(config.output / TEMPORARY_FOLDER)
         for stage in wanted:
@@ -98,13 +100,28 @@ def run_stages(
     return list(outcomes.values())
 
 
-def _check_needs(config: Curation, stages: Sequence[Stage]) -> None:
-    """Find mistakes of settings and missing inputs of all stages, so that the last stage's are not found after days of work."""
+def check_needs(config: Curation, stages: Sequence[Stage]) -> None:
+    """Find whatever is wrong with settings and inputs of all stages, so that the last stage's is not found after days of work.
+
+    Inputs of stages that are finished with the same settings and inputs were looked at when they were run.
+
+    Raises:
+        UsageError: for a setting that cannot be used.
+        BioclipError: if an input is missing or cannot be used.
+    """
     for stage in stages:
         stage.settings(config)
+    states = {}
+    for stage in stages:
         for name, path in sorted(stage.inputs(config).items()):
-            if not path.exists():
-                state_of(name, path)  # says what is wrong
+            if (name, path) not in states:
+                states[name, path] = state_of(name, path)  # says what is wrong
+    for stage in stages:
+        manifest = StageManifest.read(config.output / stage.name)
+        now = {name: states[name, path] for name, path in stage.inputs(config).items()}
+        settings = as_recorded(stage.settings(config))
+        if manifest is None or (manifest.identity.settings, manifest.identity.inputs) != (settings, now):
+            stage.check(config)
 
 
 def stages_until(stages: Sequence[Stage], until: str) -> list[Stage]:
@@ -137,90 +154,77 @@ def identity_of(stage: Stage, config: Curation, contents: Mapping[str, str]) -> 
     return Identity(stage.version, as_recorded(stage.settings(config)), inputs, dict(sorted(contents.items())))
 
 
-def look(folder: Path, identity: Identity) -> tuple[StageManifest | None, str]:
-    """Return the manifest of a stage that is finished with this identity, or None and the reason why it is run."""
-    manifest = StageManifest.read(folder)
-    if manifest is None:
-        return None, "it was interrupted" if (folder / UNFINISHED_FOLDER).exists() else "it was not run yet"
-    if changes := list(_changes(manifest.identity, identity)):
-        return None, listed(changes)
-    for entry in manifest.all_files:
-        file = folder / entry.file
-        if not file.is_file() or file.stat().st_size != entry.bytes:
-            return None, f"{entry.file} is missing or has another size"
-    return manifest, ""
-
-
-def _changes(then: Identity, now: Identity) -> Iterator[str]:
-    if then.version != now.version:
-        yield "this version of the program works in another way"
-    for what, before, after in (
-        ("setting", then.settings, now.settings),
-        ("input", then.inputs, now.inputs),
-        ("result of the stage", then.needs, now.needs),
-    ):
-        for name in sorted({*before, *after}):
-            if before.get(name) != after.get(name):
-                yield f"the {what} {name} changed"
-
-
 def _run(
     stage: Stage, config: Curation, identity: Identity, before: Mapping[str, Path], rows_in: int, progress: Progress
 ) -> StageManifest:
     folder = config.output / stage.name
-    _prepare(folder, identity)
+    needed = {name: before[name] for name in stage.needs}
+    try:
+        _check_whole(needed)
+        _prepare(folder, identity)
+        work = _worked(stage, config, before, progress)
+        _check_unchanged(stage, config, identity)
+        _check_whole(needed)
+        return _finish(folder, stage.name, identity, work, rows_in)
+    except Exception as error:
+        explained = _explained(error, stage.name, folder, before)
+        with suppress(OSError):  # a full disk may have no room for it
+            Begun(identity, first_line(explained)).write(folder)
+        if explained is error:
+            raise
+        raise explained from error
+
+
+def _worked(stage: Stage, config: Curation, before: Mapping[str, Path], progress: Progress) -> StageWork:
+    """Have a stage do its work."""
     temporary, kept = config.output / TEMPORARY_FOLDER / stage.name, config.output / KEPT_FOLDER / stage.name
     temporary.mkdir(parents=True)
     kept.mkdir(parents=True, exist_ok=True)
     threads = config.threads or usable_cores() or 1
-    work = StageWork(folder, before, config, temporary, kept, threads, config.memory, progress=progress)
+    work = StageWork(
+        config.output / stage.name, before, config, temporary, kept, threads, config.memory, progress=progress
+    )
     try:
         stage.run(work)
-    except (OSError, pa.ArrowException) as error:
-        if damaged := _damaged(before):
-            raise SourceError(
-                f"the stage {stage.name} stopped: {damaged} is damaged, its sha256 is not that of the manifest; remove the folder "
-                f"{damaged.parent}, then repeat the command, which makes it again"
-            ) from error
-        if not isinstance(error, OSError):
-            raise
-        raise SourceError(
-            f"the stage {stage.name} stopped: {error.filename or folder}: {error.strerror or error}; "
-            "the same command continues, and finished stages stay"
-        ) from error
     finally:
         remove_tree(temporary)
-    _check_unchanged(stage, config, identity)
-    return _finish(folder, stage.name, identity, work, rows_in)
+    return work
 
 
-def _damaged(before: Mapping[str, Path]) -> Path | None:
-    """Return a part of a finished stage whose bytes are not those that were written."""
-    for folder in before.values():
-        manifest = StageManifest.read(folder)
-        for entry in manifest.parts if manifest else ():
-            if sha256_of(folder / entry.file) != entry.sha256:
-                return folder / entry.file
-    return None
+def _explained(error: Exception, stage: str, folder: Path, before: Mapping[str, Path]) -> Exception:
+    """Return an error of a stage as a message; itself if it is one, or if it is a mistake of the program."""
+    if isinstance(error, (OSError, pa.ArrowException, QueryError)):
+        if not is_full(error) and (damaged := damaged_file(before)):
+            return SourceError(f"the stage {stage} stopped: {damaged.advice}")
+        if isinstance(error, MemoryError):
+            return SourceError(
+                f"the stage {stage} stopped: the memory of this machine is not enough ({first_line(error)}); state a smaller memory or "
+                "fewer threads in the configuration; finished stages stay"
+            )
+        if isinstance(error, OSError):
+            return SourceError(
+                f"the stage {stage} stopped: {error.filename or folder}: {error.strerror or error}; "
+                "the same command continues, and finished stages stay"
+            )
+    return error
 
 
 def _prepare(folder: Path, identity: Identity) -> None:
     """Make the folder ready: parts of an interrupted call with the same identity stay, everything else is removed."""
-    begun = folder / UNFINISHED_FOLDER / BEGUN_FILE
-    if not (folder / MANIFEST_FILE).exists() and begun.is_file() and begun.read_text("utf-8") == identity.key:
+    begun = Begun.read(folder)
+    if not (folder / MANIFEST_FILE).exists() and begun and begun.identity and begun.identity.key == identity.key:
         for draft in folder.glob(".*.part"):
             remove(draft)
         return
-    begun.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(
-        begun, ""
-    )  # the folder has a sign that it is a stage's at every moment: folders without one are refused
-    for entry in [*folder.iterdir(), *begun.parent.iterdir()]:
-        if entry.is_dir() and entry != begun.parent:
+    # the folder has a sign that it is a stage's at every moment: folders without one are refused
+    Begun().write(folder)
+    records = folder / UNFINISHED_FOLDER
+    for entry in [*folder.iterdir(), *records.iterdir()]:
+        if entry.is_dir() and entry != records:
             remove_tree(entry)
-        elif entry not in (begun, begun.parent):
+        elif entry not in (records / BEGUN_FILE, records):
             remove(entry)
-    write_whole(begun, identity.key)
+    Begun(identity).write(folder)
 
 
 def _check_unchanged(stage: Stage, config: Curation, identity: Identity) -> None:
@@ -229,6 +233,14 @@ def _check_unchanged(stage: Stage, config: Curation, identity: Identity) -> None
             raise SourceError(
                 f"{name} ({path}) changed while the stage {stage.name} read it; wait until it is complete, then repeat the command"
             )
+
+
+def _check_whole(needed: Mapping[str, Path]) -> None:
+    """Refuse results that were removed or changed since they were looked at, which a stage would read without an error."""
+    for name, folder in needed.items():
+        manifest = StageManifest.read(folder)
+        for damage in damages(folder, manifest) if manifest else ():
+            raise SourceError(f"the result of the stage {name} changed: {damage.advice}")
 
 
 def _finish(folder: Path, name: str, identity: Identity, work: StageWork, rows_in: int) -> StageManifest:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from bioclip_core.errors import SourceError
+from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.documents import read_document
 from bioclip_core.files.whole import replacing_file
 from bioclip_core.images.regions import EncodedRegion
+from bioclip_core.listed_names import did_you_mean
 from bioclip_training.catalog.recorded import verified
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.curation.catalog import read_rows
@@ -23,7 +24,7 @@ from bioclip_training.curation.configuration import Curation
 from bioclip_training.curation.imaging.images import opened_sources
 from bioclip_training.curation.imaging.openers import Openers
 from bioclip_training.curation.manifests import StageManifest
-from bioclip_training.curation.stages import StageWork
+from bioclip_training.curation.stages import Stage, StageWork
 from bioclip_training.shards.manifest import INDEX_FILE, MANIFEST_FILE, SKIPPED_FILE
 from bioclip_training.shards.options import ShardOptions
 from bioclip_training.shards.writing import Written, write_shards
@@ -98,7 +99,7 @@ def _as_catalog(rows: pa.Table) -> pa.Table:
 
 
 @dataclass(frozen=True)
-class ShardsStage:
+class ShardsStage(Stage):
     """Write the shards."""
 
     name: str = "shards"
@@ -106,7 +107,10 @@ class ShardsStage:
     needs: tuple[str, ...] = ("catalog", "leakage")
 
     def settings(self, config: Curation) -> dict[str, Any]:
-        return asdict(config.shards) if config.shards.write else {"write": False}
+        if not config.shards.write:
+            return {"write": False}
+        _check_splits(config)
+        return asdict(config.shards)
 
     def inputs(self, config: Curation) -> Mapping[str, Path]:
         if not config.shards.write:
@@ -135,6 +139,19 @@ class ShardsStage:
         _keep(work, written)
 
 
+def _check_splits(config: Curation) -> None:
+    """Refuse splits that no record can be in; published splits have any words."""
+    splits = config.splits
+    has_unseen = splits.unseen_species is not None or splits.unseen_share > 0
+    known = ["train", *(["val"] if splits.val else []), *(["unseen"] if has_unseen else [])]
+    for name in config.shards.splits:
+        if name not in known and not splits.published:
+            raise UsageError(
+                f"shards.splits has {name!r}, which is not a split of this curation; its splits are {', '.join(known)}"
+                f"{did_you_mean(name, known)}"
+            )
+
+
 def _leakage(work: StageWork) -> dict[str, Any]:
     """Return what was found of each evaluation set, without examples."""
     file = work.before["leakage"] / LEAKAGE_FILES[0] if "leakage" in work.before else Path()
@@ -156,7 +173,7 @@ def _keep(work: StageWork, written: Written) -> None:
     """Count what was written, and have the files belong to the result."""
     manifest = written.manifest
     for key, reason in written.skipped:
-        work.tally.drop("images that can no longer be read", 1, f"{key}: {reason}")
+        work.tally.drop("images that can no longer be read", 1, f"{key}: {reason}", is_failure=True)
     work.tally.read(manifest.samples + manifest.skipped)
     work.tally.wrote(manifest.samples)
     for split, samples in manifest.samples_of_splits().items():

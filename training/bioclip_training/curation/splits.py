@@ -22,7 +22,7 @@ from bioclip_training.curation.database import opened, quoted, streamed
 from bioclip_training.curation.excluding import aligned, filter_columns, leaks_by_key, reasons
 from bioclip_training.curation.stages import StageWork, name_of_part
 from bioclip_training.curation.tallies import Tally
-from bioclip_training.curation.unseen import Unseen, unseen_species
+from bioclip_training.curation.unseen import Unseen, read_species, unseen_species
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -61,6 +61,10 @@ class SplitsStage:
     def inputs(self, config: Curation) -> Mapping[str, Path]:
         listed = config.splits.unseen_species
         return {"splits.unseen_species": listed} if listed else {}
+
+    def check(self, config: Curation) -> None:
+        if config.splits.unseen_species:
+            read_species(config.splits.unseen_species)
 
     def run(self, work: StageWork) -> None:
         parts = work.parts_of("records")

@@ -43,6 +43,14 @@ class Stage(Protocol):
     def inputs(self, config: Curation) -> Mapping[str, Path]:
         """Return the files and folders that it reads besides results of other stages, by a name for messages (``source eol``)."""
 
+    def check(self, config: Curation) -> None:  # noqa: ARG002
+        """Refuse inputs that cannot be used, as far as names and first rows say; it is called before the first stage is run.
+
+        Raises:
+            BioclipError: for the first one, with what to do.
+        """
+        return
+
     def run(self, work: StageWork) -> None:
         """Write the parts that are not finished yet.
 

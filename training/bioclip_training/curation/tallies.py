@@ -17,6 +17,8 @@ class Dropped:
     """Words that follow a number of records: "without a name"."""
     count: int
     example: str = ""
+    is_failure: bool = False
+    """True if something failed, such as reading an image; false if a rule decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self._dropped: dict[str, tuple[int, str]] = {}
+        self._dropped: dict[str, tuple[int, str, bool]] = {}
         self._counts: dict[str, int] = {}
         self._notes: set[str] = set()
         self._rows_read = self._rows_written = 0
@@ -53,20 +55,21 @@ class Tally:
         with self._lock:
             self._rows_written += rows
 
-    def drop(self, reason: str, count: int = 1, example: str = "") -> None:
+    def drop(self, reason: str, count: int = 1, example: str = "", *, is_failure: bool = False) -> None:
         """Count rows that the stage drops or marks as excluded.
 
         Args:
             reason: words that follow a number of records: "without a name".
             count: number of rows.
             example: one of them: source, record id and the value.
+            is_failure: true if something failed, which gives the command the exit code of failures.
         """
         if not count:
             return
         example = shortened(example)
         with self._lock:
-            so_far, first = self._dropped.get(reason, (0, ""))
-            self._dropped[reason] = (so_far + count, min(filter(None, (first, example)), default=""))
+            so_far, first, _ = self._dropped.get(reason, (0, "", False))
+            self._dropped[reason] = (so_far + count, min(filter(None, (first, example)), default=""), is_failure)
 
     def count(self, name: str, n: int = 1) -> None:
         """Count something that is not dropped: "names resolved through a synonym"."""
@@ -81,7 +84,7 @@ class Tally:
     def add(self, tallied: Tallied) -> None:
         """Add the content of another tally."""
         for dropped in tallied.dropped:
-            self.drop(dropped.reason, dropped.count, dropped.example)
+            self.drop(dropped.reason, dropped.count, dropped.example, is_failure=dropped.is_failure)
         for name, count in tallied.counts.items():
             self.count(name, count)
         for note in tallied.notes:

@@ -35,7 +35,7 @@ def unseen_species(config: SplitsConfig, seed: int, records: Mapping[str, int]) 
     Raises:
         DataError: if the list cannot be read, is empty, or has none of the species.
     """
-    listed = _read(config.unseen_species) if config.unseen_species else []
+    listed = read_species(config.unseen_species) if config.unseen_species else []
     chosen = {name for name in listed if name in records}
     unknown = tuple(sorted(set(listed) - chosen))
     if listed and not chosen:
@@ -49,7 +49,12 @@ def unseen_species(config: SplitsConfig, seed: int, records: Mapping[str, int]) 
     return Unseen(tuple(sorted(chosen)), unknown)
 
 
-def _read(file: Path) -> list[str]:
+def read_species(file: Path) -> list[str]:
+    """Return the species of a list, genus and epithet.
+
+    Raises:
+        DataError: if it cannot be read or is empty.
+    """
     try:
         with file.open("rb") as stream:
             text = stream.read(_LARGEST + 1).decode("utf-8-sig")

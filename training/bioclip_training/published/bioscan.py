@@ -31,7 +31,7 @@ from bioclip_training.published.records import batch_of
 UNCLASSIFIED = ("not_classified",)
 _PART = r"part\d+"
 _RANKS = ("phylum", "class", "order", "family", "genus", "species")
-_METADATA = LayoutOption("metadata", "The metadata file, where there are several.")
+_METADATA = LayoutOption("metadata", "The metadata file, where there are several.", place="file")
 _ALL_ANIMALS = ("(no column)", "kingdom Animalia of every row, since the collection holds arthropods only")
 
 

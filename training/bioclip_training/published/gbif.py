@@ -107,9 +107,14 @@ class Gbif:
         LayoutOption(
             "image_names",
             "address (the default), md5 or sha1: images have the last part of their address as name, or its hash.",
+            words=NAMINGS,
         ),
         MISSING_IMAGES,
-        LayoutOption("absences", "skip (the default) or keep media of occurrences whose occurrenceStatus is ABSENT."),
+        LayoutOption(
+            "absences",
+            "skip (the default) or keep media of occurrences whose occurrenceStatus is ABSENT.",
+            words=("skip", "keep"),
+        ),
     )
 
     def recognise(self, path: Path) -> Recognition | None:

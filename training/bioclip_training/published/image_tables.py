@@ -20,7 +20,9 @@ from bioclip_training.published.reading.values import dates
 from bioclip_training.published.records import batch_of
 
 LABELS = LayoutOption(
-    "labels", "Read the labels as caption (the default), scientific names or common names: caption, scientific, common."
+    "labels",
+    "Read the labels as caption (the default), scientific names or common names: caption, scientific, common.",
+    words=("caption", "scientific", "common"),
 )
 _LABEL_COLUMNS = {"caption": "caption", "scientific": "verbatim_name", "common": "common_name"}
 _SUFFIXES = (".csv", ".tsv", ".parquet")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from bioclip_core.errors import DataError, UsageError
+from bioclip_core.errors import DataError, SourceError, UsageError
+from bioclip_core.files.near_names import near_hint
 from bioclip_core.findings import Findings
 from bioclip_core.listed_names import did_you_mean
 from bioclip_core.progress import Progress, silent
 from bioclip_core.tables.options import TableOptions
+from bioclip_core.tables.rows import shown_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +30,10 @@ class LayoutOption:
     name: str
     help: str
     """A noun phrase or an imperative."""
+    words: tuple[str, ...] = ()
+    """Allowed words; empty: not limited to a list."""
+    place: Literal["", "folder", "file"] = ""
+    """``folder`` or ``file``: it names one, relative to the source; with ``words`` beside, one of them or a place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +161,13 @@ COMMON_OPTIONS = (
 """Options that every layout has."""
 
 
-def check_settings(layout: Layout, options: ReadOptions) -> None:
+def check_settings(layout: Layout, options: ReadOptions, path: Path | None = None) -> None:
     """Refuse options that a layout does not have, and apply those of reading tables that all have.
+
+    Args:
+        layout: the layout.
+        options: have the settings.
+        path: the source, for options that name files and folders; None: these are not looked for.
 
     Raises:
         UsageError: for the first unknown one, and for values that cannot be used.
@@ -167,6 +178,8 @@ def check_settings(layout: Layout, options: ReadOptions) -> None:
             raise UsageError(
                 f"layout {layout.name} has no option {name!r}; it has {', '.join(known)}{did_you_mean(str(name), known)}"
             )
+    for option in layout.options:
+        _check_value(layout, options, option, path)
     if encoding := setting(layout, options, "encoding", "", str):
         options.table = replace(options.table, encoding=encoding)
     if columns := setting(layout, options, "columns", {}, dict):
@@ -174,12 +187,30 @@ def check_settings(layout: Layout, options: ReadOptions) -> None:
         options.table = replace(options.table, column=options.table.column + pairs)
 
 
+def _check_value(layout: Layout, options: ReadOptions, option: LayoutOption, path: Path | None) -> None:
+    if option.words and not option.place:
+        setting(layout, options, option.name, None, one_of(*option.words))
+    given = setting(layout, options, option.name, "", str)
+    if not option.place or path is None or not given or given in option.words:
+        return
+    root = path if path.is_dir() else path.parent
+    place = root / given
+    if place.is_dir() if option.place == "folder" else place.is_file():
+        return
+    is_not = f"{given!r} of layout {layout.name} is not a {option.place} in {shown_path(root)}"
+    if option.words:
+        raise UsageError(
+            f"option {option.name}: {is_not}, nor one of {', '.join(option.words)}{did_you_mean(given, option.words)}"
+        )
+    raise SourceError(f"option {option.name}: {is_not}{near_hint(place)}")
+
+
 def one_of(*allowed: str) -> Callable[[Any], str]:
     """Return a reader for :func:`setting` that takes one of some words."""
 
     def read(value: Any) -> str:
         if value not in allowed:
-            raise ValueError(f"is not one of {', '.join(allowed)}")
+            raise ValueError(f"is not one of {', '.join(allowed)}{did_you_mean(str(value), allowed)}")
         return str(value)
 
     return read

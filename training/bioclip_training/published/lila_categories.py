@@ -19,10 +19,14 @@ CATEGORIES = LayoutOption(
     "categories",
     "scientific or common: the kind of name that categories are; or a table that maps them, such as LILA's taxonomy mapping "
     "(columns query or category, scientific_name, common_name, and ranks), relative to the source's folder.",
+    words=("scientific", "common"),
+    place="file",
 )
 DATASET = LayoutOption("dataset", "Name of the data set in a mapping of several (column dataset_name).")
 WITHOUT_TAXON = LayoutOption(
-    "without_taxon", "skip (the default) or keep images that are empty or show people or vehicles."
+    "without_taxon",
+    "skip (the default) or keep images that are empty or show people or vehicles.",
+    words=("skip", "keep"),
 )
 UNMAPPED = "annotations of categories that the mapping does not have"
 NOT_A_TAXON = "annotations say that there is no animal or plant"

@@ -175,7 +175,11 @@ class ImageCaptions(_Shards):
     needs = "tars of images with txt or JSON, Parquet files with a column of images and one of captions, or a table of image, caption"
     _because = "its samples are images with captions"
     options = (
-        LayoutOption("taxa", "keep (the default): names that some images have are read; ignore: captions alone are."),
+        LayoutOption(
+            "taxa",
+            "keep (the default): names that some images have are read; ignore: captions alone are.",
+            words=("keep", "ignore"),
+        ),
     )
 
     def read(self, path: Path, options: ReadOptions) -> Iterator[pa.RecordBatch]:

@@ -29,7 +29,7 @@ from bioclip_training.curation.imaging.looks import looks_in
 from bioclip_training.curation.imaging.lookup import LARGEST_BUCKET, NEIGHBOURS, Pairs, pairs_within
 from bioclip_training.curation.imaging.originals import of_originals
 from bioclip_training.curation.imaging.tasks import BOX_COLUMNS
-from bioclip_training.curation.stages import StageWork
+from bioclip_training.curation.stages import Stage, StageWork
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -42,7 +42,7 @@ _BATCH = 16_384
 
 
 @dataclass(frozen=True)
-class DuplicatesStage:
+class DuplicatesStage(Stage):
     """Find duplicates."""
 
     name: str = "duplicates"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,19 +14,19 @@ from bioclip_core.errors import BioclipError, SourceError, UsageError
 from bioclip_core.files.whole import replacing_file
 from bioclip_core.findings import Findings
 from bioclip_training.curation.columns import IMAGES, RANK_COLUMNS, RECORDS
-from bioclip_training.curation.configuration import EvaluationSetConfig
+from bioclip_training.curation.configuration import Curation, EvaluationSetConfig
 from bioclip_training.curation.database import opened, parts_in, streamed
 from bioclip_training.curation.imaging.images import PIECES, examine
 from bioclip_training.curation.imaging.openers import UNPACKED, Openers
 from bioclip_training.curation.imaging.tasks import TASK_COLUMNS
 from bioclip_training.curation.manifests import UNFINISHED_FOLDER, part_file
 from bioclip_training.curation.naming.stage import NamesStage
-from bioclip_training.curation.records import keyed
+from bioclip_training.curation.records import check_archives, keyed
 from bioclip_training.curation.stages import StageWork
 from bioclip_training.published.known import recognise
-from bioclip_training.published.layout import ReadOptions
+from bioclip_training.published.layout import ReadOptions, check_settings
 from bioclip_training.published.records import batches_of
-from bioclip_training.suites.sets import chosen_sets, located
+from bioclip_training.suites.sets import EvaluationSet, chosen_sets, located
 
 _RECORDS, _IMAGES, _NAMES = "records", "images", "names"
 
@@ -37,6 +38,32 @@ class EvaluationItems:
     records: Path
     images: Path
     names: Path
+
+
+def check_sets(config: Curation) -> None:
+    """Recognise every evaluation set.
+
+    Raises:
+        UsageError: for an unknown suite, layout or option.
+        SourceError: if a folder does not hold its set.
+    """
+    for name, entry in sorted(config.evaluation_sets.items()):
+        with _naming(name):
+            if entry.suite:
+                located(_one_set(entry), entry.path)
+            else:
+                layout, _ = recognise(entry.path, entry.layout)
+                check_settings(layout, ReadOptions(settings=entry.options), entry.path)
+            check_archives(entry.path)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Name the evaluation set in an error about it."""
+    try:
+        yield
+    except BioclipError as error:
+        raise type(error)(f"evaluation set {name}: {error}") from error
 
 
 def evaluation_items(work: StageWork) -> EvaluationItems:
@@ -52,10 +79,8 @@ def evaluation_items(work: StageWork) -> EvaluationItems:
     for place in (found.records, found.images, found.names):
         place.mkdir(parents=True)
     for name, entry in sorted(work.config.evaluation_sets.items()):
-        try:
+        with _naming(name):
             _write(found.records, name, RECORDS, _records(name, entry, work))
-        except BioclipError as error:
-            raise type(error)(f"evaluation set {name}: {error}") from error
     _examine(found, work)
     config = replace(work.config, precedence=())  # of sources, which these are not
     scratch = folder / "scratch"
@@ -95,16 +120,21 @@ def _records(name: str, entry: EvaluationSetConfig, work: StageWork) -> Iterator
         )
 
 
-def _items_of_suite(name: str, entry: EvaluationSetConfig, work: StageWork) -> Iterator[pa.RecordBatch]:
-    """Yield the images of a set that ``evaluate --suite`` reads, as records: file, ranks and the word of the class."""
+def _one_set(entry: EvaluationSetConfig) -> EvaluationSet:
     sets = chosen_sets((entry.suite,))
     if len(sets) > 1:
         listed = ", ".join(one.name for one in sets)
         raise UsageError(f"suite {entry.suite} is several sets ({listed}): give each of them as an evaluation set")
-    folder, (needs, _, read) = located(sets[0], entry.path)
+    return sets[0]
+
+
+def _items_of_suite(name: str, entry: EvaluationSetConfig, work: StageWork) -> Iterator[pa.RecordBatch]:
+    """Yield the images of a set that ``evaluate --suite`` reads, as records: file, ranks and the word of the class."""
+    wanted = _one_set(entry)
+    folder, (needs, _, read) = located(wanted, entry.path)
     findings = Findings()
     images = read(folder, findings)
-    work.tally.note(f"evaluation set {name}: read as {sets[0].title}: {needs}")
+    work.tally.note(f"evaluation set {name}: read as {wanted.title}: {needs}")
     for line in findings.lines():
         work.tally.note(f"evaluation set {name}: {line}")
     yield from batches_of(

@@ -34,7 +34,7 @@ from bioclip_training.curation.imaging.support_set import SupportSetFilter
 from bioclip_training.curation.imaging.tasks import TASK_COLUMNS, ImageTask, Piece, pieces_of, tasks_of
 from bioclip_training.curation.input_states import state_of
 from bioclip_training.curation.sorted_runs import Runs, bucket_name, write_runs
-from bioclip_training.curation.stages import StageWork
+from bioclip_training.curation.stages import Stage, StageWork
 from bioclip_training.curation.tallies import Tally
 
 _AHEAD = 8  # images per thread
@@ -48,7 +48,7 @@ def built_in_filters() -> dict[str, ContentFilter]:
 
 
 @dataclass(frozen=True)
-class FiltersStage:
+class FiltersStage(Stage):
     """Score the records."""
 
     filters: Mapping[str, ContentFilter] = field(default_factory=built_in_filters)

@@ -50,8 +50,10 @@ class ImagesStage:
     def inputs(self, config: Curation) -> Mapping[str, Path]:
         return {f"source {name}": source.path for name, source in config.sources.items()}
 
-    def run(self, work: StageWork) -> None:
+    def check(self, config: Curation) -> None:  # noqa: ARG002
         check_library()
+
+    def run(self, work: StageWork) -> None:
         with opened_sources(work.config) as openers:
             names = _examine_records(work, openers)
         runs = work.temporary / "runs"
@@ -187,15 +189,14 @@ def _count(rows: pa.Table, tally: Tally, records: Path) -> None:
     """Count images that cannot be read, and those with other bytes than were published, each with an example from the records."""
     is_unread = pc.not_equal(rows["unreadable"], "")
     is_elsewhere = pc.is_in(rows["unreadable"], pa.array([NO_FILE, NO_IMAGE]))
-    for reason, chosen in (
-        ("without a file on this machine", is_elsewhere),
-        ("whose image cannot be read", pc.and_not(is_unread, is_elsewhere)),
+    for reason, chosen, is_failure in (
+        ("without a file on this machine", is_elsewhere, False),
+        ("whose image cannot be read", pc.and_not(is_unread, is_elsewhere), True),
     ):
         found = rows.filter(chosen)
         if found.num_rows:
-            tally.drop(
-                reason, found.num_rows, _example(found["key"][0].as_py(), found["unreadable"][0].as_py(), records)
-            )
+            example = _example(found["key"][0].as_py(), found["unreadable"][0].as_py(), records)
+            tally.drop(reason, found.num_rows, example, is_failure=is_failure)
     changed = rows.filter(pc.not_equal(rows["hash_mismatch"], ""))
     if changed.num_rows:
         tally.count("images with other bytes than were published (column hash_mismatch)", changed.num_rows)

@@ -14,7 +14,7 @@ from bioclip_core.files.whole import write_whole
 from bioclip_training.curation.columns import LEAKS
 from bioclip_training.curation.configuration import Curation
 from bioclip_training.curation.database import opened, parts_in, streamed
-from bioclip_training.curation.imaging.evaluation_items import EvaluationItems, evaluation_items
+from bioclip_training.curation.imaging.evaluation_items import EvaluationItems, check_sets, evaluation_items
 from bioclip_training.curation.imaging.identities import identities
 from bioclip_training.curation.imaging.images import looks_id
 from bioclip_training.curation.imaging.leak_report import PAGE_FILE, REPORT_FILE, leak_html, leak_report, report_text
@@ -59,6 +59,9 @@ class LeakageStage:
             return {}
         sets = {f"evaluation set {name}": entry.path for name, entry in config.evaluation_sets.items()}
         return {**sets, **NamesStage().inputs(config)}
+
+    def check(self, config: Curation) -> None:
+        check_sets(config)
 
     def run(self, work: StageWork) -> None:
         with opened(work) as database:

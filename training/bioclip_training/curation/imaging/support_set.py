@@ -44,6 +44,8 @@ class SupportSetFilter:
             raise UsageError(
                 f"the filter {self.name} needs example images: files: {{examples: FOLDER}}, with a folder per class"
             )
+        if options.files["examples"].exists():  # the stage says that it does not
+            _classes(options.files["examples"], _wanted(options))
         return {**_found(options).identity(), "wanted": sorted(_wanted(options)), "version": 1}
 
     def open(self, options: FilterOptions) -> OpenedSupportSet:
@@ -80,7 +82,7 @@ def _classes(folder: Path, wanted: Sequence[str]) -> dict[str, list[Path]]:
         SourceError: without a folder of unwanted examples.
     """
     if not folder.is_dir():
-        raise SourceError(f"the folder of example images {folder} does not exist")
+        raise SourceError(f"the example images {folder} are not a folder; give one with a folder per class")
     found = {
         entry.name: sorted(file for file in entry.rglob("*") if file.suffix.lower() in _IMAGES)
         for entry in sorted(folder.iterdir())

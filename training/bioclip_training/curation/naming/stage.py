@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pyarrow import parquet
 
 from bioclip_core.errors import DataError, UsageError
+from bioclip_core.findings import Findings
 from bioclip_core.listed_names import did_you_mean, listed
 from bioclip_core.taxonomy import RANKS, Taxon
 from bioclip_training.curation import database
@@ -19,6 +20,7 @@ from bioclip_training.curation.columns import LABELS
 from bioclip_training.curation.configuration import Curation
 from bioclip_training.curation.naming.combinations import Reading
 from bioclip_training.curation.naming.common_names import TAXONOMY, CommonNames
+from bioclip_training.curation.naming.common_tables import read_common_names
 from bioclip_training.curation.naming.labels import labels_table, summarise
 from bioclip_training.curation.naming.meant import read_common_names_as_names
 from bioclip_training.curation.naming.misspelt import correct
@@ -46,6 +48,7 @@ class NamesStage:
     needs: tuple[str, ...] = ("records",)
 
     def settings(self, config: Curation) -> dict[str, Any]:
+        _check_given(config)
         return {
             "languages": list(config.names.languages),
             "common_names.precedence": list(_order(config)),
@@ -57,6 +60,12 @@ class NamesStage:
     def inputs(self, config: Curation) -> Mapping[str, Path]:
         tables = {f"common names {table.name}": table for table in config.names.common_names}
         return tables if config.taxonomy is None else {"taxonomy": config.taxonomy, **tables}
+
+    def check(self, config: Curation) -> None:
+        with ExitStack() as stack:
+            _opened_taxonomy(config, stack)
+        for table in config.names.common_names:
+            next(read_common_names(table, Findings()), None)
 
     def run(self, work: StageWork) -> None:
         with ExitStack() as stack:
@@ -91,6 +100,14 @@ def _order(config: Curation) -> tuple[str, ...]:
     return config.names.precedence or (*tables, TAXONOMY)
 
 
+def _check_given(config: Curation) -> None:
+    """Refuse a version of no taxonomy."""
+    if config.taxonomy is None and config.names.taxonomy_version:
+        raise UsageError(
+            f"names.taxonomy_version is {config.names.taxonomy_version}, but no taxonomy is given: name its file as taxonomy"
+        )
+
+
 def _opened_taxonomy(config: Curation, stack: ExitStack) -> TaxonomyIndex | None:
     """Open the taxonomy.
 
@@ -98,10 +115,6 @@ def _opened_taxonomy(config: Curation, stack: ExitStack) -> TaxonomyIndex | None
         DataError: if it has another version than the configuration states.
     """
     if config.taxonomy is None:
-        if config.names.taxonomy_version:
-            raise UsageError(
-                f"names.taxonomy_version is {config.names.taxonomy_version}, but no taxonomy is given: name its file as taxonomy"
-            )
         return None
     taxonomy = stack.enter_context(TaxonomyIndex.open(config.taxonomy))
     wanted = config.names.taxonomy_version

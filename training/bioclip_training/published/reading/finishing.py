@@ -15,9 +15,11 @@ from bioclip_core.tables.rows import shown_path
 from bioclip_training.published.layout import Layout, LayoutOption, ReadOptions, one_of, setting
 from bioclip_training.published.reading.hashed import ImageFiles
 
-IMAGES = LayoutOption("images", "Folder of the images, relative to the folder of the source.")
+IMAGES = LayoutOption("images", "Folder of the images, relative to the folder of the source.", place="folder")
 MISSING_IMAGES = LayoutOption(
-    "missing_images", "skip (the default): rows without an image file are skipped; keep: the disk is not looked at."
+    "missing_images",
+    "skip (the default): rows without an image file are skipped; keep: the disk is not looked at.",
+    words=("skip", "keep"),
 )
 NO_ID = "rows lack an id"
 NO_IMAGE = "rows without an image file"
