@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bioclip_core.errors import SourceError, UsageError
+from bioclip_core.files.present import is_file
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.megadetector.read import MegaDetectorSource
 from bioclip_plugin.items.media import MediaItem, Region
@@ -58,7 +59,7 @@ class _DetectionsFilter:
 
 def _check_file(file: Path) -> None:
     """Refuse a file by its beginning; that one is missing is found elsewhere."""
-    if file.exists() and not MegaDetectorSource().takes(str(file)):
+    if is_file(file) and not MegaDetectorSource().takes(str(file)):
         raise SourceError(f"{file} is not a MegaDetector file (JSON with images and their detections)")
 
 

@@ -12,13 +12,13 @@ from pyarrow import parquet
 
 from bioclip_training.curation.columns import DUPLICATES, IMAGES, LABELS, LEAKS
 from bioclip_training.curation.configuration import Curation
-from bioclip_training.curation.stages import Stage, StageWork, name_of_part
+from bioclip_training.curation.stages import StageWork, name_of_part
 
 SCHEMAS = {"names": LABELS, "images": IMAGES, "duplicates": DUPLICATES, "leakage": LEAKS}
 
 
 @dataclass(frozen=True)
-class Stated(Stage):
+class Stated:
     """A stage whose rows are stated; columns that are not are empty."""
 
     name: str
@@ -33,6 +33,9 @@ class Stated(Stage):
 
     def inputs(self, config: Curation) -> Mapping[str, Path]:
         return {}
+
+    def check(self, config: Curation) -> None:
+        return
 
     def run(self, work: StageWork) -> None:
         schema = self.schema or SCHEMAS[self.name]

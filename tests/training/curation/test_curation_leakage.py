@@ -32,6 +32,7 @@ class Listed:
     """A layout that gives the records of ``items.json``."""
 
     name = "listed"
+    options = ()
 
     def read(self, path: Path, options: Any) -> Iterator[pa.RecordBatch]:
         rows = json.loads((path / "items.json").read_text())

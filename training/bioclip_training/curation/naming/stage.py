@@ -114,6 +114,7 @@ def _opened_taxonomy(config: Curation, stack: ExitStack) -> TaxonomyIndex | None
     Raises:
         DataError: if it has another version than the configuration states.
     """
+    _check_given(config)
     if config.taxonomy is None:
         return None
     taxonomy = stack.enter_context(TaxonomyIndex.open(config.taxonomy))
