@@ -29,6 +29,8 @@ _WEAK = re.compile(r"[a-z]{2,}(?:us|um|is|ae|ns|or|er|ix|ex|os|as|es|on|o|a|i|e)
 _NOT_EPITHETS = (
     words.NOT_PLAIN | words.COMPOUND_FIRST | {pair.partition(" ")[0] for pair in words.COMPOUNDS} | {"nothosp", "nsp"}
 )
+_LATIN = re.compile(r"[a-z-]{2,}(?:us|um|is|ae|ns|or|er|ix|ex|ur|os|as|es|on|o|a|i|e)")
+_CERTAIN_AUTHOR = re.compile(r"[.)]$|\d{4}")
 _CUT_OFF = re.compile(r"\.{2,}$")
 _LETTERS_LOST = re.compile(r"[?\ufffd]+")
 _DAMAGED = re.compile(r"[a-z-]{3,}\.{2,}|[a-z-]*(?:[?\ufffd]+[a-z-]+)+(?:\.{2,})?|[a-z-]+\ufffd+")
@@ -77,6 +79,8 @@ class _Reader(Below):
             if unread is not None:
                 return unread
         self._read_epithet()
+        if not (self.epithet or self.doubt):
+            self._pass_author_of_genus()
         if self.epithet and not self.doubt:
             self.read_below()
         elif self._at < len(self._words) and not self.authors:
@@ -131,6 +135,19 @@ class _Reader(Below):
 
     def _unread(self, reason: str) -> WrittenName:
         return WrittenName(self.text, unread=reason)
+
+    def _pass_author_of_genus(self) -> None:
+        """Read the epithet behind the author of the genus: "Quercus L. robur", as tables with an author per column are joined."""
+        is_author = False  # "European Robin male" has none
+        for place in range(self._at + 1, len(self._words)):
+            author, word, follows = self._words[place - 1], self._words[place], self._word(place + 1)
+            if not _may_be_author(author):
+                return
+            is_author = is_author or bool(_CERTAIN_AUTHOR.search(author))
+            ends = not follows or _AUTHOR.match(follows) or follows.rstrip(".") in words.INFRASPECIFIC
+            if is_author and not author.islower() and ends and word not in _NOT_EPITHETS and _LATIN.fullmatch(word):
+                self.epithet, self._at = word, place + 1
+                return
 
     def _read_authors(self) -> None:
         """Look behind a genus and its author for a doubt, or for another parent: "Agrostis L. × Polypogon Desf."."""
