@@ -48,6 +48,15 @@ def test_a_run_says_what_each_stage_dropped_and_a_second_one_has_nothing_to_do(b
     again = bioclip("curate", config, "--stage", "records")
     assert "records: finished already (1 row)" in again.out
     assert (config.parent / "out/report.md").read_text() == report
+    bioclip("curate", config, "--stage", "kinds")
+    assert "## kinds" in (report := (config.parent / "out/report.md").read_text())
+    bioclip(
+        "curate", config, "--stage", "records"
+    )  # the results of later stages stay, and so does the report about them
+    assert (config.parent / "out/report.md").read_text() == report
+    config.write_text(config.read_text() + "kinds: {by_source: {roses: specimen}}\n")
+    bioclip("curate", config, "--stage", "records")
+    assert "## kinds" not in (config.parent / "out/report.md").read_text()  # it is of other settings
 
 
 def test_a_plan_says_what_would_run_and_why_and_writes_nothing(bioclip: Bioclip, config: Path) -> None:

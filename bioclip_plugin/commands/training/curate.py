@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +21,11 @@ from bioclip_plugin.commands.signals import interruptible
 
 if TYPE_CHECKING:
     from bioclip_plugin.contracts.manager import BioclipPluginManager
+    from bioclip_training.curation.configuration import Curation
     from bioclip_training.curation.manifests import StageManifest
     from bioclip_training.curation.plan import Plan
     from bioclip_training.curation.running import Outcome
+    from bioclip_training.curation.stages import Stage
 
 _SHOWN = 5  # reasons and notes of a stage in the summary; the report has all
 
@@ -105,7 +107,7 @@ def _run(manager: BioclipPluginManager, config: Path, until: str, only_plan: boo
         line.console.print(f"{stage}: {printable(why)}")
         return lambda done, total: line.stage(stage, done, total, "parts")
 
-    report = _Report(curation.output, [stage.name for stage in stages_until(known, until)])
+    report = _Report(curation, known, [stage.name for stage in stages_until(known, until)])
 
     def end(outcome: Outcome) -> None:
         print_lines(console, *_lines_of(outcome))
@@ -126,10 +128,13 @@ def _run(manager: BioclipPluginManager, config: Path, until: str, only_plan: boo
 
 
 class _Report:
-    """The report, which is written after each stage, so that one that is interrupted or killed leaves that of the stages before it."""
+    """The report, which is written after each stage, so that one that is interrupted or killed leaves that of the stages before it.
 
-    def __init__(self, output: Path, stages: list[str]) -> None:
-        self._output, self._left = output, stages
+    Stages behind ``--stage`` whose results stay are in it, too.
+    """
+
+    def __init__(self, curation: Curation, stages: Sequence[Stage], wanted: list[str]) -> None:
+        self._curation, self._output, self._stages, self._left = curation, curation.output, stages, wanted
         self._manifests: list[StageManifest] = []
 
     def add(self, outcome: Outcome) -> None:
@@ -156,9 +161,15 @@ class _Report:
             raise
 
     def _write(self, error: str = "") -> None:
+        from bioclip_training.curation.finished import still_finished
         from bioclip_training.curation.report import write_report
 
-        write_report(self._output, self._manifests, self._left, error)
+        finished = {manifest.stage: manifest.content for manifest in self._manifests}
+        others = [stage for stage in self._stages if stage.name not in self._left]
+        manifests = [*self._manifests, *still_finished(self._curation, others, finished)]
+        names = [stage.name for stage in self._stages]
+        manifests.sort(key=lambda manifest: names.index(manifest.stage))
+        write_report(self._output, manifests, self._left, error)
 
 
 def _lines_of(outcome: Outcome) -> list[str]:

@@ -41,6 +41,7 @@ def test_a_stage_leaves_parts_and_a_manifest_with_what_it_dropped_and_an_example
     assert [entry.file for entry in squares.all_files] == ["part-even.parquet", "part-odd.parquet", "sum.txt"]
     assert StageManifest.read(tmp_path / "out/squares") == squares
     assert parquet.read_table(tmp_path / "out/numbers").num_rows == 5  # the manifest does not spoil the data set
+    assert not (tmp_path / "out/temporary").exists()
 
 
 def test_finished_stages_are_not_run_again(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +11,10 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from bioclip_core.errors import DataError
+from bioclip_core.files.documents import as_recorded
 from bioclip_core.identity import sha256_of
 from bioclip_core.listed_names import listed
+from bioclip_training.curation.configuration import Curation
 from bioclip_training.curation.manifests import (
     MANIFEST_FILE,
     Begun,
@@ -22,6 +24,7 @@ from bioclip_training.curation.manifests import (
     StageManifest,
     part_file,
 )
+from bioclip_training.curation.stages import Stage
 
 NOT_RUN = "it was not run yet"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -59,6 +62,24 @@ def look(folder: Path, identity: Identity, *, unknown: Collection[str] = ()) -> 
     reasons = [*_changes(manifest.identity, identity, unknown)]
     reasons += [f"{damage.file.name} {damage.what}" for damage in damages(folder, manifest)]
     return (None, listed(reasons)) if reasons else (manifest, "")
+
+
+def still_finished(config: Curation, stages: Sequence[Stage], finished: Mapping[str, str]) -> Iterator[StageManifest]:
+    """Yield the manifests of further stages with the settings of now that were made of these results.
+
+    Args:
+        config: the configuration.
+        stages: all stages, each behind those that it needs.
+        finished: content of each stage that is finished, by name.
+    """
+    contents = dict(finished)
+    for stage in stages:
+        manifest = None if stage.name in contents else StageManifest.read(config.output / stage.name)
+        if manifest is None or manifest.identity.settings != as_recorded(stage.settings(config)):
+            continue
+        if all(manifest.identity.needs.get(name, "") == contents.get(name) for name in stage.needs):
+            contents[stage.name] = manifest.content
+            yield manifest
 
 
 def _why_unfinished(folder: Path, identity: Identity, unknown: Collection[str]) -> Iterator[str]:

@@ -81,8 +81,7 @@ def run_stages(
     outcomes: dict[str, Outcome] = {}
     check_output(config, stages)
     check_needs(config, wanted)
-    with _locked(config.output):
-        remove_tree(config.output / TEMPORARY_FOLDER)
+    with _locked(config.output), _emptied(config.output / TEMPORARY_FOLDER):
         for stage in wanted:
             contents = {name: outcomes[name].manifest.content for name in stage.needs}
             identity = identity_of(stage, config, contents)
@@ -256,6 +255,16 @@ def _finish(folder: Path, name: str, identity: Identity, work: StageWork, rows_i
     )  # fmt: skip
     manifest.write(folder)
     return manifest
+
+
+@contextmanager
+def _emptied(temporary: Path) -> Iterator[None]:
+    """Remove the folder of temporary files before the block, since a killed call leaves it, and after it."""
+    remove_tree(temporary)
+    try:
+        yield
+    finally:
+        remove_tree(temporary)
 
 
 @contextmanager
