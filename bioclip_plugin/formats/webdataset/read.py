@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ from bioclip_core.files.archive_tar import FAULTS, decompressed
 from bioclip_core.files.archives import damaged
 from bioclip_core.files.documents import parse_document
 from bioclip_core.files.present import exists, is_file, is_folder
-from bioclip_core.files.tar_members import BLOCK, COMPRESSED, LostBytes, is_header, members_in_place
+from bioclip_core.files.tar_members import BLOCK, COMPRESSED, LostBytes, Member, is_header, members_in_place
 from bioclip_plugin.contracts.source import ListingOptions
 from bioclip_plugin.formats.shared.stated_values import StatedValues, fields_in
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of, uri_of
@@ -213,7 +212,7 @@ class _Shard:
         if not self._has_images:
             raise SourceError(f"the tar {self._uri} does not hold images: members such as 0001.jpg are needed")
 
-    def _add_image(self, sample: _Sample, entry: tarfile.TarInfo) -> None:
+    def _add_image(self, sample: _Sample, entry: Member) -> None:
         uri = f"{self._uri}#{uri_of(entry.name)}"
         if not entry.isreg() or entry.issparse():
             sample.messages.append(Unlisted(uri, "it is a link or a special member of the shard, not an image"))
@@ -227,7 +226,7 @@ class _Shard:
             self._seen.add(hash(entry.name))
             sample.images[entry.name] = MediaItem(uri, self._path, span=(entry.offset_data, entry.size))
 
-    def _content(self, entry: tarfile.TarInfo) -> bytes:
+    def _content(self, entry: Member) -> bytes:
         if entry.size > _MOST_JSON_BYTES:
             return b""
         at = self._file.tell()
@@ -236,7 +235,7 @@ class _Shard:
         self._file.seek(at)
         return data
 
-    def _members(self) -> Iterator[tarfile.TarInfo | Unlisted]:
+    def _members(self) -> Iterator[Member | Unlisted]:
         """Yield the members in order, with a message for each damaged part."""
         for entry in members_in_place(self._file):
             if isinstance(entry, LostBytes):

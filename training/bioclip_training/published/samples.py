@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import BinaryIO
 
 from bioclip_core.errors import SourceError
 from bioclip_core.files.regular import open_regular
-from bioclip_core.files.tar_members import BLOCK, COMPRESSED, LostBytes, is_header, members_in_place
+from bioclip_core.files.tar_members import BLOCK, COMPRESSED, LostBytes, Member, is_header, members_in_place
 from bioclip_core.findings import Findings
 from bioclip_core.nouns import number_of
 from bioclip_training.catalog.uris import escaped
@@ -130,7 +129,7 @@ class _Samples:
         for sample in self._open.values():
             yield from self._closed(sample)
 
-    def _add(self, entry: tarfile.TarInfo) -> None:
+    def _add(self, entry: Member) -> None:
         name = escaped(entry.name)
         where = f"{self._path.name}#{name}"
         base = name.rpartition("/")[2]
@@ -168,7 +167,7 @@ class _Samples:
         self._last = key
         return sample
 
-    def _add_image(self, sample: Sample, name: str, entry: tarfile.TarInfo, where: str) -> None:
+    def _add_image(self, sample: Sample, name: str, entry: Member, where: str) -> None:
         if name in sample.images:
             self._skipped.add(DUPLICATES, where)
         elif not entry.size:
@@ -176,7 +175,7 @@ class _Samples:
         else:
             sample.images[name] = (entry.offset_data, entry.size)
 
-    def _add_text(self, sample: Sample, extension: str, entry: tarfile.TarInfo, where: str) -> None:
+    def _add_text(self, sample: Sample, extension: str, entry: Member, where: str) -> None:
         if extension in sample.texts:
             self._skipped.add(DUPLICATES, where)
             return

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from array import array
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.files.archive_gate import DEFAULT_LIMITS, Limits
@@ -37,22 +37,24 @@ class TarImages:
             SourceError: if the file is not a tar.
         """
         self._path = path
-        names, places = [], []
+        names, offsets, sizes = array("q"), array("q"), array("q")
         with open_regular(path) as file:
             if not is_header(file.read(BLOCK)):
                 raise SourceError(f"{path} is not a tar file, so it has no members")
             for entry in members_in_place(file):
                 if not isinstance(entry, LostBytes) and entry.isreg() and not entry.issparse():
                     names.append(hash(entry.name))
-                    places.append((entry.offset_data, entry.size))
-        order = np.argsort(np.array(names, dtype=np.int64), kind="stable")
-        self._names_M: NDArray[np.int64] = np.array(names, dtype=np.int64)[order]
-        self._places_M2: NDArray[np.int64] = np.array(places, dtype=np.int64).reshape(-1, 2)[order]
+                    offsets.append(entry.offset_data)
+                    sizes.append(entry.size)
+        order = np.argsort(np.frombuffer(names, dtype=np.int64), kind="stable")
+        self._names_M, self._offsets_M, self._sizes_M = (
+            np.frombuffer(column, dtype=np.int64)[order] for column in (names, offsets, sizes)
+        )
 
     @property
     def nbytes(self) -> int:
         """Memory of the index."""
-        return self._names_M.nbytes + self._places_M2.nbytes
+        return 3 * int(self._names_M.nbytes)
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a member; of several with one name, those of the first.
@@ -72,8 +74,7 @@ class TarImages:
             _check_name(self._path, written)
             at = int(np.searchsorted(self._names_M, hash(written)))
             if at < len(self._names_M) and self._names_M[at] == hash(written):
-                offset, size = self._places_M2[at].tolist()
-                return offset, size
+                return int(self._offsets_M[at]), int(self._sizes_M[at])
         raise ImageError(
             f"{self._path} has no member {name[:200]!r} that is an ordinary file; it has {len(self._names_M):,} members",
             stage="read",

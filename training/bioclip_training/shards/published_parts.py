@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,6 +29,8 @@ TAXONOMIC, SCIENTIFIC, RANKED = "published_taxonomic", "published_scientific", "
 """Columns of the names as published, and True for rows whose ranks are stated."""
 _BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_AT_ONCE = 4096
+"""Samples that are objects in memory at a time."""
 _LICENCES = ("licence", "license")
 
 
@@ -42,11 +45,17 @@ def part_of(folder: Path, holder: Holder, whole_name: str) -> Any:
     Raises:
         SourceError: if the file cannot be read at all.
     """
+    import pyarrow as pa
+
     findings, skipped = Findings(), Findings()
     stated = split_of(whole_name)
-    rows = [_row(sample, stated) for sample in samples_in(folder, holder, findings, skipped)]
+    samples = samples_in(folder, holder, findings, skipped)
+    tables = [table_of([])]
+    while rows := [_row(sample, stated) for sample in islice(samples, _AT_ONCE)]:
+        tables.append(table_of(rows))
     about = {"version": VERSION, "state": list(holder.state), "findings": findings.found(), "skipped": skipped.found()}
-    return table_of(rows).replace_schema_metadata({STATE: json.dumps(about).encode()})
+    table = pa.concat_tables(tables).unify_dictionaries()
+    return table.replace_schema_metadata({STATE: json.dumps(about).encode()})
 
 
 def table_of(rows: list[dict[str, Any]]) -> Any:
