@@ -244,9 +244,14 @@ def test_statistics_of_img2dataset_are_compared(tmp_path: Path) -> None:
     write_img2dataset(tmp_path, ["a dog", "a cat"])
     write_img2dataset(tmp_path, ["a cow"], shard=1)
     stats = json.loads((tmp_path / "00000_stats.json").read_text())
-    (tmp_path / "00000_stats.json").write_text(json.dumps({**stats, "successes": 5}))
+    states = {"success": 5, "HTTP Error 500": 1, "HTTP Error 404": 3}
+    (tmp_path / "00000_stats.json").write_text(json.dumps({**stats, "count": 9, "successes": 5, "status_dict": states}))
     (tmp_path / "00001_stats.json").unlink()
     text = "\n".join(open_collection(tmp_path).notes)
+    assert (
+        "addresses have no image, say the _stats.json of their shards: 4 (the first: 00000.tar: HTTP Error 404 (3))"
+        in text
+    )
     assert "_stats.json states: 1 (the first: 00000.tar has 2 images, and 00000_stats.json says 5)" in text
     assert "they may be unfinished: 1 (the first: 00001.tar)" in text
 

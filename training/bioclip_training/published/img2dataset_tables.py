@@ -17,6 +17,7 @@ from bioclip_training.published.held import HeldSample, Holder
 NO_IMAGE_ROW = "rows without an image"
 UNFINISHED = "shards lack the _stats.json that img2dataset writes at the end: they may be unfinished"
 MISMATCH = "shards have another number of images than their _stats.json states"
+NOT_FETCHED = "addresses have no image, say the _stats.json of their shards"
 UNREADABLE_STATS = "files _stats.json cannot be read"
 UNREADABLE_TABLE = "tables of addresses beside shards cannot be read"
 LOST = "images were fetched, says the table beside their shard, and are not in the shard: copy it again"
@@ -64,11 +65,18 @@ class Recorded:
                 self._findings.add(UNFINISHED, self._holder.name)
             return
         try:
-            stated = read_document(stats, dict[str, Any], name="").get("successes")
+            numbers = read_document(stats, dict[str, Any], name="")
         except DataError as error:
             self._findings.add(UNREADABLE_STATS, f"{stats.name}:{error}")
             return
-        if isinstance(stated, int) and stated != self._count:
+        stated, addresses = numbers.get("successes"), numbers.get("count")
+        if not (isinstance(stated, int) and isinstance(addresses, int)):
+            return
+        if (
+            addresses > stated and self._table is None and self._holder.kind != "parquet"
+        ):  # tables say it by their status
+            self._findings.add(NOT_FETCHED, f"{self._holder.name}{_statuses(numbers)}", addresses - stated)
+        if stated != self._count:
             has = number_of(self._count, "image")
             self._findings.add(MISMATCH, f"{self._holder.name} has {has}, and {stats.name} says {stated}")
 
@@ -103,6 +111,15 @@ class Recorded:
             error = rows["error"][at].as_py()
             example = f"{self._holder.name}, {rows['key'][at]}" + (f": {error}" if error else "")
             self._skipped.add(no_image(status), example, counts[status])
+
+
+def _statuses(numbers: dict[str, Any]) -> str:
+    """Return the most frequent failure with its number."""
+    counts = numbers.get("status_dict")
+    stated = counts.items() if isinstance(counts, dict) else ()
+    failures = {text: count for text, count in stated if text != _SUCCESS and isinstance(count, int)}
+    most = max(failures, key=lambda text: failures[text], default="")
+    return f": {most} ({failures[most]})" if most else ""
 
 
 def _rows_of(table: Path) -> Iterator[Any]:
