@@ -41,9 +41,11 @@ def test_numbers_sentences_pictures_and_report_say_the_same(
 ) -> None:
     manager.register(FakeModel("other"))
     (here / "traits.csv").write_text(
-        "scientificName,size\n"
+        "scientificName,size,colour,empty\n"
         + "".join(
-            f"Genus{family:02d}{genus} species0,{10 * family + genus}\n" for family in range(4) for genus in range(2)
+            f"Genus{family:02d}{genus} species0,{10 * family + genus},red,\n"
+            for family in range(4)
+            for genus in range(2)
         ),
         "utf-8",
     )
@@ -70,7 +72,14 @@ def test_numbers_sentences_pictures_and_report_say_the_same(
         assert sentence in said.out
     assert "Tree: no conclusion: 8 species count as independent, and a conclusion takes 20." in said.out
     assert "Nothing is concluded from fewer than 20." in said.out
-    assert "Trait table: 8 of its 8 rows are species of the catalog (size)." in found["about"]
+    assert "Trait table: 8 of its 8 rows are species of the catalog (size, colour, empty)." in found["about"]
+    # One line per trait without anything to measure, instead of one per figure.
+    assert [line for line in found["findings"] if "colour" in line or "empty" in line] == [
+        "Trait colour: all 8 values are red (the first: Genus000 species0), and nothing follows from equal ones.",
+        "Trait empty: none of 8 species has a value (the first without: Genus000 species0).",
+    ]
+    assert found["traits"]["colour"]["correlation"] is None
+    assert any(line.startswith("Nearest images: of the same species ") for line in found["findings"])
     page = Path("out/report.html").read_text("utf-8")
     assert page.startswith("<!doctype html>")
     assert all(
@@ -87,8 +96,14 @@ def test_numbers_sentences_pictures_and_report_say_the_same(
         "map_images_family.png",
     } <= drawn
     assert "http" not in page.replace("http://www.w3.org", "")
-    assert found["compared"]["other"]["within"] == found["within"]
-    assert "Beside another model" in page
+    other = found["compared"]["other"]
+    assert other["within"] == found["within"]
+    assert (
+        other["differences"]["share of comparisons in order"]["value"] == 0
+    )  # fakes of another name, with the same features
+    assert other["differences"]["neighbours of images in the same family"]["ci95"][0] <= 0
+    assert "Beside other: no difference can be told, since no figure has enough independent units." in found["findings"]
+    assert '<h2 id="compared">Beside other</h2>' in page
     assert model.encoder.images_encoded == 64
 
 

@@ -128,6 +128,25 @@ def test_many_images_are_drawn_from_the_species_in_turn(tmp_path: Path) -> None:
     )
 
 
+def test_another_part_with_more_images_per_species_is_named(tmp_path: Path) -> None:
+    """With two images of a species nothing varies in a half; ``train`` is named only if no part that is held out has more."""
+
+    def listed(**each: int) -> list[CatalogRow]:
+        parts = [(part, count) for part, count in each.items() for _ in range(count)]
+        return [
+            CatalogRow(f"{taxon.genus}-{number}.png", taxon, split=part)
+            for taxon in TAXA
+            for number, (part, _) in enumerate(parts)
+        ]
+
+    needs = "0 species of val have 4 images in 2 groups, and a conclusion on variation within species takes 20; "
+    assert chosen(tmp_path, listed(val=2))[1] == ()
+    assert chosen(tmp_path, listed(val=2, unseen=4, train=9))[1] == (f"{needs}--split unseen has 8 such species",)
+    assert chosen(tmp_path, listed(val=2, unseen=3, train=9))[1] == (
+        f"{needs}--split train has 8 such species (images that a model may have learnt from)",
+    )
+
+
 def test_one_species_has_no_structure(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="1 species with images; the structure of a space needs at least two"):
         chosen(tmp_path, [CatalogRow("1.png", TAXA[0], split="val")])

@@ -78,8 +78,18 @@ def test_species_without_a_value_are_left_out_and_too_few_are_said() -> None:
     found = trait_correlation(space, some, permutations=0)
     assert found.n == 95
     assert found.more["without_value"] == 1
-    assert trait_correlation(space, Trait.of("size", [1, 2, *[None] * 94])).is_missing
-    assert "all equal ones show nothing" in trait_correlation(space, Trait.of("size", [7] * 96)).reason
+    names = [taxon.name for taxon in TAXA]
+    two = trait_correlation(space, Trait.of("size", [1, 2, *[None] * 94])).reason
+    assert two == f"2 of 96 species have a value (the first: {names[0]}), and 3 are needed"
+    equal = Trait.of("size", [None, *[7] * 95])
+    assert (
+        trait_correlation(space, equal).reason
+        == f"all 95 values are 7 (the first: {names[1]}), and nothing follows from equal ones"
+    )
+    empty = f"none of 96 species has a value (the first without: {names[0]})"
+    assert Trait.of("size", [None] * 96).lacking(names, "species") == empty
+    reef = Trait.of("habitat", ["reef"] * 5).lacking(["Scarus ghobban"] * 2 + names[:3], "images")
+    assert reef == "all 5 values are reef (the first: Scarus ghobban), and nothing follows from equal ones"
 
 
 def test_a_probe_that_could_only_recognise_species_fails_on_species_it_never_saw() -> None:

@@ -84,7 +84,7 @@ def class_separation(
     if not reason and any(not split.inside_MK.shape[1] for split in splits_of):
         reason = "the two halves of the images agree on no difference between species that have all values"
     if reason:
-        return Separation(*[missing(f"{trait.name}: {reason}", unit=unit.value)] * len(_RATIOS))
+        return Separation(*[missing(f"{trait.name}: {reason}", unit=unit.value)] * len(RATIOS))
     count = len(observed.taxa)
     parts_4T = _summed(splits_of, count)
     used_T = np.flatnonzero(parts_4T[1] > 0)
@@ -92,7 +92,7 @@ def class_separation(
     unit_T = observed.units(unit)[used_T]
     spreads = [
         jackknife(lambda keep, at=at: float(_ratios(parts_4T[:, used_T[keep]])[at]), unit_T)  # type: ignore[misc]
-        for at in range(len(_RATIOS))
+        for at in range(len(RATIOS))
     ]
     more = {
         "span": span, "words": list(words), "observations": len(observed),
@@ -102,19 +102,19 @@ def class_separation(
     return Separation(*(
         Measure(
             float(value), spread.ci95, chances.get(name, 0.0), p, n=len(used_T), units=spread.units, unit=unit.value,
-            reason=spread.reason, more=more,
+            reason=spread.reason, more=more, samples=spread.samples,
         )
-        for name, value, spread, p in zip(_RATIOS, _ratios(parts_4T), spreads, p_R, strict=True)
+        for name, value, spread, p in zip(RATIOS, _ratios(parts_4T), spreads, p_R, strict=True)
     ))  # fmt: skip
 
 
-_RATIOS = ("inside", "outside", "whole", "gain", "outside_share")
+RATIOS = ("inside", "outside", "whole", "gain", "outside_share")
 
 
 def _tested(splits_of: Sequence[_Split], count: int, permutations: int, seed: int) -> list[float]:
-    """Return the p of each figure of ``_RATIOS`` for classes that are permuted among the observations of each species."""
+    """Return the p of each figure of ``RATIOS`` for classes that are permuted among the observations of each species."""
     if not permutations:
-        return [float("nan")] * len(_RATIOS)
+        return [float("nan")] * len(RATIOS)
     rng = np.random.default_rng([seed, 19])
     shuffled = np.stack(
         [
@@ -123,9 +123,9 @@ def _tested(splits_of: Sequence[_Split], count: int, permutations: int, seed: in
         ]
     )
     observed = _ratios(_summed(splits_of, count))
-    found = [permutation_p(observed[at], shuffled[:, at]) for at in range(len(_RATIOS))]
+    found = [permutation_p(observed[at], shuffled[:, at]) for at in range(len(RATIOS))]
     return [
-        p if name in ("inside", "outside", "whole") else float("nan") for name, p in zip(_RATIOS, found, strict=True)
+        p if name in ("inside", "outside", "whole") else float("nan") for name, p in zip(RATIOS, found, strict=True)
     ]
 
 
@@ -217,7 +217,7 @@ def variance_components(
 
 
 def _ratios(parts_4T: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the figures of ``_RATIOS`` from variances between and within, in all directions and inside."""
+    """Return the figures of ``RATIOS`` from variances between and within, in all directions and inside."""
     between, within, between_in, within_in = parts_4T.sum(axis=1)
     between_out, within_out = between - between_in, within - within_in
     with np.errstate(invalid="ignore", divide="ignore"):

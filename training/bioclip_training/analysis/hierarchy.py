@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.taxonomy import RANKS, Rank
-from bioclip_training.analysis.measure import Measure, missing
+from bioclip_training.analysis.measure import Hits, Measure, missing
 from bioclip_training.analysis.ranked import highest_spearman, midranks, share_in_order, spearman
 from bioclip_training.analysis.resampling import jackknife, mantel_p
 from bioclip_training.analysis.space import Space, class_means, distances
@@ -18,6 +18,7 @@ from bioclip_training.analysis.tree import HIGHEST
 from bioclip_training.evidence.intervals import share_interval
 from bioclip_training.evidence.minima import effective_groups
 
+BEYOND = "beyond"
 MOST_SPECIES = 500
 """Species that pairs are made of; of more, a caller draws some, since an interval computes 60 times over all pairs."""
 _PASS = 512
@@ -74,8 +75,16 @@ def cophenetic(
     size: dict[str, Any] = {"n": len(space.taxa), "units": spread.units, "unit": unit.value}
     more = {"highest": highest_spearman(*pairs), "halves": _between_halves(space, metric, seed), "metric": metric}
     return Cophenetic(
-        Measure(spearman(*pairs), spread.ci95, 0.0, p, reason=spread.reason, more=more, **size),
-        Measure(share_in_order(*pairs), order_spread.ci95, 0.5, p, reason=order_spread.reason, **size),
+        Measure(spearman(*pairs), spread.ci95, 0.0, p, reason=spread.reason, more=more, samples=spread.samples, **size),
+        Measure(
+            share_in_order(*pairs),
+            order_spread.ci95,
+            0.5,
+            p,
+            reason=order_spread.reason,
+            samples=order_spread.samples,
+            **size,
+        ),
         {
             int(height): (float(pairs[0][pairs[1] == height].mean()), int((pairs[1] == height).sum()))
             for height in np.unique(pairs[1])
@@ -150,6 +159,7 @@ def nearest_purity(space: Space, unit: Rank = Rank.SPECIES, *, of: str = "images
         named[rank] = Measure(
             float(np.nanmean(plain_P)), share_interval(plain_P, unit_P), float(np.nanmean(chance_P)), n=int(asked_P.sum()), of=of,
             units=effective_groups(unit_P[asked_P].tolist()), unit=unit.value, more=_beyond(beyond_P, beyond_chance_P, unit_P),
+            samples={"": Hits(plain_P, unit_P), BEYOND: Hits(beyond_P, unit_P)},
         )  # fmt: skip
     return named
 
@@ -159,11 +169,23 @@ def _beyond(
 ) -> dict[str, object]:
     asked_P = np.isfinite(beyond_P)
     if not asked_P.any():
-        return {"beyond": float("nan"), "beyond_n": 0}
+        return {BEYOND: float("nan"), "beyond_n": 0}
     return {
-        "beyond": float(np.nanmean(beyond_P)), "beyond_ci95": list(share_interval(beyond_P, unit_P)),
+        BEYOND: float(np.nanmean(beyond_P)), "beyond_ci95": list(share_interval(beyond_P, unit_P)),
         "beyond_chance": float(np.nanmean(chance_P)), "beyond_n": int(asked_P.sum()),
+        "beyond_units": effective_groups(unit_P[asked_P].tolist()),
     }  # fmt: skip
+
+
+def beyond_of(plain: Measure) -> Measure:
+    """Return the stricter purity that a plain one has in ``more``, as a measure of its own."""
+    if plain.is_missing or not plain.more.get("beyond_n"):
+        return missing("no point has a neighbour beyond the rank below to find", of=plain.of, unit=plain.unit)
+    low, high = plain.more["beyond_ci95"]
+    return Measure(
+        plain.more[BEYOND], (low, high), plain.more["beyond_chance"], n=plain.more["beyond_n"], of=plain.of,
+        units=plain.more["beyond_units"], unit=plain.unit, samples={"": plain.samples[BEYOND]} if BEYOND in plain.samples else {},
+    )  # fmt: skip
 
 
 def _purity_at(
@@ -264,11 +286,21 @@ def hierarchical_error(space: Space, answer_N: NDArray[np.int64], unit: Rank = R
     chance_N = (heights_TT.sum(axis=1) / (len(space.taxa) - 1))[truth]
     wrong_N = height_N > 0
     counts = {int(height): int((height_N == height).sum()) for height in np.unique(height_N[wrong_N])}
+    if not wrong_N.any():
+        mistakes = missing("there is no wrong answer", of="mistakes", unit=unit.value)
+    else:
+        # Another model has other wrong answers, so that means without each unit are compared instead of images.
+        spread = jackknife(lambda keep_N: _mean(height_N[keep_N & wrong_N]), unit_N)
+        mistakes = replace(
+            _mean_height(height_N[wrong_N], unit_N[wrong_N], chance_N[wrong_N], unit), samples=spread.samples
+        )
     return HierarchicalError(
-        _mean_height(height_N[wrong_N], unit_N[wrong_N], chance_N[wrong_N], unit) if wrong_N.any()
-        else missing("there is no wrong answer", of="mistakes", unit=unit.value),
-        _mean_height(height_N, unit_N, chance_N * (1 - 1 / len(space.taxa)), unit), counts,
-    )  # fmt: skip
+        mistakes, _mean_height(height_N, unit_N, chance_N * (1 - 1 / len(space.taxa)), unit), counts
+    )
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def _mean_height(
@@ -277,5 +309,5 @@ def _mean_height(
     low, high = share_interval(height_M / HIGHEST, unit_M)  # a mean of numbers from 0 to 1, as the interval takes them
     return Measure(
         float(height_M.mean()), (low * HIGHEST, high * HIGHEST), float(chance_M.mean()), n=len(height_M), of="images",
-        units=effective_groups(unit_M.tolist()), unit=unit.value,
+        units=effective_groups(unit_M.tolist()), unit=unit.value, samples={"": Hits(height_M / HIGHEST, unit_M, reach=HIGHEST)},
     )  # fmt: skip

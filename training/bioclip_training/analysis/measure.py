@@ -7,12 +7,43 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bioclip_core.nouns import number_of
 from bioclip_training.evidence.intervals import Interval
 from bioclip_training.evidence.minima import FEWEST_TO_CHOOSE
 
 NOT_A_NUMBER = float("nan")
 NO_INTERVAL: Interval = (NOT_A_NUMBER, NOT_A_NUMBER)
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """Observations whose mean is a number: the same ones of another model can be subtracted one by one."""
+
+    values_P: NDArray[np.float64]
+    """From 0 to 1; NaN is not an observation."""
+    unit_P: NDArray[np.int64]
+    weights_P: NDArray[np.float64] | None = None
+    reach: float = 1.0
+    """What a value of 1 stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replicates:
+    """Values of a statistic without each block of units: those of another model can be subtracted block by block."""
+
+    whole: float
+    without_B: NDArray[np.float64]
+    unit_P: NDArray[np.int64]
+    """Unit of each point; equal ones are joined into equal blocks."""
+
+    def times(self, factor: float) -> Replicates:
+        return Replicates(factor * self.whole, factor * self.without_B, self.unit_P)
+
+
+Sample = Hits | Replicates
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +69,8 @@ class Measure:
     """Why there is no value, or no interval, as a sentence; empty if there are both."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """Figures beside it, by name."""
+    samples: Mapping[str, Sample] = field(default_factory=dict, compare=False, repr=False)
+    """What differences of two models are made of: under an empty name of the value, else of a figure of ``more``."""
 
     @property
     def is_missing(self) -> bool:

@@ -45,6 +45,8 @@ class TraitFindings:
     """None for a trait of images, which species do not have."""
     probes: Mapping[Rank, Measure]
     """By the rank of the clades that are held out."""
+    reason: str = ""
+    """Why there is nothing to measure: no values, too few, or equal ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ class Structure:
 
 def _of_trait(found: TraitFindings) -> dict[str, Any]:
     probes = {rank.value: measure.as_dict() for rank, measure in found.probes.items()}
-    return {"correlation": found.correlation.as_dict() if found.correlation else None, "probe": probes}
+    correlation = found.correlation.as_dict() if found.correlation else None
+    return {"correlation": correlation, "probe": probes, "reason": found.reason}
 
 
 def independent_unit(space: Space, asked: str = "auto") -> Rank:
@@ -126,50 +129,72 @@ def measure_structure(
         seed: of halves, folds and permutations.
         progress: called with the stage, the number done so far and the total.
     """
-    steps = 4 + len(traits) * (1 + len(HELD_OUT)) + len(image_traits) * len(HELD_OUT) + 2 * len(classes)
-    done = iter(range(1, steps + 1))
-
-    def did(work: Callable[[], Found]) -> Found:
-        found = work()
-        progress("Measuring", next(done), steps)
-        return found
-
-    progress("Measuring", 0, steps)
+    work = _Work(space, unit, {"permutations": permutations, "seed": seed}, progress)
+    work.total = 4 + 4 * len(traits) + 3 * len(image_traits) + 2 * len(classes)
+    progress("Measuring", 0, work.total)
     some, places_S = _for_pairs(space)
-    test: dict[str, Any] = {"permutations": permutations, "seed": seed}
-    in_tree = did(lambda: cophenetic(some, unit, **test))
-    purity = did(lambda: {of: nearest_purity(space, unit, of=of) for of in ("species", "images")})
-    errors = did(lambda: hierarchical_error(space, nearest_species(space), unit))
-    within = did(lambda: within_species(space, unit, seed=seed))
-    of_species = {}
-    for trait in traits:
-        pairs = Trait(trait.name, trait.values[places_S], trait.words)
-        correlation = did(lambda pairs=pairs: trait_correlation(some, pairs, unit, **test))  # type: ignore[misc]
-        of_species[trait.name] = TraitFindings(correlation, _probes(space, trait, seed, did))
-    of_images = {
-        trait.name: TraitFindings(None, _probes(space, trait, seed, did, per_image=True)) for trait in image_traits
-    }
-    separations = {
-        trait.name: {
-            span: did(
-                lambda trait=trait, span=span: class_separation(  # type: ignore[misc]
-                    space, trait, unit, span=span, permutations=_TEST_PERMUTATIONS if span == "main" else 0, seed=seed
-                )
-            )
-            for span in ("main", "all")
-        }
-        for trait in classes
-    }
+    in_tree = work.did(lambda: cophenetic(some, unit, **work.test))
+    purity = work.did(lambda: {of: nearest_purity(space, unit, of=of) for of in ("species", "images")})
+    errors = work.did(lambda: hierarchical_error(space, nearest_species(space), unit))
+    within = work.did(lambda: within_species(space, unit, seed=seed))
+    of_species = {trait.name: _of_species(work, trait, some, places_S) for trait in traits}
+    of_images = {trait.name: _of_images(work, trait) for trait in image_traits}
+    separations = {trait.name: _separations(work, trait) for trait in classes}
     return Structure(unit, len(some.taxa), in_tree, purity, errors, within, of_species, of_images, separations)
 
 
-def _probes(
-    space: Space, trait: Trait, seed: int, did: Callable[[Callable[[], Measure]], Measure], *, per_image: bool = False
-) -> dict[Rank, Measure]:
+@dataclass(slots=True)
+class _Work:
+    """What the measures of one space share, with their progress."""
+
+    space: Space
+    unit: Rank
+    test: Mapping[str, Any]
+    """Permutations and seed."""
+    progress: StageProgress
+    total: int = 0
+    done: int = 0
+
+    def did(self, work: Callable[[], Found], steps: int = 1) -> Found:
+        """Do a part of the work and report it."""
+        found = work()
+        self.done += steps
+        self.progress("Measuring", self.done, self.total)
+        return found
+
+
+def _of_species(work: _Work, trait: Trait, some: Space, places_S: NDArray[np.int64]) -> TraitFindings:
+    names = [taxon.name for taxon in work.space.taxa]
+    if reason := trait.lacking(names, "species"):
+        return work.did(lambda: TraitFindings(None, {}, reason), 1 + len(HELD_OUT))
+    pairs = Trait(trait.name, trait.values[places_S], trait.words)
+    correlation = work.did(lambda: trait_correlation(some, pairs, work.unit, **work.test))
+    return TraitFindings(correlation, _probes(work, trait))
+
+
+def _of_images(work: _Work, trait: Trait) -> TraitFindings:
+    names = [work.space.taxa[place].name for place in work.space.species_N.tolist()]
+    if reason := trait.lacking(names, "images"):
+        return work.did(lambda: TraitFindings(None, {}, reason), len(HELD_OUT))
+    return TraitFindings(None, _probes(work, trait, per_image=True))
+
+
+def _probes(work: _Work, trait: Trait, *, per_image: bool = False) -> dict[Rank, Measure]:
+    seed = work.test["seed"]
     return {
-        rank: did(lambda rank=rank: probe_trait(space, trait, rank, per_image=per_image, seed=seed))  # type: ignore[misc]
+        rank: work.did(lambda rank=rank: probe_trait(work.space, trait, rank, per_image=per_image, seed=seed))  # type: ignore[misc]
         for rank in HELD_OUT
     }
+
+
+def _separations(work: _Work, trait: Trait) -> dict[str, Separation]:
+    def of(span: str) -> Separation:
+        permutations = _TEST_PERMUTATIONS if span == "main" else 0
+        return class_separation(
+            work.space, trait, work.unit, span=span, permutations=permutations, seed=work.test["seed"]
+        )
+
+    return {span: work.did(lambda span=span: of(span)) for span in ("main", "all")}  # type: ignore[misc]
 
 
 def _for_pairs(space: Space) -> tuple[Space, NDArray[np.int64]]:

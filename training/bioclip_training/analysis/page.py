@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from bioclip_core.taxonomy import Rank
+from bioclip_training.analysis.comparing import figures_of
+from bioclip_training.analysis.hierarchy import beyond_of
 from bioclip_training.analysis.measure import Measure
 from bioclip_training.analysis.measuring import Structure, TraitFindings
 from bioclip_training.analysis.pictures import Picture
-from bioclip_training.analysis.sentences import rank_of
-from bioclip_training.analysis.within import relative
+from bioclip_training.analysis.sentences import NEIGHBOURS, outcome_of, rank_of
 from bioclip_training.evaluation.markup import image, number, remark, section, table
 from bioclip_training.evaluation.report.style import STYLE
 
-HEADLINES: Mapping[str, Callable[[Structure], Measure]] = {
-    "share of comparisons in order": lambda found: found.cophenetic.in_order,
-    "rank correlation with the tree": lambda found: found.cophenetic.spearman,
-    "height of mistakes": lambda found: found.errors.mistakes,
-    "nearest image of the same species": lambda found: found.purity["images"][Rank.SPECIES],
-    "orthogonal to the main directions": lambda found: found.within.main_orthogonal,
-    "overlap with differences between species, relative": lambda found: relative(found.within.overlap),
-}
-"""Figures of a comparison, by what they are called."""
+_DIFFERENCE = ("this model's is higher", "this model's is lower", "not told apart")
 _HEADER = ("figure", "value", "95% interval", "chance", "p", "over", "independent units", "what it says")
 
 
 def page_html(
     title: str, about: Sequence[str], findings: Sequence[str], found: Structure, pictures: Sequence[Picture],
-    compared: Mapping[str, Structure], provenance: Mapping[str, Any],
+    compared: Mapping[str, Structure], differences: Mapping[str, Mapping[str, Measure]], provenance: Mapping[str, Any],
 ) -> str:  # fmt: skip
     """Return the page.
 
@@ -40,12 +32,13 @@ def page_html(
         found: the figures.
         pictures: the pictures, by whose names the sections choose theirs.
         compared: figures of other models for the same images, by name.
+        differences: figures minus those of the other models, by name of the model and of the figure.
         provenance: what the figures were made from.
     """
     drawn = {picture.name: image(picture.png, picture.described) for picture in pictures}
     parts = [
         _tree(found, drawn), _neighbours(found, drawn), _traits(found, drawn), _within(found, drawn), _classes(found, drawn),
-        _maps(drawn), _compared(found, compared), _provenance(provenance),
+        _maps(drawn), _compared(found, compared, differences), _provenance(provenance),
     ]  # fmt: skip
     listed = "".join(f"<li>{escape(line)}</li>" for line in findings)
     notes = "".join(f'<p class="note">{escape(line)}</p>' for line in about)
@@ -96,18 +89,28 @@ def _neighbours(found: Structure, drawn: Mapping[str, str]) -> str:
         for rank, measure in by_rank.items():
             if measure.is_missing:
                 continue
-            ends = measure.more.get("beyond_ci95", (None, None))
-            beyond = f"{number(ends[0])} to {number(ends[1])}" if ends[0] is not None else "–"
+            stricter = beyond_of(measure)
+            says = "" if stricter.is_missing else outcome_of(stricter, NEIGHBOURS)
             rows.append(
-                [*_row(f"{of}, {rank.value}", measure)[:4], number(measure.more.get("beyond")), beyond,
-                 number(measure.more.get("beyond_chance")), measure.n]
+                [*_row(f"{of}, {rank.value}", measure)[:4], outcome_of(measure, NEIGHBOURS), *_row("", stricter)[1:4], says, measure.n]
             )  # fmt: skip
     errors = [_row("height of mistakes", found.errors.mistakes), _row("height of all answers", found.errors.all)]
     at = ", ".join(f"{rank_of(height)} {count}" for height, count in sorted(found.errors.mistakes_at.items()))
     return section(
         "Who is nearest, and how far up do mistakes lie?",
         table(
-            ("neighbour of, rank", "same clade", "95%", "chance", "beyond the rank below", "95%", "chance", "asked"),
+            (
+                "neighbour of, rank",
+                "same clade",
+                "95%",
+                "chance",
+                "how often",
+                "beyond the rank below",
+                "95%",
+                "chance",
+                "how often",
+                "asked",
+            ),
             rows,
             "Purity",
         ),
@@ -131,6 +134,7 @@ def _traits(found: Structure, drawn: Mapping[str, str]) -> str:
     if not traits:
         return ""
     correlations, probes = [], []
+    nothing = "".join(remark(f"{name}: {trait.reason}.") for name, trait in traits.items() if trait.reason)
     for name, trait in traits.items():
         if (measure := trait.correlation) is not None:
             more = [number(measure.more.get(key)) for key in ("tree", "beyond_tree", "p_within")]
@@ -146,18 +150,19 @@ def _traits(found: Structure, drawn: Mapping[str, str]) -> str:
     header = (*_HEADER[:5], "trait and tree", "with the tree held", "p within clades", *_HEADER[5:])
     return section(
         "Traits of species",
+        nothing,
         table(header, correlations, "Correlation with traits") if correlations else "",
         remark(
             "Relatives resemble each other, so that features and traits agree wherever both follow the tree. With the tree held is the "
             "partial rank correlation; p within clades permutes species among their relatives only."
         ) if correlations else "",
-        table((*_HEADER[:4], "nearest relatives", *_HEADER[5:]), probes, "Prediction of traits"),
+        table((*_HEADER[:4], "nearest relatives", *_HEADER[5:]), probes, "Prediction of traits") if probes else "",
         remark(
             "A ridge regression on features, tested on species, genera or families that it did not learn from. Of words, the mean over "
             "words of the share right; of numbers, the rank correlation. Nearest relatives is the guess without features: what the nearest "
             "species of the tree have that were learnt from."
-        ),
-        drawn.get("traits", ""),
+        ) if probes else "",
+        drawn.get("trait_correlations", "") + drawn.get("traits", ""),
         anchor="traits",
     )  # fmt: skip
 
@@ -178,7 +183,7 @@ def _within(found: Structure, drawn: Mapping[str, str]) -> str:
             "directions carry 95% of the variance between species on which both halves agree. Overlap is 0 for orthogonal variation, 1 for "
             f"random directions, and {number(same)} if species differed as individuals do."
         ),
-        drawn.get("within", ""),
+        drawn.get("within", "") + drawn.get("overlap", ""),
         anchor="within",
     )
 
@@ -187,10 +192,14 @@ def _classes(found: Structure, drawn: Mapping[str, str]) -> str:
     if not found.classes:
         return ""
     rows = [
-        _row(f"{name}, {figure.replace('_', ' ')} ({span})", getattr(separation, figure))
+        _row(
+            f"{name}, {figure.replace('_', ' ')} ({span})" if figure else f"{name} ({span})",
+            getattr(separation, figure or "gain"),
+        )
         for name, spans in found.classes.items()
         for span, separation in spans.items()
-        for figure in ("outside", "inside", "whole", "gain", "outside_share")
+        # Of classes that cannot be measured, all figures have one reason.
+        for figure in (("",) if separation.gain.is_missing else ("outside", "inside", "whole", "gain", "outside_share"))
     ]
     return section(
         "Life stage, sex and other classes within species",
@@ -219,23 +228,38 @@ def _maps(drawn: Mapping[str, str]) -> str:
     )
 
 
-def _compared(found: Structure, compared: Mapping[str, Structure]) -> str:
-    if not compared:
-        return ""
-    names = [*compared]
-    rows = [
-        [text, *(cell for one in (found, *compared.values()) for cell in _row("", measure_of(one))[1:3])]
-        for text, measure_of in HEADLINES.items()
-    ]
-    header = ["figure", "this model", "95%", *(cell for name in names for cell in (name, "95%"))]
-    return section(
-        "Beside another model",
-        table(header, rows, "Beside another model"),
-        remark(
-            "Both for the same images. The intervals are each model's own, so that overlapping ones may hide a difference."
-        ),
-        anchor="compared",
-    )
+def _compared(
+    found: Structure, compared: Mapping[str, Structure], differences: Mapping[str, Mapping[str, Measure]]
+) -> str:
+    own = figures_of(found)
+    sections = []
+    for name, other in compared.items():
+        theirs = figures_of(other)
+        rows = [
+            [text, *_row("", own[text])[1:3], *_row("", theirs[text])[1:3], *_difference(measure)]
+            for text, measure in differences[name].items()
+            if not measure.is_missing
+        ]
+        header = ("figure", "this model", "95%", name, "95%", "difference", "95%", "what it says")
+        sections.append(
+            section(
+                f"Beside {name}",
+                table(header, rows, f"Beside {name}"),
+                remark(
+                    "Both for the same images. A difference has an interval of its own, over the same units of both models: of hits, "
+                    "image by image or species by species; of other figures, with the same clades left out of both. The models' own "
+                    "intervals may overlap where the difference is clear."
+                ),
+                anchor="compared",
+            )
+        )
+    return "\n".join(sections)
+
+
+def _difference(measure: Measure) -> list[str]:
+    low, high = measure.ci95
+    ends = f"{low:+.3f} to {high:+.3f}" if low == low else "–"
+    return [f"{measure.value:+.3f}", ends, outcome_of(measure, _DIFFERENCE)]
 
 
 def _provenance(found: Mapping[str, Any]) -> str:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bioclip_core.taxonomy import Rank
 from bioclip_training.analysis.classes import Separation
+from bioclip_training.analysis.hierarchy import beyond_of
 from bioclip_training.analysis.measure import Measure, plural
 from bioclip_training.analysis.measuring import Structure, TraitFindings
-from bioclip_training.analysis.sentences import rank_of
+from bioclip_training.analysis.sentences import bounds, rank_of, shown
 from bioclip_training.analysis.space import Space, distances
+from bioclip_training.analysis.traits import BEYOND_TREE
 from bioclip_training.analysis.tree import HIGHEST
-from bioclip_training.evaluation.plots import new_figure, png_of, short_label
+from bioclip_training.analysis.within import relative
+from bioclip_training.evaluation.plots import new_figure, png_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,8 +40,9 @@ class Picture:
 
 def pictures_of(space: Space, found: Structure) -> list[Picture]:
     """Draw all pictures that the figures allow, without the maps."""
+    traits = {**found.traits, **found.image_traits}
     drawn = [_distances(space, found), _mistakes(space, found), *map(_purity, found.purity.items())]
-    drawn += [_probes("traits", {**found.traits, **found.image_traits}), _within(found), _separations(found)]
+    drawn += [_correlations(found.traits), _probes(traits), _within(found), _overlap(found), _separations(found)]
     return [picture for picture in drawn if picture is not None]
 
 
@@ -56,7 +61,11 @@ def _distances(space: Space, found: Structure) -> Picture | None:
         heights, [f"{rank_of(height)}\n{(height_P == height).sum()} pairs" for height in heights], fontsize=8
     )
     axes.set(xlabel="lowest rank that two species share", ylabel="1 − cosine of their prototypes")
-    title = "Distance between species by their place in the tree\n(median, and the middle 80% of pairs)"
+    order = found.cophenetic.in_order
+    title = (
+        f"Distance between species by their place in the tree (median, and the middle 80% of pairs)\n"
+        f"{shown(order.value, as_share=True)} of comparisons are in order ({bounds(order, as_share=True)}; chance 50%)"
+    )
     return finished(figure, "distances", title)
 
 
@@ -75,7 +84,12 @@ def _mistakes(space: Space, found: Structure) -> Picture | None:
     axes.plot(x, random[kept], "D", color=_ORANGE, markersize=7, label="a wrong species at random")
     axes.set_xticks(x, [rank_of(int(height)) for height in heights[kept]])
     axes.set(xlabel="lowest rank that answer and truth share", ylabel="share of mistakes", ylim=(0, 1.02))
-    return finished(figure, "mistakes", f"How far up the tree {sum(counts.values())} mistakes lie", legend=True)
+    wrong = found.errors.mistakes
+    title = (
+        f"How far up the tree {sum(counts.values())} mistakes lie\n{shown(wrong.value)} ranks on average ({bounds(wrong)}; at random "
+        f"{shown(wrong.chance)})"
+    )
+    return finished(figure, "mistakes", title, legend=True)
 
 
 def _purity(of: tuple[str, Mapping[Rank, Measure]]) -> Picture | None:
@@ -83,36 +97,57 @@ def _purity(of: tuple[str, Mapping[Rank, Measure]]) -> Picture | None:
     known = {rank: measure for rank, measure in found.items() if not measure.is_missing}
     if not known:
         return None
-    figure, axes = new_figure(6.0, 4.0)
-    x = np.arange(len(known))
-    value = np.array([measure.value for measure in known.values()])
-    low, high = np.array([measure.ci95 for measure in known.values()]).T
-    axes.bar(x, value, 0.55, color=_BLUE, label="of the same clade, with 95% interval")
-    axes.errorbar(
-        x, value, np.clip([value - low, high - value], 0, None), fmt="none", ecolor=_INK, capsize=3, linewidth=1
-    )
-    axes.plot(
-        x,
-        [measure.chance for measure in known.values()],
-        "_",
-        color=_INK,
-        markersize=24,
-        markeredgewidth=2,
-        label="chance",
-    )
-    beyond = [measure.more.get("beyond", np.nan) for measure in known.values()]
-    chance = [measure.more.get("beyond_chance", np.nan) for measure in known.values()]
-    axes.plot(x, beyond, "o", color=_ORANGE, markersize=8, label="the nearest outside of the clade one rank lower")
-    axes.plot(x, chance, "x", color=_ORANGE, markersize=8, label="its chance")
-    axes.set_xticks(x, [rank.value for rank in known])
-    axes.set(ylim=(0, 1.05), ylabel="share of nearest neighbours")
+    figure, axes = new_figure(6.4, 4.0)
+    stricter = {rank: beyond_of(measure) for rank, measure in known.items()}
+    for shift, measures, colour, mark, label in (
+        (-0.14, known, _BLUE, "o", "of the same clade, with 95% interval"),
+        (0.14, stricter, _ORANGE, "s", "the same outside of the clade one rank lower"),
+    ):
+        drawn = [(place + shift, measures[rank]) for place, rank in enumerate(known) if not measures[rank].is_missing]
+        for place, measure in drawn:
+            axes.plot([place, place], measure.ci95, color=colour, linewidth=1.5)
+        x = [place for place, _ in drawn]
+        axes.plot(x, [measure.value for _, measure in drawn], mark, color=colour, markersize=7, label=label)
+        axes.plot(x, [measure.chance for _, measure in drawn], "_", color=_INK, markersize=14, markeredgewidth=2)
+    axes.plot([], [], "_", color=_INK, markersize=14, markeredgewidth=2, label="chance")
+    axes.set_xticks(np.arange(len(known)), [rank.value for rank in known])
+    axes.set(xlim=(-0.5, len(known) - 0.5), ylim=(0, 1.05), ylabel="share of nearest neighbours")
     what = "images of other groups" if kind == "images" else "species prototypes"
     return finished(figure, f"purity_{kind}", f"Nearest neighbours among {what}", legend=True)
 
 
-def _probes(name: str, traits: Mapping[str, TraitFindings]) -> Picture | None:
+def _correlations(traits: Mapping[str, TraitFindings]) -> Picture | None:
     rows = [
-        (f"{trait}, {plural(rank.value)} held out", measure)
+        (name, found.correlation)
+        for name, found in traits.items()
+        if found.correlation is not None and not found.correlation.is_missing
+    ]
+    if not rows:
+        return None
+    figure, axes = new_figure(7.0, 1.7 + 0.5 * len(rows))
+    y = np.arange(len(rows))[::-1]
+    held = [
+        replace(measure, value=measure.more[BEYOND_TREE], ci95=tuple(measure.more["beyond_tree_ci95"]))
+        for _, measure in rows
+    ]
+    for shift, measures, colour, mark, label in (
+        (0.14, [measure for _, measure in rows], _BLUE, "o", "rank correlation, with 95% interval"),
+        (-0.14, held, _ORANGE, "s", "with the tree held"),
+    ):
+        axes.plot([measure.value for measure in measures], y + shift, mark, color=colour, markersize=6, label=label)
+        for place, measure in zip(y + shift, measures, strict=True):
+            _interval(axes, measure, place, colour)
+    axes.axvline(0, color=_GREY, linewidth=1)
+    axes.set_yticks(y, [_wrapped(name) for name, _ in rows], fontsize=8)
+    axes.set(
+        ylim=(-0.6, len(rows) - 0.4), xlabel="rank correlation of distance between species with difference in the trait"
+    )
+    return finished(figure, "trait_correlations", "Traits and distances between species", legend=True)
+
+
+def _probes(traits: Mapping[str, TraitFindings]) -> Picture | None:
+    rows = [
+        (f"{_wrapped(trait)}: {plural(rank.value)}", measure)
         for trait, found in traits.items()
         for rank, measure in found.probes.items()
         if not measure.is_missing
@@ -123,24 +158,19 @@ def _probes(name: str, traits: Mapping[str, TraitFindings]) -> Picture | None:
     y = np.arange(len(rows))[::-1]
     for place, (_, measure) in zip(y, rows, strict=True):
         _interval(axes, measure, place)
-    axes.plot(
-        [measure.value for _, measure in rows], y, "o", color=_BLUE, markersize=6, label="probe, with 95% interval"
-    )
-    axes.plot(
+    values, relatives, chance = (
+        [measure.value for _, measure in rows],
         [measure.more["relatives"] for _, measure in rows],
-        y,
-        "D",
-        color=_ORANGE,
-        fillstyle="none",
-        markersize=7,
-        label="nearest relatives",
+        [measure.chance for _, measure in rows],
     )
-    axes.plot(
-        [measure.chance for _, measure in rows], y, "|", color=_INK, markersize=14, markeredgewidth=2, label="chance"
-    )
-    axes.set_yticks(y, [short_label(text) for text, _ in rows], fontsize=8)
+    axes.plot(values, y, "o", color=_BLUE, markersize=6, label="probe, with 95% interval")
+    axes.plot(relatives, y, "D", color=_ORANGE, fillstyle="none", markersize=7, label="nearest relatives")
+    axes.plot(chance, y, "|", color=_INK, markersize=14, markeredgewidth=2, label="chance")
+    axes.set_yticks(y, [text for text, _ in rows], fontsize=8)
     axes.set_xlabel("share right (words), or rank correlation (numbers)")
-    return finished(figure, name, "Traits predicted for species, genera and families left out", legend=True)
+    return finished(
+        figure, "traits", "Traits predicted for species, genera and families that are held out", legend=True
+    )
 
 
 def _within(found: Structure) -> Picture | None:
@@ -174,6 +204,23 @@ def _within(found: Structure) -> Picture | None:
     return finished(figure, "within", "Variation within species that is not along differences of species", legend=True)
 
 
+def _overlap(found: Structure) -> Picture | None:
+    overlap = relative(found.within.overlap)
+    if overlap.is_missing:
+        return None
+    figure, axes = new_figure(6.0, 1.9)
+    axes.barh([0], [overlap.value], 0.5, color=_BLUE, label="overlap, with 95% interval")
+    _interval(axes, overlap, 0, _INK)
+    random = 1 / found.within.overlap.more["same_shape"]
+    axes.plot([random], [0], "|", color=_ORANGE, markersize=16, markeredgewidth=3, label="random directions")
+    highest = max(1.0, overlap.value, overlap.ci95[1] if overlap.ci95[1] == overlap.ci95[1] else 0.0)
+    axes.set_yticks([])
+    axes.set(
+        xlim=(min(0.0, overlap.value), 1.05 * highest), xlabel="0: orthogonal; 1: individuals vary as species differ"
+    )
+    return finished(figure, "overlap", "Variation within species along the differences between them", legend=True)
+
+
 def _separations(found: Structure) -> Picture | None:
     spans: dict[str, Separation] = {
         name: of["main"] for name, of in found.classes.items() if not of["main"].gain.is_missing
@@ -182,24 +229,32 @@ def _separations(found: Structure) -> Picture | None:
         return None
     figure, axes = new_figure(6.0, 1.8 + 0.7 * len(spans))
     y = np.arange(len(spans))[::-1]
-    for shift, name, colour, mark in ((0.15, "outside", _BLUE, "o"), (-0.15, "inside", _ORANGE, "s")):
+    for shift, name, colour, mark, label in (
+        (0.2, "outside", _BLUE, "o", "outside the main span, with 95% interval"),
+        (0.0, "inside", _ORANGE, "s", "inside the main span"),
+        (-0.2, "whole", _GREY, "D", "in all directions"),
+    ):
         measures = [getattr(separation, name) for separation in spans.values()]
-        axes.plot(
-            [measure.value for measure in measures],
-            y + shift,
-            mark,
-            color=colour,
-            markersize=7,
-            label=f"{name} the main span",
-        )
+        axes.plot([measure.value for measure in measures], y + shift, mark, color=colour, markersize=6, label=label)
         for place, measure in zip(y + shift, measures, strict=True):
             _interval(axes, measure, place, colour)
     axes.axvline(0, color=_GREY, linewidth=1)
-    axes.set_yticks(y, [short_label(name) for name in spans])
+    axes.set_yticks(y, [_wrapped(name) for name in spans])
     axes.set(
         ylim=(-0.6, len(spans) - 0.4), xlabel="Fisher ratio: variance between the values over variance within them"
     )
     return finished(figure, "classes", "Life stage, sex and other classes within species", legend=True)
+
+
+_LONGEST_LABEL, _LINES = 30, 2
+
+
+def _wrapped(name: str) -> str:
+    """Return a name for an axis on at most two lines, with dollar signs as they are; only a longer one is cut."""
+    lines = textwrap.wrap(name, _LONGEST_LABEL) or [name]
+    if len(lines) > _LINES:
+        lines = [*lines[: _LINES - 1], f"{lines[_LINES - 1][: _LONGEST_LABEL - 1]}…"]
+    return "\n".join(lines).replace("$", r"\$")
 
 
 def _interval(axes: Any, measure: Measure, place: float, colour: str = _BLUE) -> None:

@@ -3,7 +3,7 @@
 Pairs of species are not independent: each species is in T - 1 of them, and relatives resemble each other. The jackknife leaves out
 whole units (species, genera, families) with all of their pairs; unequal units are weighted as by Busing, Meijer and van der Leeden
 (1999). It has no draws in it, so equal data give equal intervals, and, unlike a bootstrap, it never makes a pair of a species with
-its own copy, whose distance of zero fits every tree.
+its own copy, whose distance of zero fits every tree. The difference of two models is that of their statistics without the same units.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bioclip_training.analysis.measure import Replicates, Sample
 from bioclip_training.evidence.intervals import Interval, binomial_interval, t_quantile
 from bioclip_training.evidence.minima import FEWEST_TO_DIFFER, effective_groups
 
@@ -35,6 +36,13 @@ class Spread:
     """Effective number of units."""
     reason: str = ""
     """Why there is no interval; empty if there is one."""
+    replicates: Replicates | None = None
+    """The values behind it; None for too few units."""
+
+    @property
+    def samples(self) -> dict[str, Sample]:
+        """What a measure needs for its difference from that of another model."""
+        return {} if self.replicates is None else {"": self.replicates}
 
 
 def jackknife(
@@ -63,18 +71,37 @@ def jackknife(
         return Spread(nothing, units, f"fewer than {FEWEST_TO_DIFFER} independent units ({units:.1f})")
     to, back = _SCALES[scale]
     value = statistic(np.ones(len(unit_P), dtype=bool))
+    values_B = np.array([statistic(block_P != block) for block in range(blocks)])
+    kept = Replicates(value, values_B, unit_P)
     if scale in _BOUNDS and (at_bound := _at_bound(value, units, *_BOUNDS[scale])) is not None:
-        return Spread(at_bound, units)
-    whole = to(value)
-    without_B = np.array([to(statistic(block_P != block)) for block in range(blocks)])
+        return Spread(at_bound, units, replicates=kept)
+    whole, without_B = to(value), np.array([to(one) for one in values_B.tolist()])
     if not np.isfinite(whole) or not np.isfinite(without_B).all():
-        return Spread(nothing, units, "it cannot be computed without one of the units")
-    size_B = np.bincount(block_P) / len(block_P)
+        return Spread(nothing, units, "it cannot be computed without one of the units", kept)
+    reach = _reach(whole, without_B, block_P, units)
+    return Spread((float(back(whole - reach)), float(back(whole + reach))), units, replicates=kept)
+
+
+def difference_spread(first: Replicates, second: Replicates) -> Spread:
+    """Return the 95% interval of the difference of one statistic of two models, with the same units left out of both.
+
+    What units have in common (a family that lies far from the others in both models) cancels, as in a paired test.
+    """
+    units = effective_groups(first.unit_P.tolist())
+    whole, without_B = first.whole - second.whole, first.without_B - second.without_B
+    if not np.isfinite(whole) or not np.isfinite(without_B).all():
+        return Spread((float("nan"), float("nan")), units, "it cannot be computed without one of the units")
+    reach = _reach(whole, without_B, _blocks(first.unit_P), units)
+    return Spread((whole - reach, whole + reach), units, replicates=Replicates(whole, without_B, first.unit_P))
+
+
+def _reach(whole: float, without_B: NDArray[np.float64], block_P: NDArray[np.int64], units: float) -> float:
+    """Return how far the interval reaches to each side, from the statistic without each block."""
+    blocks, size_B = len(without_B), np.bincount(block_P) / len(block_P)
     estimate = blocks * whole - float((1 - size_B) @ without_B)
     pseudo_B = whole / size_B - (1 / size_B - 1) * without_B
     variance = float((np.square(pseudo_B - estimate) / (1 / size_B - 1)).mean())
-    reach = t_quantile(min(units, blocks) - 1) * float(np.sqrt(variance))
-    return Spread((float(back(whole - reach)), float(back(whole + reach))), units)
+    return t_quantile(min(units, blocks) - 1) * float(np.sqrt(variance))
 
 
 def _at_bound(value: float, units: float, low: float, high: float) -> Interval | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from bioclip_core.model_names import described
 from bioclip_core.models import FoundModel
 from bioclip_core.nouns import number_of
 from bioclip_core.taxonomy import RANKS
+from bioclip_training.analysis.comparing import differences_of, summary
 from bioclip_training.analysis.config import AnalysisConfig
+from bioclip_training.analysis.measure import Measure
 from bioclip_training.analysis.measuring import Structure
 from bioclip_training.analysis.page import page_html
 from bioclip_training.analysis.pictures import Picture
@@ -36,7 +39,7 @@ NUMBERS, REPORT, PICTURES = "analysis.json", "report.html", "pictures"
 FORMAT_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Analysis:
     """A finished analysis: of each model its features, its space and its figures, the first model's first."""
 
@@ -53,6 +56,8 @@ class Analysis:
     encoded: Sequence[Encoded]
     features: Path
     seconds: float
+    of_one_model: int = 0
+    """Number of images left out since only one of two models has features of them."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of ``analysis.json``."""
@@ -66,19 +71,35 @@ class Analysis:
                 "median_per_species": float(np.median(per_species)), "features_reused": self.encoded[0].reused,
                 "clades": {rank.value: len(np.unique(space.units(rank))) for rank in RANKS[:-1]},
             },
-            "findings": findings_of(found), "about": list(self._about()), **found.as_dict(),
-            "compared": {model.name: other.as_dict() for model, other in zip(self.models[1:], self.structures[1:], strict=True)},
+            "findings": self._findings(), "about": list(self._about()), **found.as_dict(),
+            "compared": {
+                name: {**other.as_dict(), "differences": {text: one.as_dict() for text, one in self._differences[name].items()}}
+                for name, other in self._compared.items()
+            },
             "tables": self._tables(), "failures": counted_failures(self.catalog, self.encoded[0].failures),
             "seconds": round(self.seconds, 1), "provenance": self._provenance(),
         }))  # fmt: skip
 
     def page(self, pictures: Sequence[Picture]) -> str:
         """Return the report."""
-        compared = {model.name: other for model, other in zip(self.models[1:], self.structures[1:], strict=True)}
         origin = origin_of(self.models[0].folder)
         title = f"Structure of the feature space of {described(self.models[0].name, origin.get('trained'))}"
         found = self.structures[0]
-        return page_html(title, list(self._about()), findings_of(found), found, pictures, compared, self._shown())
+        return page_html(
+            title, list(self._about()), self._findings(), found, pictures, self._compared, self._differences, self._shown()
+        )  # fmt: skip
+
+    @property
+    def _compared(self) -> dict[str, Structure]:
+        return {model.name: other for model, other in zip(self.models[1:], self.structures[1:], strict=True)}
+
+    @cached_property
+    def _differences(self) -> dict[str, dict[str, Measure]]:
+        return {name: differences_of(self.structures[0], other) for name, other in self._compared.items()}
+
+    def _findings(self) -> list[str]:
+        differences = self._differences.items()
+        return [*findings_of(self.structures[0]), *(summary(name, of) for name, of in differences)]
 
     def _about(self) -> Iterator[str]:
         space, found = self.spaces[0], self.structures[0]
@@ -104,6 +125,8 @@ class Analysis:
             yield f"Image table: {self.images.matched} of {len(self.chosen.rows_N)} images are in it ({names})."
         if space.dropped:
             yield f"{number_of(space.dropped, 'image')} with features that are not numbers or all zero: left out."
+        if self.of_one_model:
+            yield f"{number_of(self.of_one_model, 'image')} that one of the two models has no features of: left out for both."
 
     def _tables(self) -> dict[str, Any]:
         species, images = self.species, self.images

@@ -31,7 +31,7 @@ from bioclip_training.analysis.measuring import Structure, independent_unit, mea
 from bioclip_training.analysis.pictures import Picture, pictures_of
 from bioclip_training.analysis.result import NUMBERS, PICTURES, REPORT, Analysis
 from bioclip_training.analysis.selection import Selection, select
-from bioclip_training.analysis.space import Space
+from bioclip_training.analysis.space import Space, in_common
 from bioclip_training.analysis.stored_features import Encoded, encoded_rows
 from bioclip_training.analysis.trait_tables import (
     ImageProperties,
@@ -98,27 +98,38 @@ def analyze(
     folder = with_home(config.features) if config.features else output.with_name(f"{output.name}.features")
     encoded = [_encoded(config, catalog, chosen, model, compute, folder, progress) for model in found]
     with whole_folder(output, check) as draft:
-        spaces = [_space(catalog, one) for one in encoded]
+        spaces, rows_of = in_common([_space(catalog, one) for one in encoded], [one.rows_N for one in encoded])
         unit = independent_unit(spaces[0], config.unit)
         structures = [
-            _structure(config, catalog, chosen, tables, space, one, unit, progress)
-            for space, one in zip(spaces, encoded, strict=True)
+            _structure(config, catalog, chosen, tables, space, rows, unit, progress)
+            for space, rows in zip(spaces, rows_of, strict=True)
         ]
-        ranks = ranks_shown(spaces[0], config.ranks)
-        pictures = _drawn(spaces[0], structures[0], ranks, config.seed, progress)
+        pictures = _drawn(spaces[0], structures[0], ranks_shown(spaces[0], config.ranks), config.seed, progress)
         analysis = Analysis(
             config, catalog, chosen, tables.species, tables.images, tables.findings, tuple(found), compute, tuple(spaces),
-            tuple(structures), tuple(encoded), folder, time.monotonic() - started,
+            tuple(structures), tuple(encoded), folder, time.monotonic() - started, _of_one_model(encoded, spaces),
         )  # fmt: skip
-        result = analysis.as_dict()
-        progress("Writing", 0, 1)
-        (draft / NUMBERS).write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", "utf-8")
-        (draft / REPORT).write_text(analysis.page(pictures), "utf-8")
-        (draft / PICTURES).mkdir()
-        for picture in pictures:
-            (draft / PICTURES / f"{picture.name}.png").write_bytes(picture.png)
-            (draft / PICTURES / f"{picture.name}.svg").write_bytes(picture.svg)
-        progress("Writing", 1, 1)
+        return _written(analysis, pictures, draft, progress)
+
+
+def _of_one_model(encoded: Sequence[Encoded], spaces: Sequence[Space]) -> int:
+    """Return the number of images that only one of two models has usable features of."""
+    if len(spaces) < 2:
+        return 0
+    return max(len(one.rows_N) for one in encoded) - len(spaces[0])
+
+
+def _written(analysis: Analysis, pictures: Sequence[Picture], draft: Path, progress: StageProgress) -> dict[str, Any]:
+    """Write the files of an analysis into a folder, and return the content of ``analysis.json``."""
+    result = analysis.as_dict()
+    progress("Writing", 0, 1)
+    (draft / NUMBERS).write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", "utf-8")
+    (draft / REPORT).write_text(analysis.page(pictures), "utf-8")
+    (draft / PICTURES).mkdir()
+    for picture in pictures:
+        (draft / PICTURES / f"{picture.name}.png").write_bytes(picture.png)
+        (draft / PICTURES / f"{picture.name}.svg").write_bytes(picture.svg)
+    progress("Writing", 1, 1)
     return result
 
 
@@ -182,12 +193,12 @@ def _space(catalog: Catalog, encoded: Encoded) -> Space:
 
 
 def _structure(
-    config: AnalysisConfig, catalog: Catalog, chosen: Selection, tables: _Tables, space: Space, encoded: Encoded, unit: Rank,
+    config: AnalysisConfig, catalog: Catalog, chosen: Selection, tables: _Tables, space: Space, rows_N: NDArray[np.int64], unit: Rank,
     progress: StageProgress,
 ) -> Structure:  # fmt: skip
     place_of = {taxon.lineage: place for place, taxon in enumerate(catalog.taxa)}
     taxa_T = np.array([place_of[taxon.lineage] for taxon in space.taxa])
-    row_N = np.searchsorted(chosen.rows_N, encoded.rows_N)[space.kept_N]
+    row_N = np.searchsorted(chosen.rows_N, rows_N)
 
     def at(traits: Sequence[Trait], places: NDArray[np.int64]) -> list[Trait]:
         return [replace(trait, values=trait.values[places]) for trait in traits]

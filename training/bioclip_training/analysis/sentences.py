@@ -7,6 +7,7 @@ from functools import partial
 
 from bioclip_core.taxonomy import RANKS, Rank
 from bioclip_training.analysis.classes import Separation
+from bioclip_training.analysis.hierarchy import beyond_of
 from bioclip_training.analysis.measure import Measure, plural
 from bioclip_training.analysis.measuring import Structure, TraitFindings
 from bioclip_training.analysis.within import MAIN
@@ -28,6 +29,11 @@ _TRAIT: Outcomes = (
     "species alike in it are near each other",
     "species alike in it are far apart",
     "distances do not show it",
+)
+NEIGHBOURS: Outcomes = (
+    "more often than by chance",
+    "less often than by chance",
+    "not told from chance",
 )
 _PROBE: Outcomes = ("predicted better than by chance", "predicted worse than by chance", "not told from chance")
 _OVERLAP: Outcomes = (
@@ -76,6 +82,7 @@ def findings_of(found: Structure) -> list[str]:
     """Return the sentences of all questions, in the order of the report."""
     return [
         _tree(found),
+        *_neighbours(found),
         _mistakes(found),
         *_within(found),
         *(_separation(name, spans["main"]) for name, spans in found.classes.items()),
@@ -94,6 +101,27 @@ def _tree(found: Structure) -> str:
     )
 
 
+def _neighbours(found: Structure) -> Iterator[str]:
+    """Yield a sentence on the nearest species and one on the nearest images: the lowest rank, then those beyond the rank below."""
+    for of, by_rank in found.purity.items():
+        asked = [(rank, measure) for rank, measure in by_rank.items() if not measure.is_missing]
+        if not asked:
+            yield f"Nearest {of}: no rank has two clades of which one has several {of}, so there is nothing to find."
+            continue
+        lowest, plain = max(asked, key=lambda one: one[0].depth)
+        parts = [f"of the same {lowest.value} {_purity(plain)}"]
+        for rank, measure in sorted(asked, key=lambda one: -one[0].depth):
+            below = RANKS[rank.depth + 1].value if rank is not RANKS[-1] else ""
+            if rank is not lowest and not (stricter := beyond_of(measure)).is_missing:
+                parts.append(f"beyond the own {below}, of the same {rank.value} {_purity(stricter)}")
+        yield f"Nearest {of}: {'; '.join(parts)}."
+
+
+def _purity(found: Measure) -> str:
+    of, ends = shown(found.value, as_share=True), bounds(found, as_share=True)
+    return f"{of} ({ends}; chance {shown(found.chance, as_share=True)}): {outcome_of(found, NEIGHBOURS)}"
+
+
 def _mistakes(found: Structure) -> str:
     wrong = found.errors.mistakes
     if wrong.is_missing:
@@ -105,12 +133,16 @@ def _mistakes(found: Structure) -> str:
 
 
 def _trait(name: str, found: TraitFindings) -> Iterator[str]:
+    if found.reason:
+        yield f"Trait {name}: {found.reason}."
     if (correlation := found.correlation) is not None:
         yield f"Trait {name}: " + (f"{correlation.reason}." if correlation.is_missing else _correlation(correlation))
     for rank, probe in found.probes.items():
-        yield f"Trait {name}, {plural(rank.value)} held out: " + (
-            f"{probe.reason}." if probe.is_missing else _probe(probe)
-        )
+        if not probe.is_missing:
+            yield f"Trait {name}, {plural(rank.value)} held out: {_probe(probe)}"
+    if lacking := [(plural(rank.value), probe.reason) for rank, probe in found.probes.items() if probe.is_missing]:
+        # What cannot be held out with species cannot with genera and families either: the first reason is that of all.
+        yield f"Trait {name}, {' and '.join(name for name, _ in lacking)} held out: {lacking[0][1]}."
 
 
 def _correlation(found: Measure) -> str:

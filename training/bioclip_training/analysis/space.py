@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -108,6 +108,23 @@ class Space:
             self.features_ND[places], numbered.astype(np.int64), tuple(self.taxa[place] for place in present),
             self.group_N[places], self.kept_N[places], self.dropped,
         )  # fmt: skip
+
+
+def in_common(
+    spaces: Sequence[Space], rows_of: Sequence[NDArray[np.int64]]
+) -> tuple[list[Space], list[NDArray[np.int64]]]:
+    """Return spaces of the images that all of them have, and the rows of these images.
+
+    Args:
+        spaces: the spaces of several models.
+        rows_of: for each space the row of each image that it was made from, by which equal images are known.
+    """
+    own = [rows[space.kept_N] for space, rows in zip(spaces, rows_of, strict=True)]
+    common = reduce(np.intersect1d, own)
+    if all(len(rows) == len(common) for rows in own):
+        return list(spaces), own
+    kept = [space.chosen(np.isin(rows, common)) for space, rows in zip(spaces, own, strict=True)]
+    return kept, [rows[np.isin(rows, common)] for rows in own]
 
 
 def class_means(values_ND: NDArray[np.float64], class_N: NDArray[np.int64], classes: int) -> NDArray[np.float64]:

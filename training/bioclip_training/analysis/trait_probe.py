@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import RANKS, Rank
-from bioclip_training.analysis.measure import Measure, missing, plural
+from bioclip_training.analysis.measure import Hits, Measure, missing, plural
 from bioclip_training.analysis.ranked import spearman
 from bioclip_training.analysis.resampling import jackknife
 from bioclip_training.analysis.space import Space
@@ -81,13 +81,10 @@ def probe_trait(
         known_N &= ~np.isin(value_N, alone := _words_of_one_clade(value_N[known_N], unit_N[known_N]))
     about: dict[str, Any] = {"of": "images", "unit": held_out.value}
     if not known_N.any() or np.ptp(value_N[known_N]) == 0:
-        return missing(
-            f"{trait.name}: fewer than two values occur in two {plural(held_out)}, so that none can be held out",
-            **about,
-        )
+        return missing(f"fewer than two values occur in two {plural(held_out)}, so that none can be held out", **about)
     kept, value_K, unit_K = space.chosen(known_N), value_N[known_N], unit_N[known_N]
     if len(np.unique(unit_K)) < FEWEST_CLADES:
-        return missing(f"{trait.name}: fewer than {FEWEST_CLADES} {plural(held_out)} have a value", **about)
+        return missing(f"fewer than {FEWEST_CLADES} {plural(held_out)} have a value", **about)
     target_NC = value_K[:, None] if trait.is_numeric else (value_K[:, None] == np.unique(value_K)).astype(np.float64)
     problem = _Problem(kept.features_ND, target_NC, kept.species_N, unit_K, trait.is_numeric)
     fold_K = folds(unit_K, None if trait.is_numeric else target_NC, FOLDS, seed)
@@ -228,6 +225,7 @@ def _of_words(
     return Measure(
         float(weight_N @ hits_N / weight_N.sum()), share_interval(hits_N, problem.unit_N, weight_N), 1.0 / words, n=len(space),
         of="images", units=effective_groups(problem.unit_N.tolist()), unit=held_out.value,
+        samples={"": Hits(hits_N, problem.unit_N, weight_N)},
         more={
             "kind": "categorical", "majority": float(problem.target_NC.mean(axis=0).max()), "words": words,
             "relatives": float(weight_N @ related_N / weight_N.sum()), "species": len(space.taxa),
@@ -253,7 +251,7 @@ def _of_numbers(
     around = float(np.square(truth_T).sum())
     return Measure(
         spearman(predicted_T, truth_T), spread.ci95, 0.0, n=len(space.taxa), units=spread.units, unit=held_out.value,
-        reason=spread.reason,
+        reason=spread.reason, samples=spread.samples,
         more={
             "kind": "numeric", "r2": 1 - float(np.square(truth_T - predicted_T).sum()) / around if around else float("nan"),
             "relatives": spearman(related_T, truth_T), "images": len(space),

@@ -19,6 +19,10 @@ from bioclip_training.analysis.resampling import jackknife, mantel_p
 from bioclip_training.analysis.space import Space, distances
 from bioclip_training.analysis.tree import clades
 
+BEYOND_TREE = "beyond_tree"
+_FEWEST_SPECIES = 3
+"""Species with a value: two make a single pair, which has no order."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trait:
@@ -62,6 +66,27 @@ class Trait:
         """A mask of the values that are known."""
         return np.isfinite(self.values)
 
+    def lacking(self, names: Sequence[str], of: str) -> str:
+        """Return why nothing can be said of the trait, with the first example: it has too few values, or equal ones; else empty.
+
+        Args:
+            names: names of the species of the values.
+            of: what has the values: ``species`` or ``images``.
+        """
+        places = np.flatnonzero(self.known)
+        if not len(places):
+            return f"none of {len(names)} {of} has a value (the first without: {names[0]})"
+        having = list(dict.fromkeys(names[place] for place in places.tolist()))
+        if len(having) < _FEWEST_SPECIES:
+            return (
+                f"{len(having)} of {len(set(names))} species {'has' if len(having) == 1 else 'have'} a value (the first: {having[0]}), and "
+                f"{_FEWEST_SPECIES} are needed"
+            )
+        if np.ptp(self.values[places]) > 0:
+            return ""
+        value = f"{self.values[places[0]]:g}" if self.is_numeric else self.words[int(self.values[places[0]])]
+        return f"all {len(places)} values are {value} (the first: {having[0]}), and nothing follows from equal ones"
+
     def differences(self) -> NDArray[np.float64]:
         """Return T×T differences: of numbers their absolute difference, of words 0 for the same and 1 for others."""
         difference_TT = np.abs(self.values[:, None] - self.values)
@@ -93,44 +118,67 @@ def trait_correlation(
         permutations: of each test.
         seed: seed of the tests.
     """
-    places = np.flatnonzero(trait.known)
-    if len(places) < 3 or np.ptp(trait.values[places]) == 0:
-        return missing(
-            f"{trait.name}: {len(places)} species have a value, and fewer than 3 or all equal ones show nothing",
-            unit=unit.value,
-        )
-    known = Trait(trait.name, trait.values[places], trait.words)
-    taxa = [space.taxa[place] for place in places]
-    distance_TT = distances(space.prototypes_TD[places], metric)
-    difference_TT, height_TT = known.differences(), space.heights_TT[np.ix_(places, places)].astype(np.float64)
-    upper_TT = np.triu(np.ones(height_TT.shape, dtype=bool), 1)
-    if not np.isfinite(distance_TT).all() or np.ptp(np.round(distance_TT[upper_TT], 9)) == 0:
+    if reason := trait.lacking([taxon.name for taxon in space.taxa], "species"):
+        return missing(reason, unit=unit.value)
+    pairs = _Pairs.of(space, trait, metric)
+    if pairs.are_equal:
         return missing("the prototypes of all species are equal, or have no direction", unit=unit.value)
-    unit_T = clades(taxa, unit)
-
-    def of(keep_T: NDArray[np.bool_]) -> float:
-        pairs = upper_TT & keep_T[:, None] & keep_T
-        return spearman(distance_TT[pairs], difference_TT[pairs])
-
-    def beyond(keep_T: NDArray[np.bool_]) -> float:
-        pairs = upper_TT & keep_T[:, None] & keep_T
-        return partial_spearman(distance_TT[pairs], difference_TT[pairs], height_TT[pairs])
-
-    everything = np.ones(len(places), dtype=bool)
-    spread, beyond_spread = (jackknife(statistic, unit_T, scale="correlation") for statistic in (of, beyond))
-    within = within or _lowest_varying(taxa, known)
-    ranked = [_ranks_of(matrix, upper_TT) for matrix in (distance_TT, difference_TT)]
+    unit_T = clades(pairs.taxa, unit)
+    spread, beyond_spread = (
+        jackknife(statistic, unit_T, scale="correlation") for statistic in (pairs.correlation, pairs.beyond_tree)
+    )
+    everything = np.ones(len(pairs.taxa), dtype=bool)
+    within = within or _lowest_varying(pairs.taxa, pairs.trait)
+    ranked = [_ranks_of(matrix, pairs.upper_TT) for matrix in (pairs.distance_TT, pairs.difference_TT)]
     test: dict[str, Any] = {"permutations": permutations, "seed": seed}
-    p_within = mantel_p(ranked[0], ranked[1], within_T=clades(taxa, within), **test) if within else float("nan")
+    p_within = mantel_p(ranked[0], ranked[1], within_T=clades(pairs.taxa, within), **test) if within else float("nan")
+    beyond = {BEYOND_TREE: beyond_spread.replicates} if beyond_spread.replicates else {}
     return Measure(
-        of(everything), spread.ci95, 0.0, mantel_p(ranked[0], ranked[1], **test), n=len(places), units=spread.units,
-        unit=unit.value, reason=spread.reason,
+        pairs.correlation(everything), spread.ci95, 0.0, mantel_p(ranked[0], ranked[1], **test), n=len(pairs.taxa), units=spread.units,
+        unit=unit.value, reason=spread.reason, samples={**spread.samples, **beyond},
         more={
-            "tree": spearman(height_TT[upper_TT], difference_TT[upper_TT]), "beyond_tree": beyond(everything),
-            "beyond_tree_ci95": list(beyond_spread.ci95), "p_within": p_within, "within": within.value if within else "",
-            "kind": "numeric" if trait.is_numeric else "categorical", "without_value": len(space.taxa) - len(places),
+            "tree": spearman(pairs.height_TT[pairs.upper_TT], pairs.difference_TT[pairs.upper_TT]),
+            BEYOND_TREE: pairs.beyond_tree(everything), "beyond_tree_ci95": list(beyond_spread.ci95), "p_within": p_within,
+            "within": within.value if within else "", "kind": "numeric" if trait.is_numeric else "categorical",
+            "without_value": len(space.taxa) - len(pairs.taxa),
         },
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """Pairs of the species that have a value."""
+
+    taxa: Sequence[Taxon]
+    trait: Trait
+    distance_TT: NDArray[np.float64]
+    difference_TT: NDArray[np.float64]
+    height_TT: NDArray[np.float64]
+    upper_TT: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, space: Space, trait: Trait, metric: str) -> _Pairs:
+        places = np.flatnonzero(trait.known)
+        known = Trait(trait.name, trait.values[places], trait.words)
+        height_TT = space.heights_TT[np.ix_(places, places)].astype(np.float64)
+        return cls(
+            [space.taxa[place] for place in places], known, distances(space.prototypes_TD[places], metric), known.differences(), height_TT,
+            np.triu(np.ones(height_TT.shape, dtype=bool), 1),
+        )  # fmt: skip
+
+    @property
+    def are_equal(self) -> bool:
+        """True if all distances are equal, or one of them has no value."""
+        distance_TT = self.distance_TT
+        return not np.isfinite(distance_TT).all() or np.ptp(np.round(distance_TT[self.upper_TT], 9)) == 0
+
+    def correlation(self, keep_T: NDArray[np.bool_]) -> float:
+        pairs = self.upper_TT & keep_T[:, None] & keep_T
+        return spearman(self.distance_TT[pairs], self.difference_TT[pairs])
+
+    def beyond_tree(self, keep_T: NDArray[np.bool_]) -> float:
+        pairs = self.upper_TT & keep_T[:, None] & keep_T
+        return partial_spearman(self.distance_TT[pairs], self.difference_TT[pairs], self.height_TT[pairs])
 
 
 def _ranks_of(matrix_TT: NDArray[np.float64], upper_TT: NDArray[np.bool_]) -> NDArray[np.float64]:

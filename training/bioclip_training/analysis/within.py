@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.taxonomy import Rank
 from bioclip_training.analysis.hierarchy import halves
-from bioclip_training.analysis.measure import Measure, missing
+from bioclip_training.analysis.measure import Measure, Replicates, missing
 from bioclip_training.analysis.resampling import jackknife
 from bioclip_training.analysis.space import Space, class_means
 from bioclip_training.evidence.minima import effective_groups
@@ -230,7 +230,7 @@ class _Sums:
             more |= {"shuffled": float(np.mean(self.shuffled))}
         return Measure(
             float(1 - inside.sum() / total.sum()), spread.ci95, 1 - number / self.dimension, units=spread.units, reason=spread.reason,
-            more=more, **size,
+            more=more, samples=spread.samples, **size,
         )  # fmt: skip
 
     def overlap(self, space: Space, unit: Rank) -> Measure:
@@ -254,7 +254,7 @@ class _Sums:
             space.units(unit)[self.total_T > 0].tolist()
         )  # species of few images give a mean alone
         return Measure(
-            whole, spread.ci95, 1.0, units=min(spread.units, varied), reason=spread.reason,
+            whole, spread.ci95, 1.0, units=min(spread.units, varied), reason=spread.reason, samples=spread.samples,
             more={"same_shape": same, "relative": whole / same, "dimension": self.dimension}, **size,
         )  # fmt: skip
 
@@ -267,9 +267,10 @@ def relative(overlap: Measure) -> Measure:
     if overlap.is_missing:
         return overlap
     same = overlap.more["same_shape"]
+    scaled = {name: one.times(1 / same) for name, one in overlap.samples.items() if isinstance(one, Replicates)}
     return replace(
-        overlap, value=overlap.value / same, ci95=(overlap.ci95[0] / same, overlap.ci95[1] / same), chance=float("nan")
-    )
+        overlap, value=overlap.value / same, ci95=(overlap.ci95[0] / same, overlap.ci95[1] / same), chance=float("nan"), samples=scaled
+    )  # fmt: skip
 
 
 def _same_shape(

@@ -80,17 +80,20 @@ def macro_interval(hits_N: NDArray[Any], taxon_N: NDArray[np.int64], groups_N: N
     return share_interval(hits_N, groups_N, 1.0 / np.bincount(taxon_N)[taxon_N])
 
 
-def difference_interval(change_N: NDArray[Any], groups_N: NDArray[np.int64]) -> Interval:
+def difference_interval(
+    change_N: NDArray[Any], groups_N: NDArray[np.int64], weights_N: NDArray[np.float64] | None = None
+) -> Interval:
     """Return the 95% interval of a difference of two shares of the same images.
 
     Args:
         change_N: -1, 0 or 1, or numbers between, for each image: right now minus right before; NaN is not an observation.
         groups_N: the number of each one's group, from 0.
+        weights_N: the weight of each one in the mean; None weighs all equally.
 
     Returns:
         Both ends, from -1 to 1; NaN if the images are of one group or none.
     """
-    change, group_N, weights = _observed(change_N, groups_N, None)
+    change, group_N, weights = _observed(change_N, groups_N, weights_N)
     if len(change) == 0:
         return _NONE
     share_G = np.bincount(group_N, weights=weights)
