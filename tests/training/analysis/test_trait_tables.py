@@ -37,7 +37,12 @@ def test_names_are_matched_without_authors_and_case_and_columns_of_names_are_no_
     file = table(tmp_path, "\n".join(["scientificName,family,beak mm,Habitat", *rows]))
     found = read_species_traits(file, (), [MAPLE, SCARUS], findings)
     beak, habitat = found.traits
-    assert (found.rows, found.matched, found.species) == (3, 2, 2)
+    assert (found.rows, found.matched, found.has_row_T.tolist(), found.unmatched) == (
+        3,
+        2,
+        [True, True],
+        ("Acer rubrum",),
+    )
     assert beak.name == "beak mm"
     assert np.isnan(beak.values[0])
     assert beak.values[1] == 12.5

@@ -120,6 +120,11 @@ class Analysis:
                 f"Trait table: {self.species.matched} of its {number_of(self.species.rows, 'row')} are species of the catalog "
                 f"({', '.join(trait.name for trait in self.species.traits)})."
             )
+            if without := self._without_row():
+                yield (
+                    f"{len(without)} of {number_of(len(space.taxa), 'analysed species', 'analysed species')} have no row in the trait table"
+                    f" (the first: {without[0]}); analysis.json lists them."
+                )
         if self.images:
             names = ", ".join(trait.name for trait in (*self.images.classes, *self.images.traits))
             yield f"Image table: {self.images.matched} of {len(self.chosen.rows_N)} images are in it ({names})."
@@ -128,15 +133,25 @@ class Analysis:
         if self.of_one_model:
             yield f"{number_of(self.of_one_model, 'image')} that one of the two models has no features of: left out for both."
 
+    def _without_row(self) -> list[str]:
+        """Return the names of the analysed species that the trait table lacks."""
+        if self.species is None:
+            return []
+        missing = {
+            taxon.lineage for taxon, has in zip(self.catalog.taxa, self.species.has_row_T, strict=True) if not has
+        }
+        return [taxon.name for taxon in self.spaces[0].taxa if taxon.lineage in missing]
+
     def _tables(self) -> dict[str, Any]:
         species, images = self.species, self.images
         return {
-            "traits": {"rows": species.rows, "matched": species.matched, "species": species.species}
-            if species
-            else None,
+            "traits": {
+                "rows": species.rows, "matched": species.matched, "species": int(species.has_row_T.sum()),
+                "not_in_catalog": list(species.unmatched), "without_row": self._without_row(),
+            } if species else None,
             "images": {"rows": images.rows, "matched": images.matched} if images else None,
             "skipped": [{"what": text, "count": count, "first": first} for text, count, first in self.skipped.found()],
-        }
+        }  # fmt: skip
 
     def _provenance(self) -> dict[str, Any]:
         return {

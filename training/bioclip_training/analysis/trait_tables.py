@@ -54,8 +54,10 @@ class SpeciesTraits:
     rows: int
     matched: int
     """Rows of the table whose name is a taxon of the catalog."""
-    species: int
-    """Taxa of the catalog with a row."""
+    has_row_T: NDArray[np.bool_]
+    """Mask of the taxa with a row."""
+    unmatched: tuple[str, ...]
+    """Names of rows that are no taxon of the catalog, or fit several."""
 
 
 def read_species_traits(file: str, columns: Sequence[str], taxa: Sequence[Taxon], findings: Findings) -> SpeciesTraits:
@@ -81,6 +83,7 @@ def read_species_traits(file: str, columns: Sequence[str], taxa: Sequence[Taxon]
     for place, taxon in enumerate(taxa):
         place_of.setdefault(key_of(taxon.scientific_name), []).append(place)
     cells: list[dict[str, list[Any]]] = [{} for _ in taxa]
+    has_row_T = np.zeros(len(taxa), dtype=bool)
     rows = matched = 0
     unmatched: list[str] = []
     for row in table:
@@ -92,6 +95,7 @@ def read_species_traits(file: str, columns: Sequence[str], taxa: Sequence[Taxon]
             _say_unmatched(findings, named, row.number, [taxa[place] for place in places], list(place_of))
             continue
         matched += 1
+        has_row_T[places[0]] = True
         for heading in chosen:
             if not is_unknown(cell := row.cells.get(heading)):
                 cells[places[0]].setdefault(heading, []).append(cell)
@@ -105,7 +109,7 @@ def read_species_traits(file: str, columns: Sequence[str], taxa: Sequence[Taxon]
         for heading in chosen
     )
     _say_mixed(traits, findings)
-    return SpeciesTraits(traits, rows, matched, sum(bool(of) for of in cells))
+    return SpeciesTraits(traits, rows, matched, has_row_T, tuple(dict.fromkeys(unmatched)))
 
 
 def _say_unmatched(
