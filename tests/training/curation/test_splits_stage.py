@@ -88,6 +88,24 @@ def test_near_duplicates_observations_and_events_chain_into_one_group(tmp_path: 
     assert split.outcome.manifest.counts["records of the largest group"] == 4
 
 
+def test_images_of_one_camera_are_one_group_and_those_of_other_places_are_not(tmp_path: Path) -> None:
+    trap = {"basis_of_record": "MachineObservation"}
+    records: Rows = {
+        "a": {**trap, "locality": "c1", "event_id": "c1/1"}, "b": {**trap, "locality": "c1", "event_id": "c1/2"},
+        "c": {**trap, "event_id": "e"}, "d": {**trap, "event_id": "e"}, "e": {**trap, "locality": "c2"},
+        "f": {"locality": "c1"}, "g": {"locality": "c1"},
+    }  # fmt: skip
+    split = Split(tmp_path / "one", records)
+    assert split.groups == {frozenset("ab"), frozenset("cd"), *map(frozenset, "efg")}
+    told = "3 images of camera traps are grouped by location (2 locations; splits.cameras: location); 2 state no location and are"
+    assert any(note.startswith(told) for note in split.outcome.manifest.notes)
+    split = Split(tmp_path / "two", records, splits=SplitsConfig(cameras="event"))
+    assert split.groups == {*map(frozenset, "ab"), frozenset("cd"), *map(frozenset, "efg")}
+    assert any(
+        "grouped by event, so that one camera may be on both sides" in note for note in split.outcome.manifest.notes
+    )
+
+
 def test_a_group_is_on_one_side_and_the_share_of_val_is_that_of_groups(tmp_path: Path) -> None:
     records = {f"r{n}": {"observation_id": f"o{n // 4}"} for n in range(4000)}
     names = {name: {"scientific_name": "Rosa canina"} for name in records}

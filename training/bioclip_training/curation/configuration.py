@@ -146,6 +146,8 @@ class SplitsConfig:
     """Share of groups in the split ``val``."""
     published: bool = False
     """Keep the splits that sources state."""
+    cameras: Literal["location", "event"] = "location"
+    """Group of images of camera traps: those of a location, whose background is the same, or of an event (sequence) alone."""
     unseen_species: Path | None = None
     """File with one species per line, genus and epithet, of which no record is in ``train``; they are the split ``unseen``."""
     unseen_share: float = field(default=0.0, metadata={"low": 0, "high": 0.5})

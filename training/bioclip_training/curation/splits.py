@@ -20,6 +20,7 @@ from bioclip_training.curation.components import components
 from bioclip_training.curation.configuration import Curation
 from bioclip_training.curation.database import opened, quoted, streamed
 from bioclip_training.curation.excluding import aligned, filter_columns, leaks_by_key, reasons
+from bioclip_training.curation.kinds import CAMERA_TRAP
 from bioclip_training.curation.stages import StageWork, name_of_part
 from bioclip_training.curation.tallies import Tally
 from bioclip_training.curation.unseen import Unseen, read_species, unseen_species
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "records": ("source", "observation_id", "event_id", "published_split"),
+    "records": ("source", "observation_id", "event_id", "locality", "published_split"),
     "names": ("genus", "species", "scientific_name", "unresolved"),
     "images": ("unreadable",),
     "kinds": ("image_kind",),
@@ -45,7 +46,7 @@ class SplitsStage:
     """Find groups and splits of all records."""
 
     name: str = "splits"
-    version: int = 1
+    version: int = 2
     needs: tuple[str, ...] = ("records", "names", "images", "kinds", "filters", "duplicates", "leakage")
 
     def settings(self, config: Curation) -> dict[str, Any]:
@@ -81,6 +82,7 @@ class SplitsStage:
             )
             work.progress(len(parts) + 1, steps)
             _find_groups(database, starts[-1])
+            _note_cameras(database, work)
             unseen = _find_unseen(database, work)
             _decide(database, work.config, unseen)
             work.progress(len(parts) + 2, steps)
@@ -115,6 +117,7 @@ def _examine(work: StageWork, leaks: pa.Table, started: tuple[Path, int]) -> Non
         "near": table["near_group"] if "near_group" in table.column_names else table[KEY],
         "observation": _token(table, "observation_id"),
         "event": _token(table, "event_id"),
+        **_cameras(table, work.config),
         "published": _published(table["published_split"]),
         "species": species,
         "taxon": table["scientific_name"] if "scientific_name" in table.column_names else empty,
@@ -128,6 +131,15 @@ def _examine(work: StageWork, leaks: pa.Table, started: tuple[Path, int]) -> Non
 def _token(table: pa.Table, name: str) -> pa.ChunkedArray:
     """Return the id of a cluster of its source; empty without one."""
     return pc.if_else(pc.equal(table[name], ""), "", pc.binary_join_element_wise(table["source"], table[name], "\0"))
+
+
+def _cameras(table: pa.Table, config: Curation) -> dict[str, pa.ChunkedArray | pa.Array]:
+    """Return which records are of camera traps, and the location of each if it makes its group; empty without one."""
+    if "image_kind" not in table.column_names:
+        return {"is_trap": pa.repeat(False, table.num_rows), "camera": pa.repeat("", table.num_rows)}
+    is_trap = pc.equal(table["image_kind"], CAMERA_TRAP)
+    is_used = is_trap if config.splits.cameras == "location" else False
+    return {"is_trap": is_trap, "camera": pc.if_else(is_used, _token(table, "locality"), "")}
 
 
 def _published(words: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -151,7 +163,7 @@ SELECT one.row AS one, other.row AS other FROM examined one JOIN examined other 
 def _find_groups(database: DuckDBPyConnection, rows: int) -> None:
     """Make the table ``grouped``: the records with ``root``, the first row of the group of each."""
     edges = database.sql(
-        " UNION ALL ".join([*map(_EDGES_OF_CLUSTERS.format, ("observation", "event")), _NEAR_EDGES])
+        " UNION ALL ".join([*map(_EDGES_OF_CLUSTERS.format, ("observation", "event", "camera")), _NEAR_EDGES])
     ).fetchnumpy()
     root_N = components(rows, np.asarray(edges["one"], np.int64), np.asarray(edges["other"], np.int64))
     moved = np.flatnonzero(root_N != np.arange(rows))
@@ -253,6 +265,24 @@ def _count(table: pa.Table, tally: Tally, records: Path, examined: Path) -> None
             tally.count(f"records in {entry['split']}", entry["count_all"])
     if moved := pc.sum(table["is_moved"]).as_py():
         tally.count("records that another split than the published one has, since their group is held out", moved)
+
+
+def _note_cameras(database: DuckDBPyConnection, work: StageWork) -> None:
+    """Say by what images of camera traps are grouped."""
+    [(traps, placed, cameras)] = database.sql(
+        "SELECT count(*), count(*) FILTER (camera <> ''), count(DISTINCT camera) FILTER (camera <> '') FROM examined WHERE is_trap"
+    ).fetchall()
+    if not traps:
+        return
+    if work.config.splits.cameras == "event":
+        work.tally.note(
+            f"{traps:,} images of camera traps are grouped by event, so that one camera may be on both sides (splits.cameras: event)"
+        )
+        return
+    rest = f"; {traps - placed:,} state no location and are grouped by event" if placed < traps else ""
+    work.tally.note(
+        f"{placed:,} images of camera traps are grouped by location ({number_of(cameras, 'location')}; splits.cameras: location){rest}"
+    )
 
 
 def _note_groups(database: DuckDBPyConnection, tally: Tally) -> None:
