@@ -12,25 +12,31 @@ import pytest
 from collections_of_discs import tiny_config
 from PIL import Image
 from published_numbers import CsvLayout, write_source
+from pyarrow import parquet
 from stated_stages import Stated
 from tiny_stages import digests
 
 from bioclip_core.errors import SourceError
 from bioclip_training.batches.data import open_images
+from bioclip_training.curation import catalog, shard_rows, sorted_runs
 from bioclip_training.curation.catalog import CatalogStage
 from bioclip_training.curation.configuration import Curation, ShardsConfig, SourceConfig, SplitsConfig
-from bioclip_training.curation.imaging.images import ImagesStage
+from bioclip_training.curation.imaging.images import ImagesStage, opened_sources
 from bioclip_training.curation.kinds import KindsStage
 from bioclip_training.curation.records import RecordsStage
 from bioclip_training.curation.running import Outcome, run_stages
+from bioclip_training.curation.shard_rows import CuratedCatalog, as_catalog
 from bioclip_training.curation.shards import ShardsStage
 from bioclip_training.curation.splits import SplitsStage
 from bioclip_training.curation.stages import StageWork
 from bioclip_training.loop.recipe import TrainConfig
 from bioclip_training.loop.run import train
 from bioclip_training.published import known
+from bioclip_training.shards import journal
 from bioclip_training.shards.checking import check_shards
 from bioclip_training.shards.manifest import Manifest
+from bioclip_training.shards.options import ShardOptions
+from bioclip_training.shards.writing import write_shards
 
 LEAKS = {"image": {"records": 1, "items": 1, "excluded": True, "examples": [{"record": "x"}]}}
 REPORT = {"evaluation_sets": {"rare": {"taxa": "exclude", "items": 3, "leaks": LEAKS}}}
@@ -106,6 +112,36 @@ def test_they_are_whole_and_give_the_images_and_names_of_the_records_in_a_split(
     assert all(row["sha256"] and row["image_kind"] == "unknown" for row in rows)
 
 
+def test_rows_that_are_sorted_on_disk_give_the_bytes_of_rows_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = made(tmp_path)
+    again = [
+        {"record_id": f"s{number}", "uri": f"{number % 8}.png"} for number in range(20)
+    ]  # regions that are listed twice
+    write_source(source, again)
+    names = {f"s{n}": {"genus": "Rosa", "species": "abc"[n % 3], "common_name": "rose" * (n % 2)} for n in range(20)}
+    for module, name, rows in (
+        (catalog, "PART_ROWS", 7), (sorted_runs, "RUN_ROWS", 3), (sorted_runs, "PART_ROWS", 4), (sorted_runs, "_GROUP_ROWS", 2),
+        (shard_rows, "_BATCH", 2), (journal, "GROUP_ROWS", 8),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, rows)
+    outcome = run(tmp_path, source, names)
+    assert outcome.manifest.rows_out == 20
+    folder = tmp_path / "out/catalog"
+    rows = as_catalog(parquet.read_table(folder).sort_by("key"))
+    config = Curation(tmp_path / "out", {"s": SourceConfig(source)})
+    found = Manifest.read(tmp_path / "out/shards").settings
+    with opened_sources(config) as openers:
+        whole = CuratedCatalog(folder, rows.combine_chunks(), openers)
+        whole.__dict__["identity"], whole.leakage = found["catalog"], found["leakage"]
+        write_shards(whole, tmp_path / "memory", ShardOptions(samples_per_shard=3))
+    wanted = digests(tmp_path / "memory")
+    written = digests(tmp_path / "out/shards")
+    assert {name: written[name] for name in wanted} == wanted
+    assert len(wanted) >= 2 + 20 // 3
+
+
 def test_the_leakage_report_goes_with_them(tmp_path: Path) -> None:
     run(tmp_path, made(tmp_path))
     folder = tmp_path / "out/shards"
@@ -129,8 +165,6 @@ def test_the_trainer_takes_them_as_they_are_and_its_card_has_the_leakage(tmp_pat
 def test_a_kill_between_two_shards_and_other_threads_change_no_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bioclip_training.shards import journal
-
     source = made(tmp_path)
     run(tmp_path, source)
     wanted = {

@@ -35,7 +35,7 @@ def look_first(catalog: Catalog, rows: NDArray[np.int64]) -> list[str]:
     Raises:
         SourceError: if none can be read, or more than half of them are not the recorded ones, with what to do.
     """
-    looked = _spread(rows)
+    looked = spread(rows)
     failures = failures_of(catalog.encoded, looked)
     unread = [row for row, error in failures.items() if error.stage == "read"]
     proposal = _proposal(catalog, unread) if unread else ""
@@ -108,7 +108,7 @@ def _check_recorded(catalog: Catalog, looked: int, failures: Failures) -> None:
         )
 
 
-def _spread(rows: NDArray[np.int64]) -> list[int]:
+def spread(rows: NDArray[np.int64]) -> list[int]:
     """Return up to ``LOOKED_AT`` of the rows, evenly spread."""
     if not len(rows):
         return []

@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from pyarrow import parquet
 
 from bioclip_core.files.whole import write_whole
 from bioclip_training.catalog.ahead import in_order
 from bioclip_training.curation.columns import KEY, RANK_COLUMNS
 from bioclip_training.curation.configuration import Curation
 from bioclip_training.curation.excluding import LeaksInOrder, aligned, filter_columns
-from bioclip_training.curation.manifests import part_file, records_in
+from bioclip_training.curation.manifests import records_in
 from bioclip_training.curation.stages import Stage, StageWork
 from bioclip_training.curation.tallies import added
 
@@ -178,17 +176,3 @@ def _described(work: StageWork, schema: pa.Schema) -> str:
         ],
     }
     return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
-
-
-def read_rows(folder: Path, columns: list[str]) -> pa.Table:
-    """Return some columns of the rows of a catalog that are in a split, in the order of keys.
-
-    Args:
-        folder: of the catalog's parts.
-        columns: their names; ``excluded`` is read besides.
-    """
-    tables = []
-    for path in sorted(folder.glob(part_file("*"))):
-        table = parquet.read_table(path, columns=list(dict.fromkeys([*columns, "excluded"])))
-        tables.append(table.filter(pc.equal(table["excluded"], "")))
-    return pa.concat_tables(tables)

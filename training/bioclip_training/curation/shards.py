@@ -5,97 +5,23 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.files.documents import read_document
 from bioclip_core.files.whole import replacing_file
-from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.listed_names import did_you_mean
-from bioclip_training.catalog.recorded import verified
-from bioclip_training.catalog.rows import Catalog
-from bioclip_training.curation.catalog import read_rows
-from bioclip_training.curation.columns import RANK_COLUMNS
 from bioclip_training.curation.configuration import Curation
 from bioclip_training.curation.imaging.images import opened_sources
-from bioclip_training.curation.imaging.openers import Openers
 from bioclip_training.curation.manifests import StageManifest
+from bioclip_training.curation.shard_rows import CuratedRows
 from bioclip_training.curation.stages import Stage, StageWork
 from bioclip_training.shards.manifest import INDEX_FILE, MANIFEST_FILE, SKIPPED_FILE
 from bioclip_training.shards.options import ShardOptions
 from bioclip_training.shards.writing import Written, write_shards
 
 LEAKAGE_FILES = ("leakage.json", "leakage.html")
-_BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
-_TEXTS = ("verbatim_name", "source", "taxon_id", "licence", "group", "split", "sha256")
-_COLUMNS = (
-    "key", "uri", *RANK_COLUMNS, "common", *_TEXTS, "record_id", "phash", "changes", *_BOX, "image_kind", "basis_of_record",
-)  # fmt: skip
-
-
-class CuratedCatalog(Catalog):
-    """The records of a curation that are in a split, with their images in the published collections. Rows are in the order of keys."""
-
-    made_again = "repeat curate"
-
-    def __init__(self, folder: Path, content: str, openers: Openers, leakage: Mapping[str, Any]) -> None:
-        """Read the rows.
-
-        Args:
-            folder: of the parts of the stage ``catalog``.
-            content: identity of that stage's result.
-            openers: images of the sources.
-            leakage: what was found of each evaluation set.
-        """
-        rows = read_rows(folder, list(_COLUMNS))
-        super().__init__(folder, _as_catalog(rows))
-        self._content, self._openers = content, openers
-        self._sources, self._uris = rows["source"].combine_chunks(), rows["uri"].combine_chunks()
-        self.leakage = leakage
-
-    @cached_property
-    def identity(self) -> str:
-        """Identity of the result of the stage ``catalog``."""
-        return self._content
-
-    def _place(self, row: int) -> tuple[str, str]:
-        return self._sources[row].as_py(), self._uris[row].as_py()
-
-    def path(self, row: int) -> Path:
-        """Return the file that holds the row's image."""
-        return self._openers.place(*self._place(row)).path or Path(self._place(row)[1])
-
-    def encoded(self, row: int) -> EncodedRegion:
-        """Return the bytes of the row's image with its region, compared with the sha256 that the stage ``images`` recorded.
-
-        Raises:
-            ImageError: if they cannot be read, or are other bytes.
-        """
-        data = verified(
-            self._openers.read(*self._place(row)), self._columns["sha256"][row].as_py(), since="in the stage images"
-        )
-        return EncodedRegion(data, self.box(row), self.frame(row))
-
-
-def _as_catalog(rows: pa.Table) -> pa.Table:
-    """Return rows with the columns of a catalog for training; a uri begins with the name of its source."""
-    uris = [f"{source}/{uri}" for source, uri in zip(rows["source"].to_pylist(), rows["uri"].to_pylist(), strict=True)]
-    texts = {
-        "uri": pa.array(uris, pa.string()),
-        **{name: rows[name] for name in RANK_COLUMNS},
-        "common_name": rows["common"],
-        "verbatim_name": rows["verbatim_name"],
-        "source": rows["source"],
-        "source_id": rows["record_id"],
-        **{name: rows[name] for name in ("taxon_id", "licence", "group", "split", "sha256")},
-        "phash": pa.array([(entry or b"").hex() for entry in rows["phash"].to_pylist()], pa.string()),
-    }
-    others = {name: rows[name] for name in (*_BOX, "changes", "key", "image_kind", "basis_of_record")}
-    return pa.table({**texts, "frame": pa.array([0] * rows.num_rows, pa.int32()), **others})
 
 
 @dataclass(frozen=True)
@@ -129,13 +55,13 @@ class ShardsStage(Stage):
         manifest = StageManifest.read(work.before["catalog"])
         assert manifest is not None, "the stage catalog is finished"
         with opened_sources(work.config) as openers:
-            catalog = CuratedCatalog(work.before["catalog"], manifest.content, openers, _leakage(work))
-            if not len(catalog):
+            rows = CuratedRows(work, manifest.content, openers, _leakage(work))
+            if not rows.counts:
                 raise SourceError(
                     f"no record of {work.before['catalog']} is in a split, so that there is nothing to write; the column excluded and the "
                     "report say why; or set shards.write to false"
                 )
-            written = write_shards(catalog, work.folder, options, progress=work.progress)
+            written = write_shards(rows, work.folder, options, progress=work.progress)
         _keep(work, written)
 
 

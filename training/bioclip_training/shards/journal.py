@@ -6,8 +6,10 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,6 @@ from bioclip_core.files.replacing import remove, remove_tree
 from bioclip_core.files.whole import replacing_file, write_whole
 from bioclip_core.identity import file_sha256
 from bioclip_core.next_commands import command
-from bioclip_training.catalog.rows import Catalog
 from bioclip_training.shards.manifest import (
     INDEX_FILE,
     MANIFEST_FILE,
@@ -27,9 +28,12 @@ from bioclip_training.shards.manifest import (
     Manifest,
     Shard,
 )
+from bioclip_training.shards.ordered import OrderedRows, ShardRows
 
 _SETTINGS_FILE = "settings.json"
 _LARGEST_RECORD = 1 << 30
+GROUP_ROWS = 1 << 20
+"""Rows of a row group of the index."""
 _OURS = re.compile(r"\w+-\d{6}\.tar(\.draft)?|\.\w+-\d{6}\.tar\.[\w-]+\.part")
 """Shards and the drafts that a killed call leaves behind; earlier versions called a draft ``.draft``."""
 
@@ -38,8 +42,8 @@ _OURS = re.compile(r"\w+-\d{6}\.tar(\.draft)?|\.\w+-\d{6}\.tar\.[\w-]+\.part")
 class Member:
     """Image of one sample in a shard."""
 
-    row: int
-    """Row of the catalog."""
+    place: int
+    """Place of the sample in the order of its split."""
     name: str
     offset: int
     bytes: int
@@ -60,12 +64,34 @@ class ShardRecord:
     """0 if none of its rows could be read, and then the file is missing."""
     sha256: str
     members: tuple[Member, ...]
-    skipped: tuple[tuple[int, str], ...]
-    """Row and reason."""
+    skipped: tuple[tuple[str, str], ...]
+    """Key and reason."""
 
     @property
     def file(self) -> str:
         return f"{self.stem}-{self.number:06d}.tar"
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A finished shard without its members, which stay on disk."""
+
+    stem: str
+    number: int
+    split: str
+    end: int
+    file: str
+    samples: int
+    bytes: int
+    sha256: str
+    skipped: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, record: ShardRecord) -> _Written:
+        return cls(
+            record.stem, record.number, record.split, record.end, record.file, len(record.members), record.bytes, record.sha256,
+            record.skipped,
+        )  # fmt: skip
 
 
 class Journal:
@@ -74,7 +100,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._unfinished = folder / UNFINISHED_FOLDER
-        self._records: list[ShardRecord] = []
+        self._shards: list[_Written] = []
 
     def begin(self, settings: Mapping[str, Any], *, force: bool) -> Manifest | None:
         """Prepare the folder; return its manifest if it is already finished.
@@ -109,78 +135,89 @@ class Journal:
 
     def reached(self, stem: str) -> tuple[int, int]:
         """Return the number of the next shard of a split, and the row of its order that it begins with."""
-        own = [record for record in self._records if record.stem == stem]
-        return len(own), max((record.end for record in own), default=0)
+        own = [shard for shard in self._shards if shard.stem == stem]
+        return len(own), max((shard.end for shard in own), default=0)
 
     def add(self, record: ShardRecord) -> None:
         """Record a finished shard."""
         text = json.dumps(asdict(record), ensure_ascii=False)
-        write_whole((self._unfinished / record.file).with_suffix(".json"), text)
-        self._records.append(record)
+        write_whole(self._place(record.file), text)
+        self._shards.append(_Written.of(record))
 
-    def finish(self, catalog: Catalog, settings: Mapping[str, Any]) -> Manifest:
+    def finish(self, rows: ShardRows, settings: Mapping[str, Any]) -> Manifest:
         """Write the index, the list of skipped rows and, last, the manifest."""
-        self._records.sort(key=lambda record: (record.stem, record.number))
-        index_sha256 = self._write_index(catalog)
-        skipped = self.skipped(catalog)
+        self._shards.sort(key=lambda shard: (shard.stem, shard.number))
+        index_sha256 = self._write_index(rows)
+        skipped = self.skipped()
         remove(self.folder / SKIPPED_FILE)
         if skipped:
             text = io.StringIO(newline="")
             csv.writer(text, lineterminator="\n").writerows([("key", "reason"), *skipped])
             write_whole(self.folder / SKIPPED_FILE, text.getvalue())
         shards = tuple(
-            Shard(record.file, record.split, len(record.members), record.bytes, record.sha256)
-            for record in self._records
-            if record.members
+            Shard(shard.file, shard.split, shard.samples, shard.bytes, shard.sha256)
+            for shard in self._shards
+            if shard.samples
         )
-        manifest = Manifest(settings, shards, catalog.taxa, len(skipped), index_sha256)
+        manifest = Manifest(settings, shards, rows.taxa, len(skipped), index_sha256)
         manifest.write(self.folder)
         remove_tree(self._unfinished)
         return manifest
 
-    def skipped(self, catalog: Catalog) -> tuple[tuple[str, str], ...]:
+    def skipped(self) -> tuple[tuple[str, str], ...]:
         """Return key and reason of every skipped row."""
         file = self.folder / SKIPPED_FILE
-        if self._records or not file.exists():
-            return tuple((catalog.key(row), reason) for record in self._records for row, reason in record.skipped)
+        if self._shards or not file.exists():
+            return tuple(skipped for shard in self._shards for skipped in shard.skipped)
         try:
             with file.open(newline="", encoding="utf-8") as stream:
                 return tuple((line["key"], line["reason"]) for line in csv.DictReader(stream))
         except (csv.Error, KeyError, UnicodeDecodeError) as error:
             raise DataError(f"{file} is damaged ({first_line(error)}): --force writes all shards anew") from error
 
-    def _write_index(self, catalog: Catalog) -> str:
-        import pyarrow as pa
+    def _write_index(self, rows: ShardRows) -> str:
         from pyarrow import parquet
 
-        members = [(record.file, member) for record in self._records for member in record.members]
-        rows = [member.row for _, member in members]
-        table = catalog.table.take(pa.array(rows, pa.int64()))
-        groups = pa.array([catalog.group(row) for row in rows], pa.string())
-        table = table.set_column(table.column_names.index("group"), "group", groups)
-        for name, kind, values in (
-            ("shard", pa.string(), [file for file, _ in members]),
-            ("member", pa.string(), [member.name for _, member in members]),
-            ("offset", pa.int64(), [member.offset for _, member in members]),
-            ("bytes", pa.int64(), [member.bytes for _, member in members]),
-            (MEMBER_HASH, pa.string(), [member.sha256 for _, member in members]),
-        ):
-            table = table.append_column(name, pa.array(values, kind))
-        with replacing_file(self.folder / INDEX_FILE) as draft:
-            parquet.write_table(table, draft, compression="zstd")
+        with replacing_file(self.folder / INDEX_FILE) as draft, ExitStack() as stack:
+            writer: Any = None
+            for table in in_groups(self._indexed(rows)):
+                writer = writer or stack.enter_context(parquet.ParquetWriter(draft, table.schema, compression="zstd"))
+                writer.write_table(table)
+            stack.close()  # before the draft is flushed
         return file_sha256(self.folder / INDEX_FILE)
+
+    def _indexed(self, rows: ShardRows) -> Iterator[Any]:
+        """Yield the rows of the index in the order of shards and members, as tables."""
+        for split, shards in groupby(self._shards, key=lambda shard: shard.split):
+            members = (
+                (shard.file, member) for shard in shards for member in self._record(self._place(shard.file)).members
+            )
+            waiting = next(members, None)
+            for batch in rows.ordered(split):
+                end = batch.start + len(batch.rows)
+                mine: list[tuple[str, Member]] = []
+                while waiting is not None and waiting[1].place < end:
+                    mine.append(waiting)
+                    waiting = next(members, None)
+                yield _index_table(batch, mine)
+
+    def _place(self, shard: str) -> Path:
+        return (self._unfinished / shard).with_suffix(".json")
+
+    def _record(self, file: Path) -> ShardRecord:
+        return read_document(file, ShardRecord, name="the record of a finished shard", max_bytes=_LARGEST_RECORD)
 
     def _read_records(self) -> None:
         """Read the finished shards; a split is written again from its first shard that a kill left incomplete."""
         broken: set[str] = set()
         for file in sorted(self._unfinished.glob("*-??????.json")):
-            record = read_document(file, ShardRecord, name="the record of a finished shard", max_bytes=_LARGEST_RECORD)
+            record = self._record(file)
             if record.members and not _has_size(self.folder / record.file, record.bytes):
                 broken.add(record.stem)
             if record.stem in broken:
                 remove(file)
             else:
-                self._records.append(record)
+                self._shards.append(_Written.of(record))
 
     def _begun_with(self) -> Mapping[str, Any]:
         try:
@@ -219,6 +256,43 @@ class Journal:
                 remove(file)
         remove_tree(self._unfinished)
         return True
+
+
+def _index_table(batch: OrderedRows, members: Sequence[tuple[str, Member]]) -> Any:
+    """Return the rows of the index of some samples."""
+    import pyarrow as pa
+
+    catalog = batch.catalog
+    rows = [batch.rows[member.place - batch.start] for _, member in members]
+    table = catalog.table.take(pa.array(rows, pa.int64()))
+    groups = pa.array([catalog.group(row) for row in rows], pa.string())
+    table = table.set_column(table.column_names.index("group"), "group", groups)
+    for name, kind, values in (
+        ("shard", pa.string(), [file for file, _ in members]),
+        ("member", pa.string(), [member.name for _, member in members]),
+        ("offset", pa.int64(), [member.offset for _, member in members]),
+        ("bytes", pa.int64(), [member.bytes for _, member in members]),
+        (MEMBER_HASH, pa.string(), [member.sha256 for _, member in members]),
+    ):
+        table = table.append_column(name, pa.array(values, kind))
+    return table
+
+
+def in_groups(tables: Iterable[Any]) -> Iterator[Any]:
+    """Yield tables cut and joined to row groups of a fixed size, at least one if there is a table."""
+    import pyarrow as pa
+
+    waiting: list[Any] = []
+    count = written = 0
+    for table in tables:
+        waiting.append(table)
+        count += table.num_rows
+        while count >= GROUP_ROWS:
+            whole = pa.concat_tables(waiting)
+            yield whole.slice(0, GROUP_ROWS).combine_chunks()
+            waiting, count, written = [whole.slice(GROUP_ROWS)], count - GROUP_ROWS, written + 1
+    if waiting and (count or not written):
+        yield pa.concat_tables(waiting).combine_chunks()
 
 
 def _has_size(file: Path, size: int) -> bool:

@@ -9,7 +9,7 @@ from bioclip_core.errors import UsageError
 from bioclip_core.options import check_options
 
 if TYPE_CHECKING:
-    from bioclip_training.catalog.rows import Catalog
+    from bioclip_training.shards.ordered import ShardRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,14 @@ class ShardOptions:
                 "a shard ends by its samples or by its size: give one of --samples-per-shard and --size-mb"
             )
 
-    def settings(self, catalog: Catalog) -> dict[str, Any]:
+    def settings(self, rows: ShardRows) -> dict[str, Any]:
         """Return all that decides the bytes of the shards, as plain JSON values."""
         return {
-            "catalog": catalog.identity,
-            "splits": sorted(self.splits) or sorted(set(catalog.column("split"))),
+            "catalog": rows.identity,
+            "splits": sorted(self.splits) or sorted(rows.counts),
             "samples_per_shard": self.samples_per_shard,
             "shard_bytes": self.shard_bytes,
             "max_side": self.max_side,
             "quality": self.quality,
-            **({"leakage": catalog.leakage} if catalog.leakage else {}),
+            **({"leakage": rows.leakage} if rows.leakage else {}),
         }

@@ -5,25 +5,22 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from bioclip_core.errors import ImageError, SourceError
 from bioclip_core.images.unexpected import contained
 from bioclip_core.progress import Progress, silent
 from bioclip_training.catalog.ahead import in_order, threads_for
-from bioclip_training.catalog.first_look import look_first
 from bioclip_training.catalog.rows import Catalog
 from bioclip_training.shards.encoding import image_member, json_member
 from bioclip_training.shards.journal import Journal, Member, ShardRecord
 from bioclip_training.shards.manifest import Manifest
 from bioclip_training.shards.options import ShardOptions
+from bioclip_training.shards.ordered import CatalogRows, OrderedRows, ShardRows
 from bioclip_training.shards.tar import ShardFile, writing_shard
 
 
@@ -44,8 +41,11 @@ class Written:
 class _Encoded:
     """Members of one row, or the reason why it has none."""
 
-    row: int
+    place: int
+    """In the order of its split."""
     name: str
+    key: str = ""
+    """Of a row without members."""
     extension: str = ""
     image: bytes = b""
     text: bytes = b""
@@ -53,11 +53,19 @@ class _Encoded:
 
 
 def write_shards(
-    catalog: Catalog, folder: Path, options: ShardOptions, *, force: bool = False, progress: Progress = silent
+    catalog: Catalog | ShardRows,
+    folder: Path,
+    options: ShardOptions,
+    *,
+    force: bool = False,
+    progress: Progress = silent,
 ) -> Written:
     """Write a catalog's images and names as WebDataset tars, one split per shard, samples in the order of a hash.
 
     Args:
+        catalog: the catalog, or its rows in batches.
+        folder: folder of the shards.
+        options: of the shards.
         force: replace shards of other settings in the folder.
         progress: called before the first row and after each row.
 
@@ -65,25 +73,26 @@ def write_shards(
         SourceError: if a split is empty, the folder cannot be written, or most images are not those that the catalog recorded.
         UsageError: if the folder holds other files, or shards of other settings.
     """
-    settings = options.settings(catalog)
+    rows = CatalogRows(catalog) if isinstance(catalog, Catalog) else catalog
+    settings = options.settings(rows)
     splits: list[str] = settings["splits"]
-    total = _rows_of(catalog, splits)
+    total = _rows_of(rows, splits)
     journal = Journal(folder)
     if finished := journal.begin(settings, force=force):
-        return Written(finished, journal.skipped(catalog), total)
-    notes = look_first(catalog, np.flatnonzero(np.isin(catalog.column("split"), splits)))
+        return Written(finished, journal.skipped(), total)
+    notes = rows.look_first(splits)
     try:
-        resumed_at = _write_all(catalog, journal, options, splits, total, progress)
-        manifest = journal.finish(catalog, settings)
+        resumed_at = _write_all(rows, journal, options, splits, total, progress)
+        manifest = journal.finish(rows, settings)
     except OSError as error:
         raise SourceError(
             f"shards in {folder} cannot be written: {error.strerror or error}; repeat the command to continue where it stopped"
         ) from error
-    return Written(manifest, journal.skipped(catalog), resumed_at, tuple(notes))
+    return Written(manifest, journal.skipped(), resumed_at, tuple(notes))
 
 
 def _write_all(
-    catalog: Catalog,
+    rows: ShardRows,
     journal: Journal,
     options: ShardOptions,
     splits: Sequence[str],
@@ -105,12 +114,10 @@ def _write_all(
 
     threads = threads_for(options.workers)
     for split, (number, at) in reached.items():
-        rows = _ordered(catalog, split)
-        with closing(
-            in_order(partial(_encode, catalog, options), rows[at:], threads, 4 * threads, name="bioclip-shards")
-        ) as encoded:
+        left = _samples(rows.ordered(split, at))
+        with closing(in_order(partial(_encode, options), left, threads, 4 * threads, name="bioclip-shards")) as encoded:
             samples = counted(encoded)
-            while at < len(rows):
+            while at < rows.counts[split]:
                 record = _write_one(journal.folder, stems[split], number, split, at, samples, options)
                 journal.add(record)
                 number, at = number + 1, record.end
@@ -122,20 +129,20 @@ def _write_one(
 ) -> ShardRecord:
     """Write one shard from as many samples as it takes."""
     members: list[Member] = []
-    skipped: list[tuple[int, str]] = []
+    skipped: list[tuple[str, str]] = []
     end = start
     shard: ShardFile | None = None
     with ExitStack() as stack:
         for sample in samples:
             end += 1
             if sample.reason:
-                skipped.append((sample.row, sample.reason))
+                skipped.append((sample.key, sample.reason))
                 continue
             if shard is None:  # a shard without a member is not a file
                 shard = stack.enter_context(writing_shard(folder / f"{stem}-{number:06d}.tar"))
             image = f"{sample.name}.{sample.extension}"
             offset, digest = shard.add(image, sample.image), hashlib.sha256(sample.image).hexdigest()
-            members.append(Member(sample.row, image, offset, len(sample.image), digest))
+            members.append(Member(sample.place, image, offset, len(sample.image), digest))
             shard.add(f"{sample.name}.json", sample.text)
             if len(members) == options.samples_per_shard or shard.size >= (options.shard_bytes or math.inf):
                 break
@@ -143,36 +150,30 @@ def _write_one(
     return ShardRecord(stem, number, split, start, end, size, whole, tuple(members), tuple(skipped))
 
 
-def _encode(catalog: Catalog, options: ShardOptions, named_row: tuple[str, int]) -> _Encoded:
-    name, row = named_row
+def _samples(batches: Iterable[OrderedRows]) -> Iterator[tuple[Catalog, int, str, int]]:
+    """Yield catalog, row, name and place of each sample."""
+    for batch in batches:
+        for number, (name, row) in enumerate(zip(batch.names, batch.rows, strict=True)):
+            yield batch.catalog, row, name, batch.start + number
+
+
+def _encode(options: ShardOptions, sample: tuple[Catalog, int, str, int]) -> _Encoded:
+    catalog, row, name, place = sample
     try:
         with contained(name):
             extension, data = image_member(catalog.encoded(row), max_side=options.max_side, quality=options.quality)
     except ImageError as error:
-        return _Encoded(row, name, reason=str(error))
-    return _Encoded(row, name, extension, data, json_member(catalog, row))
+        return _Encoded(place, name, catalog.key(row), reason=str(error))
+    return _Encoded(place, name, "", extension, data, json_member(catalog, row))
 
 
-def _ordered(catalog: Catalog, split: str) -> list[tuple[str, int]]:
-    """Return names and rows of a split, sorted by name: names are hashes, which mix taxa and groups in the same way everywhere."""
-    seen: Counter[str] = Counter()
-    named = []
-    for row, word in enumerate(catalog.column("split")):
-        if word == split:
-            key = catalog.key(row)
-            repeated = f" {seen[key]}" if seen[key] else ""  # one region may be listed twice
-            seen[key] += 1
-            named.append((hashlib.sha256((key + repeated).encode()).hexdigest()[:20], row))
-    return sorted(named)
-
-
-def _rows_of(catalog: Catalog, splits: Sequence[str]) -> int:
+def _rows_of(rows: ShardRows, splits: Sequence[str]) -> int:
     """Return the number of rows in some splits, each of which must have at least one."""
-    counts = Counter(catalog.column("split"))
-    missing = [split for split in splits if not counts[split]]
-    if missing or not counts:
-        raise SourceError(f"the catalog {catalog.file} has no split {', '.join(missing)}; it has {catalog.parts()}")
-    return sum(counts[split] for split in splits)
+    missing = [split for split in splits if not rows.counts.get(split)]
+    if missing or not rows.counts:
+        name, parts = rows.shown
+        raise SourceError(f"{name} has no split {', '.join(missing)}; it has {parts}")
+    return sum(rows.counts[split] for split in splits)
 
 
 def _stems(splits: Sequence[str]) -> dict[str, str]:
