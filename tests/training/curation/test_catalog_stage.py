@@ -107,8 +107,3 @@ def test_a_catalog_whose_document_is_gone_is_written_again_to_the_same_bytes(tmp
     outcome, _ = run(tmp_path, {"a": {}})
     assert outcome.why_run == "catalog.json is missing"
     assert catalog_files(tmp_path / "out") == before
-
-
-def test_rows_in_a_split_can_be_read_alone(tmp_path: Path) -> None:
-    run(tmp_path, {name: {} for name in "abc"}, names={"a": {"unresolved": "no name"}})
-    assert sorted(catalog.read_rows(tmp_path / "out/catalog", ["record_id"])["record_id"].to_pylist()) == ["b", "c"]
