@@ -41,6 +41,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from bioclip_core.errors import UsageError
 from bioclip_core.listed_names import did_you_mean
+from bioclip_core.nouns import size_of
 from bioclip_core.option_types import plain_value
 
 LARGEST_WHOLE = 2**63 - 1
@@ -84,12 +85,15 @@ class Option:
             and (high is None or value <= high)
             and (above is None or value > above)
         ):
-            raise UsageError(f"{self.name} {value}: allowed are {self._limits()}")
+            unit = " bytes" if self.metadata.get("size") else ""
+            raise UsageError(f"{self.name} {value}{unit}: allowed are {self._limits()}")
         if check := self.metadata.get("check"):
             check(value)
 
     def _limits(self) -> str:
         low, high, above = (self.metadata.get(key) for key in ("low", "high", "above"))
+        if self.metadata.get("size") and low is not None:
+            return f"sizes from {size_of(low)}, with a unit, such as 4 GB"
         numbers = "whole numbers" if self.kind is int else "numbers"
         if low is not None:
             return f"{low} to {high}" if high is not None else f"{numbers} from {low}"

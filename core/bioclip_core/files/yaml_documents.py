@@ -97,12 +97,16 @@ def _loader() -> type[Any]:
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             seen: dict[str, int] = {}
-            for key, _ in node.value:
+            for key, value in node.value:
                 if key.tag != "tag:yaml.org,2002:str":
-                    refuse(
-                        f"the name {getattr(key, 'value', '')!r} is not a text: put it in quotation marks",
-                        key.start_mark,
-                    )
+                    name = getattr(key, "value", "")
+                    is_rest = node.flow_style and value.start_mark.index == value.end_mark.index
+                    if is_rest and key.tag.endswith((":int", ":float")):
+                        refuse(
+                            f"a comma before {name} ends the value: write numbers with a decimal point, and without marks of thousands",
+                            key.start_mark,
+                        )
+                    refuse(f"the name {name!r} is not a text: put it in quotation marks", key.start_mark)
                 if key.value in seen:
                     refuse(
                         f"{key.value!r} is given twice, first in line {seen[key.value]}: give it once", key.start_mark

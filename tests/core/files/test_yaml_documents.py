@@ -36,6 +36,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
         ("a: 1\na: 2", r"line 2: 'a' is given twice, first in line 1"),
         ("a:\n\tb: 1", "line 2: is indented with a tab: use blanks"),
         ("2019: x", "line 1: the name '2019' is not a text: put it in quotation marks"),
+        ("a: 1\nb: {c: 0,05}", "line 2: a comma before 05 ends the value: write numbers with a decimal point"),
+        ("a: {2019: x}", "line 1: the name '2019' is not a text: put it in quotation marks"),
         ("a: &x 1\nb: *x", r"line 2: the alias \*x is not supported: write it out"),
         ("a: !!python/object:os.system x", "the tag tag:yaml.org,2002:python/object:os.system is not supported"),
         ("", "c.yaml is empty"),

@@ -69,7 +69,7 @@ def test_tables_come_first_in_their_order_and_languages_before_them(tmp_path: Pa
     ]  # fmt: skip
     named = name_records(tmp_path / "a", rows, taxonomy=taxonomy, names=NamesConfig(common_names=(eol,)))
     assert [named[f"{n:04d}"]["common_name"] for n in range(4)] == ["polar grolbet", "", "", "white mala"]
-    german = NamesConfig(common_names=(eol,), languages=("de", "en"))
+    german = NamesConfig(common_names=(eol,), languages=("deu", "en-GB"))
     named = name_records(tmp_path / "b", rows, taxonomy=taxonomy, names=german)
     assert [named[f"{n:04d}"]["common_name"] for n in range(4)] == ["Polargrolbet", "", "", "Weiße Mala"]
     assert named["0003"]["common_name_language"] == "de"
@@ -77,9 +77,11 @@ def test_tables_come_first_in_their_order_and_languages_before_them(tmp_path: Pa
     assert name_records(tmp_path / "c", rows, taxonomy=taxonomy, names=first)["0000"]["common_name"] == "tundra grolbet"
 
 
-def test_a_precedence_of_common_names_with_an_unknown_name_is_refused(tmp_path: Path) -> None:
+def test_a_precedence_of_common_names_with_an_unknown_name_and_an_unknown_language_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"names\.precedence has 'eol'"):
         name_records(tmp_path / "a", [ranks(f"{BIRD} Fictavis volans")], names=NamesConfig(precedence=("eol",)))
+    with pytest.raises(UsageError, match=r"names\.languages 'englisch' is not a language that is known"):
+        name_records(tmp_path / "b", [ranks(f"{BIRD} Fictavis volans")], names=NamesConfig(languages=("englisch",)))
 
 
 def test_a_table_without_a_column_of_common_names_is_refused(tmp_path: Path) -> None:

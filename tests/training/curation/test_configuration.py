@@ -80,7 +80,7 @@ def test_the_order_of_sources_is_that_of_their_names_unless_it_is_stated(tmp_pat
         ("kinds: {by_source: {bb: camera trap}}", "kinds.by_source names 'bb', which is not a source"),
         ("splits: {vall: 0.1}", r"splits.vall is not known; did you mean val\?"),
         ("splits: {val: 2}", "c.yaml: splits.val 2: allowed are 0 to 0.9"),
-        ("memory: 1 MB", "memory 1000000: allowed are whole numbers from 256000000"),
+        ("memory: 1 MB", "memory 1000000 bytes: allowed are sizes from 256.0 MB, with a unit, such as 4 GB"),
         ("source: {}", r"source is not known; did you mean sources\?"),
         ("seed: 0\nseed: 1", "'seed' is given twice"),
         ("evaluation_sets: {nabirds: {path: z, taxa: drop}}", "evaluation_sets.nabirds.taxa 'drop': allowed are exclude, report"),

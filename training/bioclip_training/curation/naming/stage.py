@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ from bioclip_training.curation.naming.misspelt import correct
 from bioclip_training.curation.naming.queries import RecordNames
 from bioclip_training.curation.naming.settling import settle
 from bioclip_training.curation.naming.tables import CommonTables
+from bioclip_training.curation.naming.vernaculars import language_of
 from bioclip_training.curation.naming.workers import read_all
 from bioclip_training.curation.stages import StageWork
 from bioclip_training.taxonomy.near import Outcome
@@ -44,13 +46,13 @@ class NamesStage:
     """Label the records."""
 
     name: str = "names"
-    version: int = 1
+    version: int = 2
     needs: tuple[str, ...] = ("records",)
 
     def settings(self, config: Curation) -> dict[str, Any]:
         _check_given(config)
         return {
-            "languages": list(config.names.languages),
+            "languages": list(_languages(config)),
             "common_names.precedence": list(_order(config)),
             "precedence": list(config.precedence),
             "unlisted": config.names.unlisted,
@@ -108,6 +110,19 @@ def _check_given(config: Curation) -> None:
         )
 
 
+def _languages(config: Curation) -> tuple[str, ...]:
+    """Return the tags of the languages that common names may have, as sources' languages are compared with them."""
+    tags = {}
+    for stated in config.names.languages:
+        tag = language_of(stated)
+        if not re.fullmatch("[a-z]{2,3}", tag):
+            raise UsageError(
+                f"names.languages {stated!r} is not a language that is known: give its tag, such as en or de"
+            )
+        tags[tag] = stated
+    return tuple(tags)
+
+
 def _opened_taxonomy(config: Curation, stack: ExitStack) -> TaxonomyIndex | None:
     """Open the taxonomy.
 
@@ -156,7 +171,7 @@ def _common_names(
     work: StageWork,
     taxonomy: TaxonomyIndex | None,
 ) -> dict[Taxon, tuple[str, str]]:
-    names = CommonNames(work.config.names.languages, _order(work.config), work.tally, taxonomy)
+    names = CommonNames(_languages(work.config), _order(work.config), work.tally, taxonomy)
     taxa = {reading.taxon: reading.taxon_id for reading in readings if reading.taxon.rank is not None}
     if taxonomy is not None:
         for taxon, taxon_id in taxa.items():
