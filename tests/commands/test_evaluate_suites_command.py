@@ -40,7 +40,7 @@ def test_the_summary_has_both_figures_and_the_path_of_the_report(bioclip: Biocli
     )
     assert said.code == 0, said.err
     assert "1 of 1 set measured" in said.out
-    assert "set\tfigure\tas published\tcorrected\t95% interval\timages" in said.out
+    assert "set\tfigure\tas published\tcorrected\t95% interval\tn" in said.out
     assert "nabirds\tzero-shot top-1\t100.0%\t100.0%\t54.1–100.0%\t6" in said.out
     assert "nabirds: no 5-shot accuracy: fewer than two classes have more than 5 images" in said.out
     assert f"Report: {Path('out/report.html')}" in said.out
@@ -65,7 +65,9 @@ def test_a_missing_set_of_a_paper_gives_the_exit_code_of_failures_and_a_line(bio
     assert "1 of 19 sets measured" in said.out
     assert "awa2: missing: " in said.out
     assert "get it from https://cvml.ista.ac.at/AwA2/" in said.out
-    caution = "not comparable: 9 of 10 columns are missing; 1 column of another size than published"
+    caution = (
+        "not comparable: 9 of 10 columns are missing; 1 column of another size, or asked in another way, than published"
+    )
     assert f"Mean of bioclip-2: 100.0% as published, 100.0% corrected ({caution})" in said.out
 
 

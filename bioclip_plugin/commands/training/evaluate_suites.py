@@ -119,7 +119,7 @@ def _summarise(console: Console, outcome: SuiteOutcome) -> None:
                 percent(figure.published),
                 percent(figure.corrected),
                 interval(figure.corrected_ci95),
-                result.images,
+                figure.n,
             ]
         )
         print_lines(
@@ -129,7 +129,7 @@ def _summarise(console: Console, outcome: SuiteOutcome) -> None:
     if rows:
         print_table(
             console,
-            ["set", "figure", "as published", "corrected", "95% interval", "images"],
+            ["set", "figure", "as published", "corrected", "95% interval", "n"],
             rows,
             title="Published sets",
         )

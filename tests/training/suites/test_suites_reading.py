@@ -86,6 +86,8 @@ def test_missing_doubled_and_unlisted_images_are_counted_with_the_first_example(
     root = nabirds(tmp_path, [("red bird", "red", 3)])
     folder = root / "nabirds"
     paint(folder / "extra.png", "blue")
+    paint(folder / "gone .png", "blue")
+    (folder / "._0000.png").write_bytes(b"not an image: macOS keeps attributes of 0000.png here")
     rows = [
         {"filepath": name, "class": "red bird"} for name in ("0000.png", "0000.png", "gone.png", "0001.png", "0002.png")
     ]
@@ -94,8 +96,9 @@ def test_missing_doubled_and_unlisted_images_are_counted_with_the_first_example(
     assert found.uris == ("0000.png", "0001.png", "0002.png")
     assert list(findings.lines()) == [
         "images are listed more than once with one class; the first row counts: 1 (the first: 0000.png)",
-        "images of the annotation file are not in the folder; they are left out: 1 (the first: gone.png)",
-        "images in the folder are not in the annotation file; they are not used: 1 (the first: extra.png)",
+        "images of the annotation file are not in the folder; they are left out: 1 (the first: gone.png; "
+        f"{str(folder / 'gone .png')!r} exists, whose name differs only in blanks: correct the name, or rename the file)",
+        "images in the folder are not in the annotation file; they are not used: 2 (the first: extra.png)",
     ]
 
 
@@ -212,6 +215,7 @@ def test_images_of_newt_are_shared_by_tasks_and_doubled_rows_are_counted(tmp_pat
         "1 (the first: row 2: image-0000, age)",
         "1 (the first: newt2021_labels.csv, row 6)",
         "2 (the first: newt2021_images/image-0009.jpg)",
+        "1 (the first: newt2021_images/image-0001.jpg)",
         "1 (the first: context)",
     ]
     write_table(
@@ -268,6 +272,14 @@ def test_attributes_of_awa2_belong_to_classes_whose_numbers_are_left_out(tmp_pat
     assert found.target_NA.tolist() == [[1, 0], [1, 0], [0, 1]]
     assert found.splits == ("train", "train", "test")
     assert not findings
+    folder = tmp_path / "awa2" / "JPEGImages"
+    paint(folder / "antelope" / "._antelope.png", "red")
+    class_folders(folder, {"unicorn": ("red", 1)})
+    found, findings = read("awa2", tmp_path)
+    assert found.splits == ("train", "train", "test")
+    assert list(findings.lines()) == [
+        "class folders are in neither list of classes; they are not used: 1 (the first: JPEGImages/unicorn)"
+    ]
 
 
 def test_a_matrix_of_awa2_that_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -243,6 +243,12 @@ def test_the_document_of_a_run_has_figures_and_what_they_were_made_with(tmp_path
     held = json.loads((tmp_path / "out" / "suite.json").read_text("utf-8"))
     assert (held["preprocessing"]["resize_mode"], held["preprocessing"]["decode"]) == ("squash", "full")
     assert held["model"]["source"] == "fake"
+    data_id = held["sets"]["nabirds"]["data_id"]
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert f"sha256 of names, labels and bytes {data_id}" in page
+    table = root / "nabirds" / "metadata.csv"
+    table.write_text(table.read_text("utf-8").replace("0001.png,red", "0001.png,blue"), "utf-8")
+    assert only(evaluated(root, tmp_path / "other", "nabirds")).data_id not in ("", data_id)
     assert len(held["model"]["weights_sha256"]) == 64
     (figure,) = [one for one in held["sets"]["nabirds"]["figures"] if one["name"] == "1-shot accuracy"]
     assert (figure["published"], figure["corrected"]) == (1.0, 1.0)
@@ -270,6 +276,27 @@ def test_an_interrupted_newt_continues_within_the_set(tmp_path: Path, monkeypatc
     assert result.details["tasks"] == {"age": 0.5, "health": 0.5, "context": 0.5}
     assert not kept.exists()
     assert result.as_json()["figures"] == only(evaluated(root, tmp_path / "whole", "newt")).as_json()["figures"]
+
+
+def test_figures_of_another_protocol_or_size_are_not_put_beside_the_papers_without_a_word(tmp_path: Path) -> None:
+    root = rare_species(tmp_path, [(RED, "scarlet invention", "red", 7), (GREEN, "lime invention", "green", 3)])
+    result = only(evaluated(root, tmp_path / "out", "rare-species", text_type="common", prompts="caption", folds=2))
+    assert result.findings[1] == (
+        "asked with text type common instead of taxonomic_common, prompts caption instead of templates, folds 2 instead of 5: figures "
+        "cannot be compared with the published ones"
+    )
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert page.count("not comparable</td>") == 4, "two tables of zero-shot, two figures of the third"
+    assert "All figures are as published" not in page
+
+
+def test_the_groups_and_classes_of_a_few_shot_figure_are_those_that_were_asked(tmp_path: Path) -> None:
+    words = [("a red bird", "red", 8), ("a green bird", "green", 7), ("a blue bird", "blue", 3)]
+    found = only(evaluated(nabirds(tmp_path, words), tmp_path / "out", "nabirds")).figure("5-shot accuracy")
+    assert found is not None
+    assert found.groups == found.n <= 15
+    assert found.corrected_as.startswith("mean over 2 of 3 classes")
+    assert found.published_as == ""
 
 
 def test_larger_tasks_of_newt_count_more_as_published_and_equally_corrected(tmp_path: Path) -> None:
@@ -400,7 +427,7 @@ def test_a_mean_of_fewer_sets_than_the_papers_is_marked() -> None:
     assert means["bioclip-2"].published == pytest.approx(0.3), "camera traps are one column of ten"
     small = replace(result("fungi", 0.4), comparable=False)
     assert means_of([small], ["bioclip"])["bioclip"].caution.endswith(
-        "missing; 1 column of another size than published"
+        "missing; 1 column of another size, or asked in another way, than published"
     )
 
 

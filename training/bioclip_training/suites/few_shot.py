@@ -39,6 +39,8 @@ class ShotFigures:
     corrected_ci95: Interval
     corrected_queries: int
     """Images that are a query in some fold."""
+    groups: int
+    """Groups of these images."""
     classes: int
     """Classes with at least one image more than examples."""
     short: tuple[int, ...]
@@ -110,8 +112,7 @@ def few_shot_figures(
         float(np.mean(published)) if published else nan, float(np.std(published)) if published else nan,
         share_interval(right_N, group_N, asked_N), queries,
         float(weight_Q @ hit_N[asked] / weight_Q.sum()) if len(asked) else nan, share_interval(hit_N[asked], group_N[asked], weight_Q),
-        len(asked),
-        int((count_C > shots).sum()), tuple(short.tolist()), leaked,
+        len(asked), len(np.unique(group_N[asked])), int((count_C > shots).sum()), tuple(short.tolist()), leaked,
     )  # fmt: skip
 
 

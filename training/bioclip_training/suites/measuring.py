@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from bioclip_training.evaluation.scores import macro_mean
 from bioclip_training.evidence.intervals import macro_interval, share_interval
 from bioclip_training.suites.config import SuiteConfig
 from bioclip_training.suites.features import SetFeatures
-from bioclip_training.suites.few_shot import few_shot_figures
+from bioclip_training.suites.few_shot import ShotFigures, few_shot_figures
 from bioclip_training.suites.images import SetImages, in_order_of_appearance
 from bioclip_training.suites.kept_tasks import KeptTasks
 from bioclip_training.suites.result import Figure
@@ -167,7 +168,7 @@ def _few_shot(task: Measurement) -> list[Figure]:
             figures.append(Figure(name, note=f"fewer than two classes have more than {number_of(shots, 'image')}"))
             continue
         note = ""
-        if found.published != found.published:
+        if isnan(found.published):
             note = (
                 f"the published code stops: a class has fewer than {number_of(shots, 'image')}"
                 if found.short
@@ -176,11 +177,17 @@ def _few_shot(task: Measurement) -> list[Figure]:
         figures.append(
             Figure(
                 name, found.published, found.published_ci95, found.corrected, found.corrected_ci95, found.corrected_queries,
-                task.groups_of(rows), found.published_spread, published_as=f"share of {found.published_queries} queries, mean of folds",
-                corrected_as="mean over classes, without queries that belong with an example", note=note,
+                found.groups, found.published_spread,
+                published_as="" if isnan(found.published) else f"share of {found.published_queries} queries, mean of folds",
+                corrected_as=f"mean over {_of_classes(found)}, without queries that belong with an example", note=note,
             )
         )  # fmt: skip
     return figures
+
+
+def _of_classes(found: ShotFigures) -> str:
+    """Return which classes a few-shot figure is of: the fewer there are, the easier it is."""
+    return f"{found.classes} of {found.classes + len(found.short)} classes" if found.short else "classes"
 
 
 def _belonging(images: SetImages) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bioclip_core.errors import DataError
+from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.present import is_file
 from bioclip_core.findings import Findings
 from bioclip_core.nouns import number_of
@@ -140,7 +141,7 @@ def gathered(root: Path, listed: Iterable[Listed], findings: Findings, source: s
     """
     kept = _checked(root, listed, findings, source)
     rows = tuple(kept.values())
-    _count_unlisted(root, kept, findings)
+    count_unlisted(root, kept, findings)
     classes, class_N = in_order_of_appearance([row.word for row in rows])
     taxon_of: dict[str, Taxon] = {}
     for row in rows:
@@ -176,7 +177,7 @@ def _checked(root: Path, listed: Iterable[Listed], findings: Findings, source: s
     if not kept:
         raise (_none_there(missing, root, source) if missing else none_listed(findings, source))
     if missing:
-        findings.add(NOT_THERE, missing[0].uri, len(missing))
+        findings.add(NOT_THERE, f"{missing[0].uri}{near_hint(root / missing[0].uri)}", len(missing))
     here = {row.word for row in kept.values()}
     if gone := [word for word in dict.fromkeys(row.word for row in missing) if word not in here]:
         findings.add(NO_IMAGES, gone[0], len(gone))
@@ -186,6 +187,7 @@ def _checked(root: Path, listed: Iterable[Listed], findings: Findings, source: s
 def _none_there(missing: Sequence[Listed], root: Path, source: str) -> MissingSetError:
     return MissingSetError(
         f"none of {number_of(len(missing), 'image')} of {source} is in {root}; the first is {missing[0].uri}"
+        f"{near_hint(root / missing[0].uri)}"
     )
 
 
@@ -195,21 +197,28 @@ def none_listed(findings: Findings, source: str) -> DataError:
     return DataError(f"{source} lists no image with a class{f' ({reasons})' if reasons else ''}; get it again")
 
 
-def _count_unlisted(root: Path, kept: Mapping[str, Listed], findings: Findings) -> None:
+def count_unlisted(root: Path, listed: Collection[str], findings: Findings) -> None:
     """Count images beside the listed ones, in the folders that hold listed ones."""
-    for folder in sorted({os.path.dirname(uri) for uri in kept}):  # noqa: PTH120 - a name inside the set
+    for folder in sorted({os.path.dirname(uri) for uri in listed}):  # noqa: PTH120 - a name inside the set
         for name in images_in(root / folder):
             uri = f"{folder}/{name}" if folder else name
-            if uri not in kept:
+            if uri not in listed:
                 findings.add(NOT_LISTED, uri)
 
 
 def images_in(folder: Path) -> list[str]:
-    """Return the names of a folder's images in the order of sorted names; empty if it cannot be listed."""
+    """Return the names of a folder's images in the order of sorted names; empty if it cannot be listed.
+
+    Hidden files are no images: macOS puts ``._photo.jpg``, which holds no picture, beside ``photo.jpg``.
+    """
     try:
         with os.scandir(folder) as entries:
             names = [
-                entry.name for entry in entries if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES and entry.is_file()
+                entry.name
+                for entry in entries
+                if Path(entry.name).suffix.lower() in IMAGE_SUFFIXES
+                and not entry.name.startswith(".")
+                and entry.is_file()
             ]
     except OSError:
         return []

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.errors import DataError
+from bioclip_core.files.near_names import near_hint
 from bioclip_core.files.present import is_file, is_folder
 from bioclip_core.findings import Findings
 from bioclip_core.nouns import number_of
@@ -22,7 +23,7 @@ from bioclip_core.tables.reading import lines_of, sure_rows
 from bioclip_core.tables.rows import TableRow
 from bioclip_training.published.reading.folders import names_of_folders
 from bioclip_training.suites.images import BinaryTask, MissingSetError, SetImages, in_order_of_appearance
-from bioclip_training.suites.reading import NO_FILE, NO_IMAGES, NOT_THERE, images_in, none_listed
+from bioclip_training.suites.reading import NO_FILE, NO_IMAGES, NOT_THERE, count_unlisted, images_in, none_listed
 
 TRAITS = (
     "FeedingPath",
@@ -77,6 +78,7 @@ def read_newt(folder: Path, findings: Findings) -> SetImages:
         listed.labels.append(int(label))
         listed.is_train.append(split == "train")
     missing.report(findings, table, folder, found=bool(row_of))
+    count_unlisted(folder, row_of, findings)
     for name, listed in tasks.items():
         if not listed.rows:
             findings.add("tasks have no image in the folder; they are left out", name)
@@ -123,9 +125,10 @@ class _Missing:
         if not found:
             raise MissingSetError(
                 f"none of {number_of(self.count, 'image')} of {source} is in {folder}; the first is {self.first}"
+                f"{near_hint(folder / self.first)}"
             )
         if self.count:
-            findings.add(NOT_THERE, self.first, self.count)
+            findings.add(NOT_THERE, f"{self.first}{near_hint(folder / self.first)}", self.count)
 
 
 def read_fishnet(folder: Path, findings: Findings, tables: str = "") -> SetImages:
@@ -232,10 +235,12 @@ def read_awa2(folder: Path, findings: Findings) -> SetImages:
                 raise DataError(f"{folder / f'{split}classes.txt'}: {name!r} is not a class of classes.txt")
             images = images_in(folder / "JPEGImages" / name)
             if not images:
-                findings.add(NO_IMAGES, f"JPEGImages/{name}")
+                findings.add(NO_IMAGES, f"JPEGImages/{name}{near_hint(folder / 'JPEGImages' / name)}")
             uris += [f"JPEGImages/{name}/{image}" for image in images]
             numbers += [classes.index(name)] * len(images)
             splits += [split] * len(images)
+    for name in sorted({*names_of_folders(folder / "JPEGImages")} - {*names["trainclasses"], *names["testclasses"]}):
+        findings.add("class folders are in neither list of classes; they are not used", f"JPEGImages/{name}")
     if len({*splits}) < 2:
         raise MissingSetError(
             f"{folder / 'JPEGImages'} has no images of the classes of trainclasses.txt or of testclasses.txt"

@@ -47,7 +47,7 @@ class TableMean:
     present: int
     columns: int
     other: int
-    """Columns that are there, but of another size than the published set."""
+    """Columns that are there, but of another size than the published set, or asked in another way."""
 
     @property
     def caution(self) -> str:
@@ -57,7 +57,11 @@ class TableMean:
             if self.present < self.columns
             else ""
         )
-        other = f"{number_of(self.other, 'column')} of another size than published" if self.other else ""
+        other = (
+            f"{number_of(self.other, 'column')} of another size, or asked in another way, than published"
+            if self.other
+            else ""
+        )
         reasons = "; ".join(filter(None, (missing, other)))
         return f"not comparable: {reasons}" if reasons else ""
 
@@ -99,7 +103,8 @@ def suite_html(results: Sequence[SetResult], provenance: Mapping[str, Any]) -> s
         "independent groups."
     )
     parts = [
-        f"<h1>{escape(title)}</h1>", remark(about), _missing(results), _overview(results), _beside(results), _means(results, provenance),
+        f"<h1>{escape(title)}</h1>", remark(about), _missing(results), _overview(results), _beside(results, provenance),
+        _means(results, provenance),
         *(_set(result) for result in results), _made(provenance),
     ]  # fmt: skip
     body = "\n".join(filter(None, parts))
@@ -130,19 +135,23 @@ def _overview(results: Sequence[SetResult]) -> str:
             continue
         rows.append(
             [result.title, figure.name, percent(figure.published), interval(figure.published_ci95), percent(figure.corrected),
-             interval(figure.corrected_ci95), result.images, result.classes]
+             interval(figure.corrected_ci95), figure.n, f"{result.classes} {_SETS[result.name].counts}"]
         )  # fmt: skip
-    header = ["set", "figure", "as published", _INTERVAL, "corrected", _INTERVAL, "images", "classes"]
+    header = ["set", "figure", "as published", _INTERVAL, "corrected", _INTERVAL, "n", "of"]
+    asked = "n: tested images, or answers to tasks."
     return (
-        section("All sets", table(header, rows, "All sets", wide_only=[_INTERVAL, "images", "classes"]), anchor="sets")
+        section(
+            "All sets", table(header, rows, "All sets", wide_only=[_INTERVAL, "n", "of"]), remark(asked), anchor="sets"
+        )
         if rows
         else ""
     )
 
 
-def _beside(results: Sequence[SetResult]) -> str:
+def _beside(results: Sequence[SetResult], provenance: Mapping[str, Any]) -> str:
     """Show ours beside the papers': a table per source, with a column per model."""
     measured = [(result, figure) for result in results for figure in result.figures if not isnan(figure.published)]
+    all_comparable = all(result.comparable for result, _ in measured)
     tables = []
     for source in dict.fromkeys(one.source for one in PUBLISHED):
         models = list(dict.fromkeys(one.model for one in PUBLISHED if one.source == source))
@@ -159,16 +168,23 @@ def _beside(results: Sequence[SetResult]) -> str:
                         f"{result.title}, {figure.name}",
                         percent(figure.published),
                         *(theirs.get(model, "–") for model in models),
+                        *([] if all_comparable else ["" if result.comparable else "not comparable"]),
                     ]
                 )
         if rows:
-            tables += [f"<h3>{escape(source)}</h3>", table(["figure", "this model", *models], rows, source)]
+            header = ["figure", "this model", *models, *([] if all_comparable else ["caution"])]
+            tables += [f"<h3>{escape(source)}</h3>", table(header, rows, source)]
     if not tables:
         return ""
-    copied = (
-        "All figures are as published. Those of the papers are copied from their source; they are of the whole sets."
-    )
-    return section("Beside the papers", *tables, remark(copied), anchor="papers")
+    lines = ["The papers' figures are copied from their source; they are of the whole sets."]
+    if not all_comparable:
+        lines.append(
+            "Not comparable: the folder does not hold the published set, as far as its size is known here, or it was asked in another way; "
+            "the section of the set says which."
+        )
+    if provenance["preprocessing"].get("decode") == "reduced":
+        lines.append("Images were decoded at a fraction of their size, the papers' in full: --exact does as they did.")
+    return section("Beside the papers", *tables, *map(remark, lines), anchor="papers")
 
 
 def _means(results: Sequence[SetResult], provenance: Mapping[str, Any]) -> str:
@@ -213,7 +229,7 @@ def _set(result: SetResult) -> str:
         _list("What was wrong", about.wrong),
         _list("Noticed", [*unusable, *result.findings]),
         _details(result),
-        remark(f"{settings}data: {about.page} (licence: {about.licence})."),
+        remark(f"{settings}data: {about.page} (licence: {about.licence}), sha256 of names, labels and bytes {result.data_id}."),
         anchor=result.name,
     )  # fmt: skip
 
@@ -257,7 +273,8 @@ def _details(result: SetResult) -> str:
     rows = [
         [name, percent(one["f1"]), percent(one["right"]), percent(one["share_with_it"])] for name, one in parts.items()
     ]
-    return table(["attribute", "F1", "right", "images with it"], rows, "Attributes", tall=True)
+    how = "Of the corrected answers, the mean of the runs, to the tested images. Those that all or none of these have are not judged."
+    return table(["attribute", "F1", "right", "images with it"], rows, "Attributes", tall=True) + remark(how)
 
 
 def _made(provenance: Mapping[str, Any]) -> str:

@@ -55,7 +55,9 @@ class SetResult:
     groups: int = 0
     grouped_by: str = "image"
     comparable: bool = True
-    """False for a folder of another size or split than the published set, whose figures cannot stand beside the papers'."""
+    """False for another size or split than the published set, or other settings: the figures cannot stand beside the papers'."""
+    data_id: str = ""
+    """sha256 of what was asked: names, classes, parts, targets and bytes of the images."""
     figures: Sequence[Figure] = ()
     findings: Sequence[str] = ()
     """What is odd about its files and settings, with counts and first examples."""

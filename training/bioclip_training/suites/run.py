@@ -35,12 +35,12 @@ from bioclip_training.suites.outputs import FEATURES, FORMAT_VERSION, RESULTS, S
 from bioclip_training.suites.report import suite_html
 from bioclip_training.suites.result import FAILED, MEASURED, MISSING, SetResult
 from bioclip_training.suites.sets import EvaluationSet, chosen_sets, located
-from bioclip_training.suites.sizes import size_remarks
+from bioclip_training.suites.sizes import protocol_remarks, size_remarks
 from bioclip_training.suites.tasks import measure
 
 log = logging.getLogger("bioclip_plugin.training")
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Raise it when the same features give other figures."""
 
 
@@ -200,21 +200,25 @@ def _key(config: SuiteConfig, wanted: EvaluationSet, images: SetImages, model: _
         for name, value in asdict(config).items()
         if name not in ("suites", "root", "output", "batch_size", "workers", "device", "model", "force")
     }
-    listed = {
-        "classes": images.classes, "class": images.class_N.tolist(), "groups": images.groups, "splits": images.splits,
-        "targets": images.target_NA.tolist(), "taxa": [[*taxon.lineage, taxon.common_name] for taxon in images.taxa],
-        "tasks": [[one.name, one.rows_T.tolist(), one.labels_T.tolist(), one.is_train_T.tolist()] for one in images.tasks],
-    }  # fmt: skip
     return settings_id(
         {
             "set": wanted.name,
             "files": set_id(images),
-            "listed": listed,
+            "listed": _labels(images),
             "model": model.id,
             "settings": settings,
             "protocol": PROTOCOL_VERSION,
         }
     )
+
+
+def _labels(images: SetImages) -> dict[str, Any]:
+    """Return what the files of a set say about its images."""
+    return {
+        "classes": images.classes, "class": images.class_N.tolist(), "groups": images.groups, "splits": images.splits,
+        "targets": images.target_NA.tolist(), "taxa": [[*taxon.lineage, taxon.common_name] for taxon in images.taxa],
+        "tasks": [[one.name, one.rows_T.tolist(), one.labels_T.tolist(), one.is_train_T.tolist()] for one in images.tasks],
+    }  # fmt: skip
 
 
 def _measured(
@@ -232,7 +236,8 @@ def _measured(
         batch_size=config.batch_size, workers=config.workers,
         progress=lambda what, done, total: progress(f"{what} {wanted.name}", done, total),
     )  # fmt: skip
-    group_N, remarks = images.group_numbers(features.sha256_N), size_remarks(wanted, images, one.findings)
+    group_N = images.group_numbers(features.sha256_N)
+    remarks = [*size_remarks(wanted, images, one.findings), *protocol_remarks(config, wanted)]
     task = Measurement(config, wanted, images, model.encoder, features, group_N, one.findings, remarks, progress, tasks)
     figures, settings = measure(task)
     details: dict[str, Any] = settings.pop("details", {})
@@ -240,7 +245,8 @@ def _measured(
     return SetResult(
         wanted.name, wanted.title, MEASURED, folder=str(one.folder), images=len(usable), failed=len(images) - len(usable),
         classes=len(images.tasks) or len(images.attributes) or len(np.unique(images.class_N[usable])), groups=task.groups_of(usable),
-        grouped_by=images.grouped_by, comparable=not any(NOT_COMPARABLE in remark for remark in remarks), figures=tuple(figures),
+        grouped_by=images.grouped_by, comparable=not any(NOT_COMPARABLE in remark for remark in remarks),
+        data_id=settings_id({"names": images.uris, "labels": _labels(images), "bytes": features.sha256_N}), figures=tuple(figures),
         findings=(*remarks, *one.findings.lines()), failures=_failures(images, features), details=details, settings=settings,
     )  # fmt: skip
 

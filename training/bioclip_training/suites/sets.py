@@ -216,8 +216,8 @@ SETS: tuple[EvaluationSet, ...] = (
         (("train/CLASS and test/CLASS", _has("train", "test"),
           partial(read_split_folders, splits=(("train", "train"), ("test", "test")))),),
         wrong=(
-            "Classes of train and test are numbered apart: test lacks 'Tomato two spotted spider mites leaf', so that the classes behind "
-            "it in the alphabet (grape leaf, grape leaf black rot) are compared with the wrong ones.",
+            "Classes of train and test are numbered apart: the published test lacks 'Tomato two spotted spider mites leaf', so that the "
+            "classes behind it in the alphabet (grape leaf, grape leaf black rot) are compared with the wrong ones.",
             MICRO,
         ),
         classes=28,

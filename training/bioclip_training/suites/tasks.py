@@ -113,7 +113,7 @@ def _plantdoc_figures(
     _, own = np.unique(class_N[asked], return_inverse=True)
     figure = Figure(
         "1-shot accuracy", float(right_N.mean()), share_interval(right_N, group_N), macro_mean(hit_N, own),
-        macro_interval(hit_N, own, group_N[asked]), len(asked), task.groups_of(test), float(np.std(published.mean(axis=1))),
+        macro_interval(hit_N, own, group_N[asked]), len(asked), task.groups_of(test[asked]), float(np.std(published.mean(axis=1))),
         published_as="share of test images, classes compared by their number in each folder",
         corrected_as="mean over classes, compared by name, without copies of an example",
     )  # fmt: skip
