@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +202,16 @@ def test_a_set_is_read_as_its_suite_reads_it(setting: Setting) -> None:
     }  # fmt: skip
     with pytest.raises(UsageError, match=r"evaluation set rare_species: suite bioclip is several sets \(birds-525, "):
         setting.leaks(rare_species={"suite": "bioclip"})
+
+
+def test_a_set_that_is_a_source_is_named(setting: Setting) -> None:
+    image = encoded(picture(1))
+    setting.hold("sources/a", "x.png", image)
+    setting.train("a1", image)
+    config = setting.config()
+    config = replace(config, evaluation_sets={"rare": EvaluationSetConfig(setting.folder / "sources/a")})
+    notes = run_stages(config, setting.stages())[-1].manifest.notes
+    assert "evaluation set rare is the folder or file of the source a, so that all of its images leak" in notes
 
 
 def test_without_evaluation_sets_nothing_is_compared_and_that_is_said(setting: Setting) -> None:

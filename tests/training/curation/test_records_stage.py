@@ -80,6 +80,10 @@ def test_a_record_id_that_is_stated_twice_is_kept_once_and_counted(tmp_path: Pat
 def test_one_id_in_two_sources_is_two_records(tmp_path: Path) -> None:
     a, b = (SourceConfig(write_source(tmp_path / name, rows_of(1))) for name in "ab")
     assert read(tmp_path, a=a, b=b)[1].num_rows == 2
+    c = SourceConfig(write_source(tmp_path / "c", rows_of(1)))
+    outcome, records = read(tmp_path, a=a, b=SourceConfig(tmp_path / "b" / ".." / "a"), c=c)
+    assert records.num_rows == 3
+    assert "sources a, b are one folder or file, so that each of its records is there 2 times" in outcome.manifest.notes
 
 
 def test_a_number_of_rows_that_the_publisher_states_otherwise_is_reported(tmp_path: Path) -> None:

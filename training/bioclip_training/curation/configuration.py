@@ -227,6 +227,11 @@ class Curation:
             wrong = f"lacks {listed(missing)}" if missing else "has a source twice"
             raise UsageError(f"precedence {wrong}: list every source once, or leave it out for their order by name")
 
+    def sources_at(self, path: Path) -> list[str]:
+        """Return the names of the sources that are this file or folder, however it is written."""
+        place = path.resolve()
+        return sorted(name for name, source in self.sources.items() if source.path.resolve() == place)
+
     @property
     def ranked_sources(self) -> tuple[str, ...]:
         """Names of the sources, the one that keeps a shared image first."""

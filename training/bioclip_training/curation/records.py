@@ -84,6 +84,11 @@ class RecordsStage:
     def run(self, work: StageWork) -> None:
         folders = []
         found = {name: _recognised(name, source) for name, source in sorted(work.config.sources.items())}
+        for name, source in sorted(work.config.sources.items()):
+            if name == (same := work.config.sources_at(source.path))[0] and len(same) > 1:
+                work.tally.note(
+                    f"sources {listed(same)} are one folder or file, so that each of its records is there {len(same)} times"
+                )
         for number, name in enumerate(found):
             work.progress(number, len(found))
             folder, read = _read_once(name, found[name], work)

@@ -99,6 +99,10 @@ def _write(folder: Path, name: str, schema: pa.Schema, batches: Iterator[pa.Reco
 
 
 def _records(name: str, entry: EvaluationSetConfig, work: StageWork) -> Iterator[pa.RecordBatch]:
+    for source in work.config.sources_at(entry.path):
+        work.tally.note(
+            f"evaluation set {name} is the folder or file of the source {source}, so that all of its images leak"
+        )
     if entry.suite:
         yield from keyed(name, f"suite-{entry.suite}", _items_of_suite(name, entry, work))
         return
