@@ -72,8 +72,14 @@ def test_the_index_is_made_once_and_again_for_what_changed(tmp_path: Path, monke
     assert len(open_collection(tmp_path)) == 7
     assert made[2:] == ["train/shard-000001.tar"]
     (tmp_path / "train" / "shard-000001.tar").unlink()
-    assert len(open_collection(tmp_path)) == 6
-    assert len(made) == 3
+    catalog = open_collection(tmp_path)
+    assert (len(catalog), len(made)) == (6, 3)
+    catalog.file.write_bytes(catalog.file.read_bytes()[:-99])  # cut short: it is made again, of the parts
+    assert (len(open_collection(tmp_path)), len(made)) == (6, 3)
+    data = catalog.file.read_bytes()
+    catalog.file.write_bytes(bytes(len(data)))
+    with pytest.raises(SourceError, match="delete its folder, and it is made again"):
+        open_collection(tmp_path)
 
 
 def test_a_name_in_several_tars_is_said(tmp_path: Path) -> None:

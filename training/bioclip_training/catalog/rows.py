@@ -438,8 +438,10 @@ def drawn_in_turn(taxon_N: NDArray[np.int64], share_N: NDArray[np.float64], most
 
 
 def _one_piece(column: Any) -> Any:
-    """Return a chunked column of pyarrow as one array."""
+    """Return a chunked column of pyarrow as one array, without a copy if it is one already."""
     import pyarrow as pa
 
+    if column.num_chunks == 1:
+        return column.chunk(0)
     whole = column.combine_chunks()
     return pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole

@@ -20,7 +20,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 _TEXT_SUFFIXES = frozenset((".txt", ".json", ".text", ".caption", ".cls"))
 _MOST_TEXT_BYTES = 1 << 20  # a larger one is not the description of an image
-_OPEN_SAMPLES = 100_000
+_OPEN_SAMPLES = 16_384
 """Samples that wait for further members, in case the members of a tar are not in order."""
 
 Place = tuple[int, int]

@@ -14,10 +14,9 @@ from bioclip_core.findings import Findings
 from bioclip_core.identity import file_sha256
 from bioclip_core.images.regions import EncodedRegion
 from bioclip_core.progress import Progress
-from bioclip_training.catalog.rows import Catalog
 from bioclip_training.published.collections import first_holders, holders_in, root_of
 from bioclip_training.published.opening import ImageOpener
-from bioclip_training.shards.published_indexing import current_index
+from bioclip_training.shards.published_indexing import current_index, index_table
 from bioclip_training.shards.reading import ShardCatalog
 
 
@@ -79,4 +78,4 @@ def open_published(address: Path, progress: Progress | None = None) -> Published
         SourceError: if it holds no samples.
     """
     file, notes = current_index(address, progress)
-    return PublishedCatalog(file, Catalog.open(file).table, root_of(address), notes)
+    return PublishedCatalog(file, index_table(file), root_of(address), notes)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bioclip_core.errors import DataError, SourceError
+from bioclip_core.errors import DataError, SourceError, first_line
 from bioclip_core.files.documents import parse_document, read_document
 from bioclip_core.files.locks import lock
 from bioclip_core.files.whole import replacing_file, write_whole
@@ -28,7 +28,6 @@ from bioclip_training.published.caption_tables import caption_files, captions_by
 from bioclip_training.published.collections import INDEX_FOLDER, NOT_SHARDS, holders_in, root_of
 from bioclip_training.published.held import Holder
 from bioclip_training.published.placing import KnownRanks
-from bioclip_training.shards.manifest import INDEX_FILE
 from bioclip_training.shards.published_parts import (
     FREE_CAPTION,
     RANKED,
@@ -43,6 +42,10 @@ from bioclip_training.shards.published_parts import (
 log = logging.getLogger("bioclip_plugin.training")
 
 _PARTS, _STATE_FILE = "parts", "index.json"
+INDEX_FILE = "index.arrow"
+"""The rows as an Arrow file, which is mapped into memory and not read."""
+_ROWS = 16_384
+"""Rows of a part that are encoded at a time."""
 _WAIT_S = 0.5
 _PLACED = "names without the ranks of all their words were placed by other lineages of the collection"
 _UNPLACED = "names have words whose rank nothing states; these words are left out"
@@ -128,8 +131,9 @@ def _known(place: Path, states: list[Any]) -> dict[str, Any] | None:
         about = read_document(place / _STATE_FILE, dict[str, Any], name="the state of the index")
     except DataError:
         return None
-    is_same = about.get("version") == VERSION and about.get("states") == states and (place / INDEX_FILE).is_file()
-    return about if is_same else None
+    file = place / INDEX_FILE
+    is_whole = file.is_file() and file.stat().st_size == about.get("bytes")
+    return about if is_whole and about.get("version") == VERSION and about.get("states") == states else None
 
 
 def _state(file: Path) -> list[Any]:
@@ -139,11 +143,29 @@ def _state(file: Path) -> list[Any]:
 
 def _write(table: Any, place: Path, known: dict[str, Any]) -> None:
     """Write an index, and then its state: the bytes of the index do not depend on times of files."""
-    from pyarrow import parquet
+    from pyarrow import ipc
 
-    with replacing_file(place / INDEX_FILE) as draft:
-        parquet.write_table(table.replace_schema_metadata(None), draft)
-    write_whole(place / _STATE_FILE, json.dumps(known))
+    whole = table.replace_schema_metadata(None).combine_chunks()  # columns in one piece need no copy when they are used
+    with replacing_file(place / INDEX_FILE) as draft, ipc.new_file(draft, whole.schema) as file:
+        file.write_table(whole)
+    write_whole(place / _STATE_FILE, json.dumps({**known, "bytes": (place / INDEX_FILE).stat().st_size}))
+
+
+def index_table(file: Path) -> Any:
+    """Return the rows of an index. They stay in the file: memory holds the pages that are in use.
+
+    Raises:
+        SourceError: if it is damaged.
+    """
+    import pyarrow as pa
+
+    try:
+        with pa.memory_map(str(file)) as mapped:
+            return pa.ipc.open_file(mapped).read_all()
+    except (OSError, pa.ArrowException) as error:
+        raise SourceError(
+            f"the index {file} cannot be read: {first_line(error)}; delete its folder, and it is made again"
+        ) from error
 
 
 def _made(
@@ -210,20 +232,35 @@ def _written(folder: Path, holders: Sequence[Holder], files: dict[Holder, Path])
             }
             part = table_of([]).replace_schema_metadata({STATE: json.dumps(about).encode()})
         with replacing_file(files[holder]) as draft:
-            parquet.write_table(part, draft)
+            parquet.write_table(part, draft, row_group_size=_ROWS)
 
     threads = threads_for(None)
     with closing(in_order(read, holders, threads, 2 * threads, name="bioclip-index")) as results:
         yield from results
 
 
-def _finished(tables: Sequence[Any], findings: Findings) -> Any:
-    """Return all rows, with ranks for names that are written without them, and ``train`` as the split if none is stated."""
+def _in_one_piece(tables: list[Any]) -> Any:
+    """Join tables, which are forgotten, column by column: two copies of all rows are never in memory."""
+    import pyarrow as pa
+
+    table = pa.concat_tables(tables).unify_dictionaries()
+    tables.clear()
+    schema, columns = table.schema, []
+    while table.num_columns:
+        columns.append(table.select([0]).combine_chunks().column(0))
+        table = table.remove_column(0)
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _finished(tables: list[Any], findings: Findings) -> Any:
+    """Return all rows, with ranks for names that are written without them, and ``train`` as the split if none is stated.
+
+    The list is empty afterwards.
+    """
     import pyarrow as pa
     from pyarrow import compute
 
-    table = pa.concat_tables(tables).unify_dictionaries()
-    table = _placed(table, findings)
+    table = _placed(_in_one_piece(tables), findings)
     _count_repeated(table, findings)
     splits = table.column("split")
     if table.num_rows and not compute.any(compute.not_equal(splits, "")).as_py():

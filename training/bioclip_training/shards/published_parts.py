@@ -18,7 +18,7 @@ from bioclip_training.published.collections import samples_in
 from bioclip_training.published.held import HeldSample, Holder
 from bioclip_training.published.splits import SPLIT_WORDS, split_of
 
-VERSION = 1
+VERSION = 2
 STATE = b"bioclip_published_part"
 """Key in a part's metadata: what it was made of, and what was found, as JSON."""
 CAPTION_COLUMNS: Mapping[Caption, str] = {
