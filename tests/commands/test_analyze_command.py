@@ -75,6 +75,13 @@ def test_numbers_sentences_pictures_and_report_say_the_same(
     }  # fmt: skip
     for sentence in found["findings"]:
         assert sentence in said.out
+    page = Path("out", "report.html").read_text("utf-8")
+    for shown in ("seed 0", "weights of other", "trait table sha256", "image table sha256", "preprocessing"):
+        assert shown in page, shown
+    assert (
+        "enough independent units: 0; of these different from chance: 0; expected if no trait mattered: about 0.0."
+        in page
+    )
     assert "Tree: no conclusion: 8 species count as independent, and a conclusion takes 20." in said.out
     assert "Nothing is concluded from fewer than 20." in said.out
     assert "Trait table: 7 of its 8 rows are species of the catalog (size, colour, empty)." in found["about"]

@@ -79,6 +79,24 @@ def test_a_number_that_becomes_a_word_because_of_another_cell_is_reported(tmp_pa
     ]
 
 
+def test_numbers_with_units_are_reported_and_marks_of_unknown_values_are_no_numbers(tmp_path: Path) -> None:
+    findings = Findings()
+    file = table(
+        tmp_path,
+        "species,height,size,range,legs\nScarus ghobban,13.5 m,-999,2-3,two\nAcer palmatum,9 m,4,-9999.0,4th pair\n",
+    )
+    height, size, extent, _ = read_species_traits(file, (), [MAPLE, SCARUS], findings).traits
+    assert height.words == ("13.5 m", "9 m")
+    assert size.values.tolist()[0] == 4
+    assert np.isnan(size.values[1])
+    assert extent.words == ("2-3",)
+    assert list(findings.lines()) == [
+        "cells are -999 or -9999, as tables mark unknown values, and are read as unknown: 2 (the first: row 1, size)",
+        "columns of traits hold numbers with a unit or a range, and are taken for words: 2 (the first: height: '13.5 m'; write numbers "
+        "alone if the trait is a number)",
+    ]
+
+
 def test_a_table_of_other_species_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     file = table(tmp_path, "species,mass\nScarus gobban,4\nHomo sapiens,70\n")
     with pytest.raises(DataError) as error:
@@ -119,7 +137,10 @@ def test_several_rows_of_a_species_are_averaged_or_unknown_and_said(tmp_path: Pa
     assert mass.values.tolist() == [9, 5]
     assert habitat.words == ("wood",)
     assert np.isnan(habitat.values[1])
-    assert "species have several rows in the trait table" in "".join(findings.lines())
+    assert list(findings.lines()) == [
+        "traits of species have several values, in several rows; numbers are averaged, and words that differ count as unknown: 4 (the "
+        "first: Acer palmatum, mass: 9, 9)"
+    ]
 
 
 def test_image_properties_are_matched_by_file_and_usual_columns_are_found(tmp_path: Path) -> None:

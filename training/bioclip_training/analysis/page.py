@@ -138,7 +138,8 @@ def _traits(found: Structure, drawn: Mapping[str, str]) -> str:
     for name, trait in traits.items():
         if (measure := trait.correlation) is not None:
             more = [number(measure.more.get(key)) for key in ("tree", "beyond_tree", "p_within")]
-            correlations.append([*_row(name, measure)[:5], *more, *_row(name, measure)[5:]])
+            _, value, ends, _, p, over, units, says = _row(name, measure)
+            correlations.append([name, value, ends, p, says, *more, f"{units} of {over}" if measure.units else over])
         for rank, probe in trait.probes.items():
             probes.append(
                 [
@@ -147,14 +148,17 @@ def _traits(found: Structure, drawn: Mapping[str, str]) -> str:
                     *_row("", probe)[5:],
                 ]
             )
-    header = (*_HEADER[:5], "trait and tree", "with the tree held", "p within clades", *_HEADER[5:])
+    header = (
+        "figure", "value", "95% interval", "p", "what it says", "trait and tree", "with the tree held", "p within clades",
+        "independent units",
+    )  # fmt: skip
     return section(
         "Traits of species",
         nothing,
         table(header, correlations, "Correlation with traits") if correlations else "",
         remark(
             "Relatives resemble each other, so that features and traits agree wherever both follow the tree. With the tree held is the "
-            "partial rank correlation; p within clades permutes species among their relatives only."
+            "partial rank correlation; p within clades permutes species among their relatives only. The correlation of chance is 0."
         ) if correlations else "",
         table((*_HEADER[:4], "nearest relatives", *_HEADER[5:]), probes, "Prediction of traits") if probes else "",
         remark(
@@ -162,9 +166,19 @@ def _traits(found: Structure, drawn: Mapping[str, str]) -> str:
             "words of the share right; of numbers, the rank correlation. Nearest relatives is the guess without features: what the nearest "
             "species of the tree have that were learnt from."
         ) if probes else "",
+        remark(_by_chance([one for trait in traits.values() for one in (trait.correlation, *trait.probes.values())])),
         drawn.get("trait_correlations", "") + drawn.get("traits", ""),
         anchor="traits",
     )  # fmt: skip
+
+
+def _by_chance(measures: Sequence[Measure | None]) -> str:
+    """Return how many of several figures differ from chance, and how many would without any effect."""
+    told = [one.differs_from_chance for one in measures if one is not None and one.differs_from_chance is not None]
+    return (
+        f"Figures of traits with an interval and enough independent units: {len(told)}; of these different from chance: {sum(told)}; "
+        f"expected if no trait mattered: about {0.05 * len(told):.1f}."
+    )
 
 
 def _within(found: Structure, drawn: Mapping[str, str]) -> str:

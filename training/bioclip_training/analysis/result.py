@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 
 from bioclip_core.device import Compute
+from bioclip_core.files.homes import with_home
+from bioclip_core.files.present import is_file
 from bioclip_core.findings import Findings
+from bioclip_core.identity import sha256_of
 from bioclip_core.model_names import described
 from bioclip_core.models import FoundModel
 from bioclip_core.nouns import number_of
@@ -160,6 +163,11 @@ class Analysis:
             "preprocessing": self.models[0].preprocessing.identity(), "device": self.compute.described(),
             "precision": self.compute.precision, "features": str(self.features),
             "catalog": {"file": self.catalog.name, "sha256": self.catalog.identity, "rows": len(self.catalog)},
+            "tables": {
+                name: sha256_of(with_home(file))
+                for name, file in (("trait table", self.config.traits), ("image table", self.config.image_table))
+                if file and is_file(with_home(file))
+            },
             "versions": library_versions("scikit-learn", "matplotlib"),
         }  # fmt: skip
 
@@ -167,12 +175,17 @@ class Analysis:
         found = self._provenance()
         model = found["models"][0]
         options = ", ".join(
-            f"{name} {value}" for name, value in found["options"].items() if value not in (None, [], (), False)
+            f"{name} {value}"
+            for name, value in found["options"].items()
+            if value not in (None, [], ()) and value is not False
         )
+        others = {f"weights of {other['name']}": other["weights_sha256"] for other in found["models"][1:]}
+        tables = {f"{name} sha256": digest for name, digest in found["tables"].items()}
         return {
-            "model": model["source"], "weights": model["weights_sha256"], "computed on": found["device"],
-            "catalog": f"{found['catalog']['file']}, {number_of(found['catalog']['rows'], 'row')}",
-            "catalog sha256": found["catalog"]["sha256"], "options": options,
+            "model": model["source"], "weights": model["weights_sha256"], **others,
+            "preprocessing": ", ".join(f"{name} {value}" for name, value in found["preprocessing"].items()),
+            "computed on": found["device"], "catalog": f"{found['catalog']['file']}, {number_of(found['catalog']['rows'], 'row')}",
+            "catalog sha256": found["catalog"]["sha256"], **tables, "options": options,
             "versions": ", ".join(f"{name} {value}" for name, value in found["versions"].items()),
             "made": f"{found['made_at']}, in {self.seconds:.1f} s",
         }  # fmt: skip

@@ -18,17 +18,17 @@ Outcomes = tuple[str, str, str]
 _TREE: Outcomes = (
     "species are in the order of the tree",
     "species are in the opposite order",
-    "no order of the tree is seen",
+    "order of the tree not told from chance",
 )
 _MISTAKES: Outcomes = (
-    "wrong answers are unlike the truth",
-    "wrong answers are near relatives",
+    "wrong answers are more distant relatives than by chance",
+    "wrong answers are nearer relatives than by chance",
     "wrong answers are not told from random ones",
 )
 _TRAIT: Outcomes = (
     "species alike in it are near each other",
     "species alike in it are far apart",
-    "distances do not show it",
+    "not told from chance",
 )
 NEIGHBOURS: Outcomes = (
     "more often than by chance",
@@ -39,13 +39,13 @@ _PROBE: Outcomes = ("predicted better than by chance", "predicted worse than by 
 _OVERLAP: Outcomes = (
     "individuals vary along the differences between species",
     "individuals vary across the differences between species",
-    "individuals vary as much along the differences between species as along any direction",
+    "variation along the differences between species is not told from that along any direction",
 )
 _SPAN: Outcomes = ("more than chance", "less than chance", "not told from chance")
 _CLASS: Outcomes = (
     "separates better outside of the main span",
     "separates better inside of the main span",
-    "no difference is seen",
+    "inside and outside of the main span not told apart",
 )
 
 

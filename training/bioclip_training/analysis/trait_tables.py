@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -42,7 +43,12 @@ KEY = "key"
 """Column of a curation's catalog and of its shards that names a record."""
 _SPECIES_COLUMNS = frozenset(("scientificname", "species", "specificepithet"))
 _MIXED = "columns of traits hold numbers and words, and all are taken for words"
-_SAME = "species have several rows in the trait table; numbers are averaged, and words that differ count as unknown"
+_SAME = "traits of species have several values, in several rows; numbers are averaged, and words that differ count as unknown"
+_UNITS = "columns of traits hold numbers with a unit or a range, and are taken for words"
+_STARTS_WITH_NUMBER = re.compile(r"[<>~≈±]?\s*[-+]?[.,]?\d")
+_UNKNOWN_NUMBERS = (-999.0, -9999.0)
+"""Numbers that published tables, such as PanTHERIA, have in place of unknown values."""
+_PLACEHOLDERS = "cells are -999 or -9999, as tables mark unknown values, and are read as unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,8 @@ def read_species_traits(file: str, columns: Sequence[str], taxa: Sequence[Taxon]
         matched += 1
         has_row_T[places[0]] = True
         for heading in chosen:
-            if not is_unknown(cell := row.cells.get(heading)):
+            cell = _known(row.cells.get(heading), f"row {row.number}, {heading}", findings)
+            if not is_unknown(cell):
                 cells[places[0]].setdefault(heading, []).append(cell)
     if not matched:
         raise _nothing_matches(file, rows, unmatched, taxa)
@@ -166,13 +173,24 @@ def _one_value(cells: Sequence[Any], heading: str, taxon: Taxon, findings: Findi
     return cells[0] if len(words) == 1 else None
 
 
+def _known(cell: Any, place: str, findings: Findings) -> Any:
+    """Return a cell; None, with a finding, for a number that stands for an unknown value."""
+    if number_of(cell) not in _UNKNOWN_NUMBERS:
+        return cell
+    findings.add(_PLACEHOLDERS, place)
+    return None
+
+
 def _say_mixed(traits: Sequence[Trait], findings: Findings) -> None:
-    """Report traits with numbers that are categories because some cells are no numbers."""
+    """Report traits with numbers that are categories because some cells are no numbers, or all have units."""
     for trait in traits:
+        like_numbers = [word for word in trait.words if _STARTS_WITH_NUMBER.match(word)]
         number = next((word for word in trait.words if number_of(word) is not None), None)
         word = next((word for word in trait.words if number_of(word) is None), None)
         if number is not None and word is not None:
             findings.add(_MIXED, f"{trait.name}: {word!r} beside {number!r}; empty such cells if the trait is a number")
+        elif number is None and 2 * len(like_numbers) > len(trait.words):
+            findings.add(_UNITS, f"{trait.name}: {like_numbers[0]!r}; write numbers alone if the trait is a number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +259,14 @@ def read_image_properties(
         )
     single_N = [True] * len(keys) if by_key else _is_single(catalog, rows_N, findings).tolist()
     found = [cells_of.get(key, {}) if single else {} for key, single in zip(keys, single_N, strict=True)]
+
+    def column(heading: str) -> list[Any]:
+        return [
+            _known(cells.get(heading), f"{key}, {heading}", findings) for key, cells in zip(keys, found, strict=True)
+        ]
+
     made = [
-        tuple(Trait.of(heading, [cells.get(heading) for cells in found], kind) for heading in headings)
+        tuple(Trait.of(heading, column(heading), kind) for heading in headings)
         for headings, kind in zip(chosen, ("categorical", "auto"), strict=True)
     ]
     _say_mixed(made[1], findings)
