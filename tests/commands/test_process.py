@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from command_samples import Bioclip
 from PIL import Image
+from ready_processes import Ready
 from rich.console import Console
 
 from bioclip_plugin import create_plugin_manager
@@ -80,12 +81,20 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def variables(tmp_path: Path, slowly: float, commands: str = "") -> dict[str, str]:
+    return {**os.environ, "BIOCLIP_CACHE": str(tmp_path / "cache"), "SLOWLY": str(slowly), "COMMANDS": commands}
+
+
 def start(tmp_path: Path, *arguments: str, slowly: float = 0.0, commands: str = "") -> subprocess.Popen[str]:
-    environment = {**os.environ, "BIOCLIP_CACHE": str(tmp_path / "cache"), "SLOWLY": str(slowly), "COMMANDS": commands}
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *arguments], cwd=tmp_path, env=environment, text=True,
+        [sys.executable, "-c", PROGRAM, *arguments], cwd=tmp_path, env=variables(tmp_path, slowly, commands), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
+
+
+def start_ready(tmp_path: Path, *arguments: str, slowly: float) -> Ready:
+    """Start the program where it is not about imports."""
+    return Ready(PROGRAM, *arguments, cwd=tmp_path, environment=variables(tmp_path, slowly))
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -107,12 +116,12 @@ def test_an_interrupted_run_keeps_finished_items_and_continues_with_the_same_com
     tmp_path: Path, photos: Path, bioclip: Bioclip, model: FakeModel
 ) -> None:
     store = tmp_path / "bioclip.db"
-    process = start(tmp_path, *CLASSIFY, slowly=0.2)
-    deadline = time.monotonic() + 40
+    process = start_ready(tmp_path, *CLASSIFY, slowly=0.2)
+    deadline = time.monotonic() + 120
     while done_rows(store) < 4 and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    code, out, _ = finish(process)
+    code, out, _ = process.communicate()
     before = done_rows(store)
     assert code == 130
     assert "continue with: bioclip-plugin classify photos" in out
@@ -129,12 +138,12 @@ def test_an_interruption_does_not_wait_for_a_batch_of_a_slow_model(
 ) -> None:
     """The interpreter's exit would wait for it: the process ends without."""
     monkeypatch.setenv("SAYS_EXIT", "")
-    process = start(tmp_path, *CLASSIFY, slowly=1_000)
-    assert process.stderr is not None
-    while "encoding" not in (line := process.stderr.readline()):
-        assert line, "it ended before it encoded"
+    process = start_ready(tmp_path, *CLASSIFY, slowly=1_000)
+    while not (process.err.exists() and "encoding" in process.err.read_text("utf-8")):
+        assert process.poll() is None, "it ended before it encoded"
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    code, out, err = finish(process)
+    code, out, err = process.communicate()
     assert code == 130
     assert "continue with: bioclip-plugin classify photos" in out
     assert "the interpreter exits" not in err

@@ -90,7 +90,7 @@ def stop_at(folder: Path, rows: int, how: signal.Signals) -> int:
     deadline = time.monotonic() + 120
     while process.is_alive() and rows_stored(folder) < rows:
         assert time.monotonic() < deadline, "the run stores nothing"
-        time.sleep(0.001)
+        time.sleep(0.005)
     assert process.pid is not None
     os.kill(process.pid, how)
     process.join(60)
