@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command_samples import Bioclip, Outcome
 from PIL import Image
+from plain_figures import plain_figures
 
 from bioclip_plugin import create_plugin_manager
 from bioclip_plugin.cli import run
@@ -14,6 +16,13 @@ from bioclip_plugin.contracts.manager import BioclipPluginManager
 from bioclip_plugin.testing import FakeModel
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def figures() -> Iterator[None]:
+    """Reports of evaluations without a computed layout: they are tested in the room of the report."""
+    with plain_figures():
+        yield
 
 
 @pytest.fixture
