@@ -14,8 +14,9 @@ from benchmarks.scaling.cells import Features
 from benchmarks.scaling.world import Plates
 from bioclip_core.taxonomy import Rank
 from bioclip_training.analysis.classes import class_separation
-from bioclip_training.analysis.hierarchy import cophenetic, hierarchical_error, nearest_purity
+from bioclip_training.analysis.hierarchy import cophenetic, hierarchical_error
 from bioclip_training.analysis.measure import Measure
+from bioclip_training.analysis.neighbours import nearest_purity
 from bioclip_training.analysis.space import Space
 from bioclip_training.analysis.trait_probe import probe_trait
 from bioclip_training.analysis.traits import Trait, trait_correlation

@@ -11,9 +11,9 @@ from bioclip_training.analysis.hierarchy import (
     cophenetic,
     halves,
     hierarchical_error,
-    nearest_purity,
     nearest_species,
 )
+from bioclip_training.analysis.neighbours import nearest_purity
 from bioclip_training.analysis.space import Space
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from bioclip_training.analysis.classes import RATIOS
-from bioclip_training.analysis.hierarchy import BEYOND, beyond_of
 from bioclip_training.analysis.measure import Hits, Measure, Replicates, missing
 from bioclip_training.analysis.measuring import Structure, TraitFindings
+from bioclip_training.analysis.neighbours import BEYOND, beyond_of
 from bioclip_training.analysis.resampling import difference_spread
 from bioclip_training.analysis.traits import BEYOND_TREE
 from bioclip_training.analysis.within import relative

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.taxonomy import RANKS, Rank
+from bioclip_core.taxonomy import Rank
 from bioclip_training.analysis.measure import Hits, Measure, missing
 from bioclip_training.analysis.ranked import highest_spearman, midranks, share_in_order, spearman
 from bioclip_training.analysis.resampling import jackknife, mantel_p
@@ -18,7 +18,6 @@ from bioclip_training.analysis.tree import HIGHEST
 from bioclip_training.evidence.intervals import share_interval
 from bioclip_training.evidence.minima import effective_groups
 
-BEYOND = "beyond"
 MOST_SPECIES = 500
 """Species that pairs are made of; of more, a caller draws some, since an interval computes 60 times over all pairs."""
 _PASS = 512
@@ -128,108 +127,6 @@ def _between_halves(space: Space, metric: str, seed: int) -> float:
     both_T = np.isfinite(parts[0]).all(axis=1) & np.isfinite(parts[1]).all(axis=1)
     upper = np.triu_indices(int(both_T.sum()), 1)
     return spearman(*(distances(part[both_T], metric)[upper] for part in parts))
-
-
-def nearest_purity(space: Space, unit: Rank = Rank.SPECIES, *, of: str = "images") -> dict[Rank, Measure]:
-    """Return, for each rank, the share of nearest neighbours of the same clade. ``more`` has the stricter ``beyond``.
-
-    ``images``: the nearest image outside of the image's own group. ``species``: the nearest other prototype. ``beyond`` looks for
-    the nearest one outside of the clade one rank lower: a neighbour of the same genus is of the same family anyway, so plain
-    purity of high ranks says little. A query counts where a neighbour of its clade exists; chance is the mean share of such
-    candidates. Equal neighbours count in shares.
-
-    Args:
-        space: the images.
-        unit: rank of the clades that are independent units for the intervals.
-        of: ``images`` or ``species``.
-    """
-    points = space.features_ND if of == "images" else space.prototypes_TD
-    species_P = space.species_N if of == "images" else np.arange(len(space.taxa))
-    group_P = space.group_N if of == "images" else np.arange(len(space.taxa))
-    unit_P = space.units(unit)[species_P]
-    depths = range(len(RANKS)) if of == "images" else range(len(RANKS) - 1)
-    found = _purity_at(points, space.heights_TT, species_P, group_P, depths)
-    named = {}
-    for rank, (plain_P, chance_P, beyond_P, beyond_chance_P) in found.items():
-        asked_P = np.isfinite(plain_P)
-        if not asked_P.any() or np.nanmin(chance_P) >= 1:
-            why = "no two species share one" if not asked_P.any() else "all species share one"
-            named[rank] = missing(f"{rank.value}: {why}, so there is nothing to find", of=of, unit=unit.value)
-            continue
-        named[rank] = Measure(
-            float(np.nanmean(plain_P)), share_interval(plain_P, unit_P), float(np.nanmean(chance_P)), n=int(asked_P.sum()), of=of,
-            units=effective_groups(unit_P[asked_P].tolist()), unit=unit.value, more=_beyond(beyond_P, beyond_chance_P, unit_P),
-            samples={"": Hits(plain_P, unit_P), BEYOND: Hits(beyond_P, unit_P)},
-        )  # fmt: skip
-    return named
-
-
-def _beyond(
-    beyond_P: NDArray[np.float64], chance_P: NDArray[np.float64], unit_P: NDArray[np.int64]
-) -> dict[str, object]:
-    asked_P = np.isfinite(beyond_P)
-    if not asked_P.any():
-        return {BEYOND: float("nan"), "beyond_n": 0}
-    return {
-        BEYOND: float(np.nanmean(beyond_P)), "beyond_ci95": list(share_interval(beyond_P, unit_P)),
-        "beyond_chance": float(np.nanmean(chance_P)), "beyond_n": int(asked_P.sum()),
-        "beyond_units": effective_groups(unit_P[asked_P].tolist()),
-    }  # fmt: skip
-
-
-def beyond_of(plain: Measure) -> Measure:
-    """Return the stricter purity that a plain one has in ``more``, as a measure of its own."""
-    if plain.is_missing or not plain.more.get("beyond_n"):
-        return missing("no point has a neighbour beyond the rank below to find", of=plain.of, unit=plain.unit)
-    low, high = plain.more["beyond_ci95"]
-    return Measure(
-        plain.more[BEYOND], (low, high), plain.more["beyond_chance"], n=plain.more["beyond_n"], of=plain.of,
-        units=plain.more["beyond_units"], unit=plain.unit, samples={"": plain.samples[BEYOND]} if BEYOND in plain.samples else {},
-    )  # fmt: skip
-
-
-def _purity_at(
-    points_PD: NDArray[np.float64],
-    heights_TT: NDArray[np.int8],
-    species_P: NDArray[np.int64],
-    group_P: NDArray[np.int64],
-    depths: Sequence[int],
-) -> dict[Rank, tuple[NDArray[np.float64], ...]]:
-    """Return hits and chance of each point at each rank, plain and beyond the rank below; NaN for a point that is not asked."""
-    length_P = np.linalg.norm(points_PD, axis=1)
-    unit_PD = points_PD / np.maximum(length_P, 1e-12)[:, None]
-    parts: dict[int, list[tuple[NDArray[np.float64], ...]]] = {depth: [] for depth in depths}
-    for start in range(0, len(points_PD), _PASS):
-        part = slice(start, start + _PASS)
-        cosine_QP = np.round(unit_PD[part] @ unit_PD.T, 9)
-        height_QP = heights_TT[species_P[part]][:, species_P]
-        cosine_QP[group_P[part, None] == group_P] = -np.inf
-        for depth in depths:
-            highest = HIGHEST - 1 - depth
-            right_QP = height_QP <= highest
-            beyond_QP = np.where(height_QP >= highest, cosine_QP, -np.inf) if highest else cosine_QP
-            parts[depth].append((*_hits(cosine_QP, right_QP), *_hits(beyond_QP, right_QP)))
-    return {RANKS[depth]: tuple(map(np.concatenate, zip(*found, strict=True))) for depth, found in parts.items()}
-
-
-def _hits(
-    cosine_QP: NDArray[np.float64], right_QP: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the share of right ones among the nearest candidates, and among all; NaN where none is right.
-
-    Args:
-        cosine_QP: cosines; minus infinity is no candidate.
-        right_QP: mask of the points that would be right.
-    """
-    allowed_QP = cosine_QP > -np.inf
-    right_QP = right_QP & allowed_QP
-    highest_Q = cosine_QP.max(axis=1, keepdims=True)
-    nearest_QP = (cosine_QP == highest_Q) & allowed_QP
-    right_Q = right_QP.sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        hit_Q = (nearest_QP & right_QP).sum(axis=1) / nearest_QP.sum(axis=1)
-        chance_Q = right_Q / allowed_QP.sum(axis=1)
-    return np.where(right_Q > 0, hit_Q, np.nan), np.where(right_Q > 0, chance_Q, np.nan)
 
 
 def nearest_species(space: Space) -> NDArray[np.int64]:

@@ -17,10 +17,10 @@ from bioclip_training.analysis.hierarchy import (
     HierarchicalError,
     cophenetic,
     hierarchical_error,
-    nearest_purity,
     nearest_species,
 )
 from bioclip_training.analysis.measure import Measure
+from bioclip_training.analysis.neighbours import nearest_purity
 from bioclip_training.analysis.space import Space
 from bioclip_training.analysis.trait_probe import probe_trait
 from bioclip_training.analysis.traits import Trait, trait_correlation

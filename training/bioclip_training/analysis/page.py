@@ -7,9 +7,9 @@ from html import escape
 from typing import Any
 
 from bioclip_training.analysis.comparing import figures_of
-from bioclip_training.analysis.hierarchy import beyond_of
 from bioclip_training.analysis.measure import Measure
 from bioclip_training.analysis.measuring import Structure, TraitFindings
+from bioclip_training.analysis.neighbours import beyond_of
 from bioclip_training.analysis.pictures import Picture
 from bioclip_training.analysis.sentences import NEIGHBOURS, outcome_of, rank_of
 from bioclip_training.evaluation.markup import image, number, remark, section, table

@@ -12,9 +12,9 @@ import numpy as np
 
 from bioclip_core.taxonomy import Rank
 from bioclip_training.analysis.classes import Separation
-from bioclip_training.analysis.hierarchy import beyond_of
 from bioclip_training.analysis.measure import Measure, plural
 from bioclip_training.analysis.measuring import Structure, TraitFindings
+from bioclip_training.analysis.neighbours import beyond_of
 from bioclip_training.analysis.sentences import bounds, rank_of, shown
 from bioclip_training.analysis.space import Space, distances
 from bioclip_training.analysis.traits import BEYOND_TREE
@@ -247,6 +247,8 @@ def _separations(found: Structure) -> Picture | None:
 
 
 _LONGEST_LABEL, _LINES = 30, 2
+_PER_INCH = 11.5
+"""Characters of a title per inch of a figure, so that it does not run over its right edge, whatever stands left of the axes."""
 
 
 def _wrapped(name: str) -> str:
@@ -267,7 +269,10 @@ def finished(figure: Figure, name: str, title: str, *, legend: bool = False) -> 
     import matplotlib as mpl
 
     axes = figure.axes[0]
-    axes.set_title(title, fontsize=10, loc="left")
+    lines = [
+        line for given in title.split("\n") for line in textwrap.wrap(given, int(_PER_INCH * figure.get_figwidth()))
+    ]
+    axes.set_title("\n".join(lines), fontsize=10, loc="left")
     if legend:
         figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     png = png_of(figure)

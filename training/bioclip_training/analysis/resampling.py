@@ -153,17 +153,19 @@ def mantel_p(
     strata = [np.arange(len(first_TT))] if within_T is None else _members(within_T)
     if not strata:
         return float("nan")
-    centred_TT = first_TT - a.mean()
+    centred_TT, second = first_TT - a.mean(), np.asarray(second_TT, dtype=np.float64)
     np.fill_diagonal(centred_TT, 0.0)
     scale = 2 * np.linalg.norm(a - a.mean()) * np.linalg.norm(b - b.mean())
     rng = np.random.default_rng([seed, 7])
     observed = float((centred_TT * second_TT).sum() / scale)
-    permuted = np.empty(permutations)
+    permuted, rows_TT, permuted_TT = np.empty(permutations), np.empty_like(second), np.empty_like(second)
     for draw in range(permutations):
         order = np.arange(len(first_TT))
         for members in strata:
             order[members] = members[rng.permutation(len(members))]
-        permuted[draw] = float(np.vdot(centred_TT, second_TT[np.ix_(order, order)]) / scale)
+        np.take(second, order, 0, out=rows_TT, mode="clip")  # with "clip" it writes without a copy between
+        np.take(rows_TT, order, 1, out=permuted_TT, mode="clip")
+        permuted[draw] = float(np.vdot(centred_TT, permuted_TT) / scale)
     return permutation_p(observed, permuted)
 
 

@@ -7,9 +7,9 @@ from functools import partial
 
 from bioclip_core.taxonomy import RANKS, Rank
 from bioclip_training.analysis.classes import Separation
-from bioclip_training.analysis.hierarchy import beyond_of
 from bioclip_training.analysis.measure import Measure, plural
 from bioclip_training.analysis.measuring import Structure, TraitFindings
+from bioclip_training.analysis.neighbours import beyond_of
 from bioclip_training.analysis.within import MAIN
 
 Outcomes = tuple[str, str, str]
