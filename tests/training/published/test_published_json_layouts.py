@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from published_layout_samples import FOLDER, OTHER, category, document, images, 
 from bioclip_core.errors import SourceError, UsageError
 from bioclip_training.published.known import recognise
 from bioclip_training.published.layout import Implausible
-from bioclip_training.published.reading import coco
+from bioclip_training.published.reading import coco, hashed
 
 CATEGORIES = [
     category(0, "Lumbricus terrestris", "Common Earthworm", FOLDER),
@@ -39,7 +40,7 @@ def inat(root: Path, **changes: object) -> Path:
 
 def test_licences_of_inat21_are_addresses_and_not_numbers(tmp_path: Path) -> None:
     rows, options = read(inat(tmp_path))
-    assert [row["record_id"] for row in rows] == ["a", "b", "c"]
+    assert [Path(row["record_id"]).stem for row in rows] == ["a", "b", "c"]
     assert {row["licence"] for row in rows} == {"https://creativecommons.org/licenses/by/4.0/"}
     assert [row["common_name"] for row in rows] == ["Common Earthworm", "Common Earthworm", "Shikra"]
     assert not options.findings
@@ -50,7 +51,7 @@ def test_images_that_were_lost_in_unpacking_are_counted_and_skipped(tmp_path: Pa
     (inat(tmp_path) / f"train/{FOLDER}/b.jpg").unlink()
     images(tmp_path, f"train/{OTHER}/new.jpg")
     rows, options = read(tmp_path)
-    assert [row["record_id"] for row in rows] == ["a", "c"]
+    assert [Path(row["record_id"]).stem for row in rows] == ["a", "c"]
     assert next(options.skipped.lines()).startswith(f"rows without an image file: 1 (the first: train/{FOLDER}/b.jpg")
     assert list(options.findings.lines()) == [f"image files without a row: 1 (the first: train/{OTHER}/new.jpg)"]
 
@@ -78,7 +79,7 @@ def test_images_of_the_public_test_have_no_annotation_and_are_skipped(tmp_path: 
         tmp_path, annotations=[{"id": 0, "image_id": 0, "category_id": 0}, {"id": 1, "image_id": 1, "category_id": 99}]
     )
     rows, options = read(tmp_path)
-    assert [row["record_id"] for row in rows] == ["a"]
+    assert [Path(row["record_id"]).stem for row in rows] == ["a"]
     assert options.skipped.count("images without an annotation (the public test set has none)") == 1
     assert options.skipped.count("annotations of a category that is not listed") == 1
 
@@ -92,9 +93,29 @@ def test_an_image_in_the_folder_of_another_category_is_reported(tmp_path: Path) 
 def test_folders_without_json_beside_folders_with_json_are_read_from_their_names(tmp_path: Path) -> None:
     images(inat(tmp_path), f"val/{OTHER}/d.jpg")
     rows, _ = read(tmp_path)
-    assert [(row["record_id"], row["published_split"], row.get("common_name")) for row in rows] == [
+    assert [(Path(row["record_id"]).stem, row["published_split"], row.get("common_name")) for row in rows] == [
         ("a", "train", "Common Earthworm"), ("b", "train", "Common Earthworm"), ("c", "train", "Shikra"), ("d", "val", None),
     ]  # fmt: skip
+
+
+def test_images_of_one_name_in_several_classes_are_several_records(tmp_path: Path) -> None:
+    uuid = "5a921187-19c7-8df4-8f4f-f31e78de5857"
+    images(tmp_path, f"{FOLDER}/IMG_1.jpg", f"{OTHER}/IMG_1.jpg", f"{OTHER}/IMG_1.png", f"{OTHER}/{uuid}.jpg")
+    assert [row["record_id"] for row in read(tmp_path)[0]] == [
+        f"{FOLDER}/IMG_1.jpg", f"{OTHER}/IMG_1.jpg", f"{OTHER}/IMG_1.png", uuid,
+    ]  # fmt: skip
+
+
+def test_files_among_the_images_that_cannot_be_records_are_counted(tmp_path: Path) -> None:
+    images(tmp_path, f"{FOLDER}/a.jpg", f"{FOLDER}/notes.txt", f"{FOLDER}/Thumbs.db", f"{FOLDER}/.a.jpg.swp")
+    (tmp_path / FOLDER / "gone.jpg").symlink_to("nowhere.jpg")
+    Path(os.fsdecode(os.fsencode(tmp_path / FOLDER) + b"/lat\xfcn.jpg")).write_bytes(b"image")
+    rows, options = read(tmp_path)
+    assert [row["uri"] for row in rows] == [f"{FOLDER}/a.jpg"]
+    assert list(options.skipped.lines()) == [
+        f"{hashed.NO_FILE}: 1 (the first: {FOLDER}/gone.jpg)", f"{hashed.NOT_UTF8}: 1 (the first: {FOLDER}/lat\\xfcn.jpg)",
+    ]  # fmt: skip
+    assert next(options.findings.lines()) == f"{hashed.OTHER_FILES}: 2 (the first: {FOLDER}/Thumbs.db)"
 
 
 def test_epithets_of_folders_may_have_underscores_and_ranks_may_be_empty(tmp_path: Path) -> None:

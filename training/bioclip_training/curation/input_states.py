@@ -38,7 +38,10 @@ def state_of(name: str, path: Path) -> str:
 def _state_of_folder(path: Path) -> str:
     digest = hashlib.sha256()
     for name, entry in files_of(path):
-        state = entry.stat()
+        try:
+            state = entry.stat()
+        except FileNotFoundError:  # a link whose file is gone: its readers count it
+            state = entry.stat(follow_symlinks=False)
         digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
     return f"folder {digest.hexdigest()}"
 

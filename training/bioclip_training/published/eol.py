@@ -26,7 +26,7 @@ from bioclip_training.published.layout import (
 )
 from bioclip_training.published.reading.finishing import IMAGES, image_folder
 from bioclip_training.published.reading.folders import folders_below, names_in
-from bioclip_training.published.reading.hashed import IMAGE_SUFFIXES, image_names
+from bioclip_training.published.reading.hashed import image_names
 from bioclip_training.published.reading.tables import has_columns, header_of, open_columns
 from bioclip_training.published.records import batch_of
 
@@ -167,7 +167,7 @@ def _is_whole(path: Path) -> bool:
 
 def _images(path: Path, folder: str, options: ReadOptions) -> Iterator[tuple[str, str, str]]:
     """Yield uri, content and page of each image."""
-    for name in image_names(path, folder, IMAGE_SUFFIXES):
+    for name in image_names(path, folder, options=options):
         if found := _NAME.fullmatch(name.rsplit("/", 1)[-1]):
             yield name, found[1], found[2]
         else:

@@ -32,6 +32,7 @@ from bioclip_training.published.records import batch_of
 # A number, six ranks and the epithet, which may have underscores of its own. A rank that is not known is empty.
 _FOLDER = re.compile(r"(\d{5})_" + "_".join(r"([^_]*)" for _ in range(6)) + r"_(.+)")
 _LEVELS = 2
+_UUID = r"^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}$"
 """Folders above the class folders: the split, and a folder of the archive's name."""
 _MOST_PARTS = 50  # folders of which each is looked into; more are classes of another collection
 _SPLITS = frozenset(("train", "train_mini", "val", "public_test"))
@@ -73,7 +74,7 @@ class Inat21:
             ]
         without = [folder for folder in folders if not any(_covers(file, folder) for file in files)]
         taken += [(f"{_shown(folder)}NNNNN_Kingdom_…_epithet/", "ranks from the folder's name") for folder in without]
-        taken.append(("file name of the image", "id of the record"))
+        taken.append(("file name of the image, if it is a UUID, else its path", "id of the record"))
         return Recognition(
             layout=self.name,
             taken=tuple(taken),
@@ -115,7 +116,7 @@ class Inat21:
         for file in files:
             yield from _json_records(file, prefix, listed, options)
         for parent in parents:
-            yield from _folder_records(images, parent, prefix)
+            yield from _folder_records(images, parent, prefix, options)
 
 
 def _shown(folder: Path) -> str:
@@ -272,7 +273,7 @@ def _record_batch(batch: pa.RecordBatch, prefix: str) -> pa.RecordBatch:
     return batch_of(
         batch.num_rows,
         {
-            "record_id": _stem(file),
+            "record_id": _ids(file),
             "uri": pc.binary_join_element_wise(prefix, file, ""),
             "verbatim_name": column("name"),
             **{rank: column(rank) for rank in RANK_COLUMNS},
@@ -292,14 +293,16 @@ def _record_batch(batch: pa.RecordBatch, prefix: str) -> pa.RecordBatch:
     )
 
 
-def _stem(file: pa.Array) -> pa.Array:
-    return pc.replace_substring_regex(file_name_of(file), pattern=r"\.[A-Za-z0-9]+$", replacement="")
+def _ids(file: pa.Array) -> pa.Array:
+    """Return the names without suffix where they are UUIDs, as iNaturalist's; of others, such as IMG_0001, several classes have one."""
+    stem = pc.replace_substring_regex(file_name_of(file), pattern=r"\.[A-Za-z0-9]+$", replacement="")
+    return pc.if_else(pc.match_substring_regex(stem, _UUID), stem, file)
 
 
 # -- class folders -----------------------------------------------------------------------------------------------------
 
 
-def _folder_records(images: Path, parent: Path, prefix: str) -> Iterator[pa.RecordBatch]:
+def _folder_records(images: Path, parent: Path, prefix: str, options: ReadOptions) -> Iterator[pa.RecordBatch]:
     place = _shown(parent)
     split = parent.name or (images.resolve().name if images.resolve().name in _SPLITS else "")
     waiting: list[tuple[str, tuple[str, ...]]] = []
@@ -308,7 +311,7 @@ def _folder_records(images: Path, parent: Path, prefix: str) -> Iterator[pa.Reco
         if found is None:
             continue
         cells = (found[1], name[6:], *found.groups()[1:])
-        for file in image_names(images, place + name):
+        for file in image_names(images, place + name, options=options):
             waiting.append((file, cells))
             if len(waiting) == BATCH_ROWS:
                 yield _folder_batch(waiting, prefix, split)
@@ -324,7 +327,7 @@ def _folder_batch(found: list[tuple[str, tuple[str, ...]]], prefix: str, split: 
     return batch_of(
         len(found),
         {
-            "record_id": _stem(file),
+            "record_id": _ids(file),
             "uri": pc.binary_join_element_wise(prefix, file, ""),
             **dict(zip(RANK_COLUMNS, ranks, strict=True)),
             "source_taxon_id": pa.array([id_text(int(cells[0])) for _, cells in found], pa.string()),

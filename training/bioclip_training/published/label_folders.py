@@ -75,12 +75,12 @@ class LabelFolders:
         splits = self._splits(path)
         if not splits:
             raise SourceError(f"{shown_path(path)} is not {self.title} as published: needed is {self.needs}")
-        yield from finished(batches_of(self._records(path, splits)), path, options, None)
+        yield from finished(batches_of(self._records(path, splits, options)), path, options, None)
 
-    def _records(self, path: Path, splits: Sequence[str]) -> Iterator[dict[str, str]]:
+    def _records(self, path: Path, splits: Sequence[str], options: ReadOptions) -> Iterator[dict[str, str]]:
         for split in splits:
             for label in names_of_folders(path / split):
-                for uri in image_names(path, f"{split}/{label}"):
+                for uri in image_names(path, f"{split}/{label}", options=options):
                     taxon = label if self.is_number else ""
                     yield {
                         "record_id": uri,

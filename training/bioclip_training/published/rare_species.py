@@ -115,7 +115,7 @@ def _records(
         if not ranks:
             options.skip("folders whose name is not seven ranks", inside)
             continue
-        for uri in image_names(path, inside):
+        for uri in image_names(path, inside, options=options):
             found = _FILE.fullmatch(uri.rsplit("/", 1)[-1])
             content, page = (found[1], found[2]) if found else ("", "")
             record = {"record_id": content or uri, "uri": uri, **ranks, "eol_content_id": content, "eol_page_id": page}

@@ -10,14 +10,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from bioclip_core.errors import SourceError
+from bioclip_core.errors import SourceError, one_line
 from bioclip_core.files.near_names import near_hint
+from bioclip_training.published.layout import ReadOptions
 
 Hashes = npt.NDArray[np.int64]
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .tif .tiff .gif .bmp .webp .jp2 .j2k .jpf .jpx .ppm .pgm .pbm .avif .heic .heif".split()
 )
 """Ends of the names of image files in published collections, in lower case."""
+NOT_UTF8 = "images whose file name is not UTF-8: rename them"
+NO_FILE = "links to an image that is gone, and other names of images that are no file"
+OTHER_FILES = "files among the images whose name does not end like that of an image are not read"
 
 
 def hashes_of(texts: pa.Array | Sequence[str]) -> Hashes:
@@ -75,7 +79,7 @@ class ImageFiles:
         for name in self.names():
             key = hash(name)
             if key in unused if unused is not None else not self._used[np.searchsorted(self._hashes, key)]:
-                return count, name
+                return count, one_line(name)
         return count, ""
 
     def hint(self, name: str) -> str:
@@ -83,8 +87,20 @@ class ImageFiles:
         return near_hint(self._root / name)
 
 
-def image_names(root: Path, folder: str = "", suffixes: Collection[str] = IMAGE_SUFFIXES) -> Iterator[str]:
-    """Yield the names of images below a folder, relative to ``root``, with forward slashes and in order; hidden files are passed."""
+def image_names(
+    root: Path, folder: str = "", suffixes: Collection[str] = IMAGE_SUFFIXES, options: ReadOptions | None = None
+) -> Iterator[str]:
+    """Yield the names of images below a folder, relative to ``root``, with forward slashes and in order; hidden files are passed.
+
+    Args:
+        root: folder that names are relative to.
+        folder: folder below it; empty: all of it.
+        suffixes: ends of the names of images, in lower case.
+        options: count the files that cannot be records: names that are not UTF-8 are skipped then; None: nothing is counted.
+
+    Raises:
+        SourceError: if a folder cannot be read.
+    """
     start = root / folder
     waiting = [(os.fspath(start), f"{folder}/" if folder else "")]
     linked: set[str] = set()
@@ -98,12 +114,27 @@ def image_names(root: Path, folder: str = "", suffixes: Collection[str] = IMAGE_
         for entry in entries:
             if entry.name.startswith((".", "__MACOSX")):
                 continue
-            if os.path.splitext(entry.name)[1].lower() in suffixes and entry.is_file():  # noqa: PTH122
-                yield prefix + entry.name
+            is_named = os.path.splitext(entry.name)[1].lower() in suffixes  # noqa: PTH122
+            if is_named and entry.is_file():
+                if options is None or _can_be_written(prefix + entry.name, options):
+                    yield prefix + entry.name
             elif entry.is_dir():
                 if entry.is_symlink() and (target := os.path.realpath(entry.path)) in linked:
                     continue  # links in a circle, or a second one to the same folder
                 elif entry.is_symlink():
                     linked.add(target)
                 inside.append((entry.path, f"{prefix}{entry.name}/"))
+            elif options is not None and is_named:
+                options.skip(NO_FILE, one_line(prefix + entry.name))
+            elif options is not None:
+                options.findings.add(OTHER_FILES, one_line(prefix + entry.name))
         waiting += reversed(inside)
+
+
+def _can_be_written(name: str, options: ReadOptions) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        options.skip(NOT_UTF8, one_line(name))
+        return False
+    return True
