@@ -54,6 +54,8 @@ def held_open(error: OSError) -> bool:
 def reason_of(error: OSError, path: Path) -> str:
     """Return the reason of the system for the end of a message, with what helps on Windows."""
     reason = error.strerror or str(error)
+    if error.errno and "Detail: [errno" in reason:  # Arrow has words of its own around those of the system
+        reason = os.strerror(error.errno)
     if held_open(error):
         return f"{reason}: close the programs that have it open, and see that it may be changed"
     return reason + long_path_hint(path)

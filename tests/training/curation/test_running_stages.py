@@ -20,6 +20,7 @@ from tiny_stages import STAGES, Numbers, Squares, configured, digests
 
 from bioclip_core.errors import DataError, SourceError
 from bioclip_core.files import whole
+from bioclip_training.curation import manifests
 from bioclip_training.curation.manifests import StageManifest
 from bioclip_training.curation.plan import plan
 from bioclip_training.curation.running import Listener, Outcome, run_stages, stages_until
@@ -262,14 +263,23 @@ def test_a_missing_source_is_named_and_finished_stages_stay(tmp_path: Path) -> N
     assert StageManifest.read(tmp_path / "out/numbers") is not None
 
 
-def test_a_full_disk_is_one_line_and_finished_stages_stay(tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_and_finished_stages_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @dataclass(frozen=True)
     class Full(Squares):
         def run(self, work: StageWork) -> None:
-            raise OSError(28, "No space left on device", str(work.folder / "part-odd.parquet"))
+            words = "Error writing bytes to file. Detail: [errno 28] No space left on device"  # Arrow's
+            raise OSError(28, words, str(work.folder / "part-odd.parquet"))
 
+    def full(file: Path, text: str) -> None:
+        if "squares" in str(file) and "No space" in text:
+            raise OSError(28, "No space left on device")
+        write_whole(file, text)
+
+    write_whole = manifests.write_whole
+    monkeypatch.setattr(manifests, "write_whole", full)  # no room for the message either
     with pytest.raises(
-        SourceError, match=r"squares stopped: .*part-odd.parquet: No space left on device; the same command"
+        SourceError,
+        match=r"squares stopped: .*part-odd.parquet: No space left on device; make room, then the same command",
     ):
         run_stages(configured(tmp_path), (Numbers(), Full()))
     stopped = "it stopped with an error: the stage squares stopped: "

@@ -21,6 +21,8 @@ UNFINISHED_FOLDER = "_unfinished"
 BEGUN_FILE = "begun.json"
 FORMAT, VERSION = "bioclip-curation-stage", 1
 _LARGEST = 1 << 30
+_ROOM = 1200
+"""Bytes of a record that are kept free for the message of an error."""
 
 
 def part_file(name: str) -> str:
@@ -83,7 +85,18 @@ class Begun:
         """Write the record into the folder of the stage, which makes the folder a stage's."""
         file = folder / UNFINISHED_FOLDER / BEGUN_FILE
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(file, as_text(asdict(self)))
+        write_whole(file, as_text(asdict(self)) + " " * _ROOM)
+
+    def replace(self, folder: Path) -> None:
+        """Write the record over an earlier one of the same identity, in its place on the disk, which may be full."""
+        file = folder / UNFINISHED_FOLDER / BEGUN_FILE
+        text = as_text(asdict(self)).encode()
+        size = file.stat().st_size
+        if len(text) > size:
+            self.write(folder)
+            return
+        with file.open("r+b") as opened:
+            opened.write(text.ljust(size))
 
     @classmethod
     def read(cls, folder: Path) -> Begun | None:

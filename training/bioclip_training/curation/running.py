@@ -13,7 +13,7 @@ import pyarrow as pa
 from bioclip_core.errors import DataError, SourceError, first_line
 from bioclip_core.files.documents import as_recorded
 from bioclip_core.files.locks import lock
-from bioclip_core.files.replacing import remove, remove_tree
+from bioclip_core.files.replacing import reason_of, remove, remove_tree
 from bioclip_core.identity import sha256_of
 from bioclip_core.process.machine import usable_cores
 from bioclip_core.progress import Progress, silent
@@ -168,7 +168,7 @@ def _run(
     except Exception as error:
         explained = _explained(error, stage.name, folder, before)
         with suppress(OSError):  # a full disk may have no room for it
-            Begun(identity, first_line(explained)).write(folder)
+            Begun(identity, first_line(explained)).replace(folder)
         if explained is error:
             raise
         raise explained from error
@@ -201,9 +201,10 @@ def _explained(error: Exception, stage: str, folder: Path, before: Mapping[str, 
                 "fewer threads in the configuration; finished stages stay"
             )
         if isinstance(error, OSError):
+            place = Path(error.filename or folder)
+            advice = "make room, then the same command continues" if is_full(error) else "the same command continues"
             return SourceError(
-                f"the stage {stage} stopped: {error.filename or folder}: {error.strerror or error}; "
-                "the same command continues, and finished stages stay"
+                f"the stage {stage} stopped: {place}: {reason_of(error, place)}; {advice}, and finished stages stay"
             )
     return error
 

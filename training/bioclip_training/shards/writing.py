@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from bioclip_core.errors import ImageError, SourceError
+from bioclip_core.files.replacing import reason_of
 from bioclip_core.images.unexpected import contained
 from bioclip_core.progress import Progress, silent
 from bioclip_training.catalog.ahead import in_order, threads_for
@@ -86,7 +87,7 @@ def write_shards(
         manifest = journal.finish(rows, settings)
     except OSError as error:
         raise SourceError(
-            f"shards in {folder} cannot be written: {error.strerror or error}; repeat the command to continue where it stopped"
+            f"shards in {folder} cannot be written: {reason_of(error, folder)}; repeat the command to continue where it stopped"
         ) from error
     return Written(manifest, journal.skipped(), resumed_at, tuple(notes))
 
