@@ -76,8 +76,9 @@ def test_a_row_has_the_columns_of_treeoflife_first_and_what_each_stage_found(tmp
     assert outcome.manifest.counts == {"s: in no split": 1, "s: train": 1}
 
 
-def test_the_document_beside_it_says_what_it_has(tmp_path: Path) -> None:
-    run(tmp_path, {name: {} for name in "abc"}, names={"a": {"unresolved": "no name"}})
+def test_the_document_beside_it_says_what_it_has_and_is_written_again_when_it_is_gone(tmp_path: Path) -> None:
+    stated = {"names": {"a": {"unresolved": "no name"}}}
+    run(tmp_path, {name: {} for name in "abc"}, **stated)
     document = json.loads((tmp_path / "out/catalog.json").read_text())
     assert (document["rows"], document["splits"], document["sources"]) == (
         3,
@@ -86,24 +87,19 @@ def test_the_document_beside_it_says_what_it_has(tmp_path: Path) -> None:
     )
     assert [part["file"] for part in document["parts"]] == ["catalog/part-00000.parquet"]
     assert document["columns"]["changes"].startswith("list")
+    before = catalog_files(tmp_path / "out")
+    (tmp_path / "out/catalog.json").unlink()
+    assert run(tmp_path, {name: {} for name in "abc"}, **stated)[0].why_run == "catalog.json is missing"
+    assert catalog_files(tmp_path / "out") == before
 
 
 def test_parts_have_a_fixed_number_of_rows_in_the_order_of_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sorted_runs, "PART_ROWS", 60)
+    monkeypatch.setattr(sorted_runs, "PART_ROWS", 130)
     monkeypatch.setattr(catalog, "PART_ROWS", 100)
     _, table = run(tmp_path, {f"r{n}": {} for n in range(250)})
     sizes = [parquet.read_metadata(path).num_rows for path in sorted((tmp_path / "out/catalog").glob("*.parquet"))]
     assert sizes == [100, 100, 50]
     keys = table["key"].to_pylist()
     assert keys == sorted(key_of("s", f"r{n}") for n in range(250))
-
-
-def test_a_catalog_whose_document_is_gone_is_written_again_to_the_same_bytes(tmp_path: Path) -> None:
-    run(tmp_path, {"a": {}})
-    before = catalog_files(tmp_path / "out")
-    (tmp_path / "out/catalog.json").unlink()
-    outcome, _ = run(tmp_path, {"a": {}})
-    assert outcome.why_run == "catalog.json is missing"
-    assert catalog_files(tmp_path / "out") == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,11 +97,27 @@ def run(folder: Path, source: Path, names: Mapping[str, Mapping[str, Any]] | Non
     return run_stages(config, (*before, splits, CatalogStage(needs=(*splits.needs, "splits")), ShardsStage()))[-1]
 
 
-def test_they_are_whole_and_give_the_images_and_names_of_the_records_in_a_split(tmp_path: Path) -> None:
-    outcome = run(tmp_path, made(tmp_path))
-    folder = tmp_path / "out/shards"
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished curation: its source ``s`` and its output ``out``."""
+    folder = tmp_path_factory.mktemp("world")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(known, "layouts", lambda: (CsvLayout(),))
+        manifest = run(folder, made(folder)).manifest
+    assert (manifest.rows_in, manifest.rows_out) == (7, 7)
+    return folder
+
+
+@pytest.fixture
+def copied(world: Path, tmp_path: Path) -> Path:
+    """A folder with a copy of the output."""
+    shutil.copytree(world / "out", tmp_path / "out")
+    return tmp_path
+
+
+def test_they_are_whole_and_give_the_images_and_names_of_the_records_in_a_split(world: Path) -> None:
+    folder = world / "out/shards"
     assert check_shards(folder, decode=True) == []
-    assert (outcome.manifest.rows_in, outcome.manifest.rows_out) == (7, 7)
     images = open_images(folder, "all")
     assert len(images) == 7
     assert [taxon.scientific_name for taxon in images.taxa] == ["Rosa aaa", "Rosa bbb"]
@@ -122,7 +139,7 @@ def test_rows_that_are_sorted_on_disk_give_the_bytes_of_rows_in_memory(
     write_source(source, again)
     names = {f"s{n}": {"genus": "Rosa", "species": "abc"[n % 3], "common_name": "rose" * (n % 2)} for n in range(20)}
     for module, name, rows in (
-        (catalog, "PART_ROWS", 7), (sorted_runs, "RUN_ROWS", 3), (sorted_runs, "PART_ROWS", 4), (sorted_runs, "_GROUP_ROWS", 2),
+        (catalog, "PART_ROWS", 7), (sorted_runs, "RUN_ROWS", 8), (sorted_runs, "PART_ROWS", 12), (sorted_runs, "_GROUP_ROWS", 2),
         (shard_rows, "_BATCH", 2), (journal, "GROUP_ROWS", 8),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, rows)
@@ -142,19 +159,17 @@ def test_rows_that_are_sorted_on_disk_give_the_bytes_of_rows_in_memory(
     assert len(wanted) >= 2 + 20 // 3
 
 
-def test_the_leakage_report_goes_with_them(tmp_path: Path) -> None:
-    run(tmp_path, made(tmp_path))
-    folder = tmp_path / "out/shards"
+def test_the_leakage_report_goes_with_them(world: Path) -> None:
+    folder = world / "out/shards"
     found = {"rare": {"taxa": "exclude", "items": 3, "leaks": {"image": {"records": 1, "items": 1, "excluded": True}}}}
     assert Manifest.read(folder).settings["leakage"] == found
     assert open_images(folder, "all").catalog.leakage == found
     assert json.loads((folder / "leakage.json").read_text()) == REPORT
 
 
-def test_the_trainer_takes_them_as_they_are_and_its_card_has_the_leakage(tmp_path: Path) -> None:
-    run(tmp_path, made(tmp_path))
+def test_the_trainer_takes_them_as_they_are_and_its_card_has_the_leakage(world: Path, tmp_path: Path) -> None:
     config = TrainConfig(
-        data=str(tmp_path / "out/shards"), start=tiny_config(tmp_path), output=str(tmp_path / "model"), steps=1, batch_size=4, warmup=1,
+        data=str(world / "out/shards"), start=tiny_config(tmp_path), output=str(tmp_path / "model"), steps=1, batch_size=4, warmup=1,
         dev_fraction=0.0, workers=1, device="cpu", precision="fp32", measure=False,
     )  # fmt: skip
     assert train(config, {}).steps == 1
@@ -162,55 +177,39 @@ def test_the_trainer_takes_them_as_they_are_and_its_card_has_the_leakage(tmp_pat
     assert "- Evaluation set rare: images that leak into it and were left out: 1." in card
 
 
-def test_a_kill_between_two_shards_and_other_threads_change_no_byte(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = made(tmp_path)
-    run(tmp_path, source)
-    wanted = {
-        name: digest for name, digest in digests(tmp_path / "out").items() if name.startswith(("shards", "catalog"))
-    }
-    (tmp_path / "killed").mkdir()
+def test_a_kill_between_two_shards_changes_no_byte(world: Path, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(copied / "out/shards")
     add = journal.Journal.add
 
     def killed(self: journal.Journal, record: journal.ShardRecord) -> None:
         add(self, record)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(journal.Journal, "add", killed)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "killed", source)
-    monkeypatch.undo()
-    monkeypatch.setattr(known, "layouts", lambda: (CsvLayout(),))
-    run(tmp_path / "killed", source)
-    found = {
-        name: digest
-        for name, digest in digests(tmp_path / "killed/out").items()
-        if name.startswith(("shards", "catalog"))
-    }
-    assert found == wanted
+    with monkeypatch.context() as patched:
+        patched.setattr(journal.Journal, "add", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(copied, world / "s")
+    assert run(copied, world / "s").why_run == "it was interrupted"
+    assert digests(copied / "out/shards") == digests(world / "out/shards")
 
 
-def test_a_shard_that_is_gone_is_written_again(tmp_path: Path) -> None:
-    source = made(tmp_path)
-    run(tmp_path, source)
-    before = digests(tmp_path / "out/shards")
-    tar = sorted((tmp_path / "out/shards").glob("*.tar"))[0]
+def test_a_shard_that_is_gone_is_written_again(world: Path, copied: Path) -> None:
+    tar = sorted((copied / "out/shards").glob("*.tar"))[0]
     tar.unlink()
-    assert run(tmp_path, source).why_run == f"{tar.name} is missing"
-    assert digests(tmp_path / "out/shards") == before
+    assert run(copied, world / "s").why_run == f"{tar.name} is missing"
+    assert digests(copied / "out/shards") == digests(world / "out/shards")
 
 
-def test_without_a_record_in_a_split_the_reason_is_where_to_look(tmp_path: Path) -> None:
+def test_without_a_record_in_a_split_the_reason_is_where_to_look(world: Path, copied: Path) -> None:
     names = {f"r{n}": {"unresolved": "no name"} for n in range(8)}
     with pytest.raises(
         SourceError,
         match="is in a split, so that there is nothing to write; the column excluded and the report say why",
     ):
-        run(tmp_path, made(tmp_path), names)
+        run(copied, world / "s", names)
 
 
-def test_shards_that_are_not_wanted_are_not_written(tmp_path: Path) -> None:
-    outcome = run(tmp_path, made(tmp_path), write=False)
+def test_shards_that_are_not_wanted_are_not_written(world: Path, copied: Path) -> None:
+    outcome = run(copied, world / "s", write=False)
     assert outcome.manifest.notes == ("shards are not written: shards.write in the configuration",)
-    assert not list((tmp_path / "out/shards").glob("*.tar"))
+    assert not list((copied / "out/shards").glob("*.tar"))

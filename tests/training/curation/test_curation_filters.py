@@ -215,8 +215,12 @@ class TestSupportSet:
             refused.identity(FilterOptions({"examples": folder}))
         with pytest.raises(UsageError, match="'modle' is not known; did you mean model"):
             refused.identity(FilterOptions({"examples": folder}, {"modle": "fake"}))
-        with pytest.raises(SourceError, match="no folder with images of an unwanted class"):
-            refused.open(self.options(folder, wanted=["labels", "maps", "wanted"]))
+        for word, told in (("device", "allowed are auto, cpu, cuda"), ("precision", "allowed are auto, fp32")):
+            with pytest.raises(UsageError, match=f"{word} of the filter support-set 'fast': {told}"):
+                refused.identity(FilterOptions({"examples": folder}, {"model": "fake", word: "fast"}))
+        for call in (refused.identity, refused.open):  # the first one before any work
+            with pytest.raises(SourceError, match="no folder with images of an unwanted class"):
+                call(self.options(folder, wanted=["labels", "maps", "wanted"]))
         put(folder / "maps/broken.png", b"no image")
         with pytest.raises(SourceError, match=r"broken\.png cannot be used: .*; repair or remove it"):
             refused.open(self.options(folder))

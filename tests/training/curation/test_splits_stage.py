@@ -107,24 +107,24 @@ def test_images_of_one_camera_are_one_group_and_those_of_other_places_are_not(tm
 
 
 def test_a_group_is_on_one_side_and_the_share_of_val_is_that_of_groups(tmp_path: Path) -> None:
-    records = {f"r{n}": {"observation_id": f"o{n // 4}"} for n in range(4000)}
+    records = {f"r{n}": {"observation_id": f"o{n // 4}"} for n in range(2000)}
     names = {name: {"scientific_name": "Rosa canina"} for name in records}
     split = Split(tmp_path, records, {"names": names}, splits=SplitsConfig(val=0.2))
     for group in split.groups:
         assert len({split.split[name] for name in group}) == 1
     val = sum(word == "val" for word in split.split.values())
     assert val % 4 == 0
-    assert 4 * 160 < val < 4 * 240  # 1,000 draws of 0.2: three standard deviations are 38
+    assert 4 * 73 < val < 4 * 127  # 500 draws of 0.2: three standard deviations are 27
     assert split.outcome.manifest.counts["records in val"] == val
 
 
 def test_the_seed_decides_and_the_rest_of_the_data_does_not(tmp_path: Path) -> None:
     draws = {}
-    for name, seed, count in (("one", 0, 300), ("same", 0, 200), ("other", 1, 300)):
-        split = Split(tmp_path / name, many(count), seed=seed, splits=SplitsConfig(val=0.3))
+    for name, seed, count in (("one", 0, 300), ("same", 0, 200), ("other", 1, 200)):
+        split = Split(tmp_path / name.replace("other", "same"), many(count), seed=seed, splits=SplitsConfig(val=0.3))
         draws[name] = {record for record, word in split.split.items() if word == "val"}
     assert draws["same"] == {name for name in draws["one"] if int(name[1:]) < 200}
-    assert draws["other"] != draws["one"]
+    assert draws["other"] != draws["same"]
 
 
 def test_a_species_keeps_a_group_in_train(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,9 @@ def _die_in(stage: str) -> None:
 def main(folder: Path) -> None:
     """Run the curation in one process per stage, each of which is killed in its stage, and then to its end."""
     known.layouts = lambda: (CsvLayout(),)  # type: ignore[assignment, return-value]
-    config = configured(folder, threads=2)
+    config = configured(folder, threads=3, order="ba")
+    for module in ("duckdb", "imagehash", "msgspec", "pyarrow.dataset"):
+        import_module(module)  # once, instead of in each process
     for stage in (*(stage.name for stage in stages()), ""):
         child = os.fork()  # this process itself never begins a thread
         if not child:

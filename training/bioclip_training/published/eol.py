@@ -7,6 +7,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -40,6 +41,13 @@ NO_PAGE = "images of pages that taxon.tab does not have; they have no name"
 CUT = "archives are cut short; their images behind that place are not read"
 
 
+def _languages(given: Any) -> list[str]:
+    listed = [given] if isinstance(given, str) else given
+    if not isinstance(listed, list) or not listed or not all(isinstance(word, str) for word in listed):
+        raise ValueError("must be a language or a list of them: en, or [en, eng, English]")
+    return listed
+
+
 class Eol:
     """EOL: ``{content}_{page}_eol*.jpg`` in folders or tars, ``taxon.tab``, and tables of vernacular names and of media."""
 
@@ -52,7 +60,9 @@ class Eol:
     options = (
         IMAGES,
         LayoutOption(
-            "language", "Language of the common names, as the table writes it, or a list (default: en, eng, English)."
+            "language",
+            "Language of the common names, as the table writes it, or a list (default: en, eng, English).",
+            read=_languages,
         ),
     )
 
@@ -90,9 +100,7 @@ class Eol:
             )
         taxa = EolTaxa(tables["taxa"], options)
         options.count("taxa", len(taxa))
-        languages = setting(
-            self, options, "language", _ENGLISH, lambda given: [given] if isinstance(given, str) else list(given)
-        )
+        languages = setting(self, options, "language", _ENGLISH, _languages)
         names = _vernacular(tables["vernacular"], languages, options) if "vernacular" in tables else {}
         media = _Media(tables.get("media"), options)
         folder = image_folder(self, path, options, ("",))

@@ -32,6 +32,8 @@ class LayoutOption:
     """A noun phrase or an imperative."""
     words: tuple[str, ...] = ()
     """Allowed words; empty: not limited to a list."""
+    read: Callable[[Any], Any] | None = None
+    """Reader of its value for :func:`setting`, where it has another form; it raises ValueError with the end of a message."""
     place: Literal["", "folder", "file"] = ""
     """``folder`` or ``file``: it names one, relative to the source; with ``words`` beside, one of them or a place."""
 
@@ -182,12 +184,14 @@ def check_settings(layout: Layout, options: ReadOptions, path: Path | None = Non
         _check_value(layout, options, option, path)
     if encoding := setting(layout, options, "encoding", "", str):
         options.table = replace(options.table, encoding=encoding)
-    if columns := setting(layout, options, "columns", {}, dict):
+    if columns := setting(layout, options, "columns", {}, _mapping):
         pairs = tuple(f"{field}={heading}" for field, heading in columns.items())
         options.table = replace(options.table, column=options.table.column + pairs)
 
 
 def _check_value(layout: Layout, options: ReadOptions, option: LayoutOption, path: Path | None) -> None:
+    if option.read is not None:
+        setting(layout, options, option.name, None, option.read)
     if option.words and not option.place:
         setting(layout, options, option.name, None, one_of(*option.words))
     given = setting(layout, options, option.name, "", str)
@@ -203,6 +207,14 @@ def _check_value(layout: Layout, options: ReadOptions, option: LayoutOption, pat
             f"option {option.name}: {is_not}, nor one of {', '.join(option.words)}{did_you_mean(given, option.words)}"
         )
     raise SourceError(f"option {option.name}: {is_not}{near_hint(place)}")
+
+
+def _mapping(given: Any) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise ValueError(
+            "must be a mapping from the layout's column to the heading in the table: {processid: Process_ID}"
+        )
+    return given
 
 
 def one_of(*allowed: str) -> Callable[[Any], str]:

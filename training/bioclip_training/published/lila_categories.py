@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bioclip_core.errors import SourceError
+from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.listed_names import listed
 from bioclip_core.names import judge_name, verdict_of_word
 from bioclip_core.nouns import number_of
@@ -71,6 +71,10 @@ def categories_of(
             raise SourceError(f"categories: {given} has none of the categories of {where}: {listed(sorted(meanings))}")
         cells: dict[str, Mapping[str, str] | None] = {**meanings}
     else:
+        if dataset := setting(layout, options, "dataset", ""):
+            raise UsageError(
+                f"dataset: {dataset} is of a table of categories, which is not given: state it as categories: FILE"
+            )
         kind = given or _kind_of(sorted(set(names.values()) - blank), where)
         column = "verbatim_name" if kind == "scientific" else "common_name"
         cells = {name: {column: name} for name in set(names.values()) - blank}

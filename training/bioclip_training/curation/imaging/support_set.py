@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.device import choose_compute
+from bioclip_core.device import checked_precision, choose_compute
 from bioclip_core.encoder import USUAL_BATCH, Encoder
 from bioclip_core.errors import ImageError, SourceError, UsageError
 from bioclip_core.images.decoding import decode_regions, read_bytes
@@ -23,6 +24,7 @@ from bioclip_training.curation.content_filters import FilterOptions, FilterRecor
 
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 _DIGITS = 4
+_DEVICES = r"auto|cpu|mps|cuda(?::\d+)?"
 WANTED = "wanted"
 """Class of examples that are to stay, if the user does not name others."""
 
@@ -40,6 +42,12 @@ class SupportSetFilter:
     def identity(self, options: FilterOptions) -> Mapping[str, Any]:
         known_names(options.files, ("examples",), f"files of the filter {self.name}")
         known_names(options.values, ("model", "wanted", "device", "precision"), f"options of the filter {self.name}")
+        if (precision := options.values.get("precision", "auto")) != "auto":
+            checked_precision(precision, f"precision of the filter {self.name}")
+        if not re.fullmatch(_DEVICES, str(device := options.values.get("device", "auto"))):
+            raise UsageError(
+                f"device of the filter {self.name} {device!r}: allowed are auto, cpu, cuda, cuda:N and mps"
+            )
         if "examples" not in options.files:
             raise UsageError(
                 f"the filter {self.name} needs example images: files: {{examples: FOLDER}}, with a folder per class"
