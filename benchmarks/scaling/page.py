@@ -134,6 +134,13 @@ def draw(found: Found, size: Size, file: Path) -> None:
         for line in axes.get_lines()
         if not str(line.get_label()).startswith("_")
     }
-    places[-1].legend(lines.values(), lines.keys(), fontsize=10, frameon=False, loc="center", title="plates of species\n(thin: one world)")
+    places[-1].legend(
+        lines.values(),
+        lines.keys(),
+        fontsize=10,
+        frameon=False,
+        loc="center",
+        title="plates of species\n(thin: one world)",
+    )
     picture.supxlabel("training images (0: random weights)", fontsize=10)
     picture.savefig(file, format="svg", metadata={"Date": None})
