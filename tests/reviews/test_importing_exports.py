@@ -24,6 +24,7 @@ from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.reviews.importing import Imported, ImportOptions, _image_names, import_reviews
 from bioclip_plugin.reviews.names import NameBook, StoredNames
 from bioclip_plugin.store import Review, ReviewTarget, RunPlan, Store
+from bioclip_plugin.store.records import StatedReview
 from bioclip_plugin.testing import FakeModel
 
 BOXES = ((0.1, 0.2, 0.3, 0.4), (0.333333333, 0.1, 0.5, 0.7))
@@ -204,8 +205,7 @@ def test_reviews_are_asked_for_a_batch_at_a_time(tmp_path: Path, monkeypatch: py
     asked: list[int] = []
     with Store.open(tmp_path / "results.db") as store:
         store.list_items(store.begin_run(plan), [MediaItem(name) for name in names], [None] * len(names))
-        for name in names:
-            store.add_review(ReviewTarget("media", name), "blank", reviewer="Ann", reviewed_at=AT)
+        store.add_reviews([StatedReview(ReviewTarget("media", name), "blank", None, "Ann", AT) for name in names])
         header = (
             "uri,region_x,region_y,region_w,region_h,status,review_verdict,review_scientific_name,reviewer,reviewed_at"
         )

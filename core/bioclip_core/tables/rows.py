@@ -78,16 +78,23 @@ class Headings:
         """The headings by which cells are known; empty for a column without one."""
         self.duplicates: list[str] = []
         """The headings that occur more than once."""
-        taken = set(renamed.values())
+        taken, last = set(renamed.values()), dict[str, int]()
         for place, heading in enumerate(self.written):
             name = renamed.get(place, heading)
             if name and place not in renamed and name in taken:
                 self.duplicates.append(name)
-                name = next(
-                    new for number in range(2, len(self.written) + 2) if (new := f"{name} ({number})") not in taken
-                )
+                name = self._numbered(name, taken, last)
             taken.add(name)
             self.names.append(name)
+
+    @staticmethod
+    def _numbered(name: str, taken: set[str], last: dict[str, int]) -> str:
+        """Return a name that is not taken; ``last`` keeps the number of each name's last column, so that many are not tried again."""
+        number = last.get(name, 1) + 1
+        while f"{name} ({number})" in taken:
+            number += 1
+        last[name] = number
+        return f"{name} ({number})"
 
     def _renamed(self, chosen: Mapping[str, str], fields: Sequence[str]) -> dict[int, str]:
         """Return the fields that columns are read as, by the columns' places."""
