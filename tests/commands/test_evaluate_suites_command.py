@@ -66,7 +66,7 @@ def test_a_missing_set_of_a_paper_gives_the_exit_code_of_failures_and_a_line(bio
     assert "awa2: missing: " in said.out
     assert "get it from https://cvml.ista.ac.at/AwA2/" in said.out
     caution = (
-        "not comparable: 9 of 10 columns are missing; 1 column of another size, or asked in another way, than published"
+        "not comparable: 9 of 10 columns missing; 1 column of another size, or asked in another way, than published"
     )
     assert f"Mean of bioclip-2: 100.0% as published, 100.0% corrected ({caution})" in said.out
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def papers() -> Path:
     return Path(os.environ["BIOCLIP_DATA"]) / "data" / "papers_layouts"
 
 
+@cache  # the fixtures of the papers do not change, and no test changes what it is given
 def read(path: Path, layout: str = "", **settings: Any) -> tuple[str, list[dict[str, Any]], ReadOptions]:
     found, recognition = recognise(path, layout)
     assert recognition.layout == found.name

@@ -11,14 +11,20 @@ import pytest
 from suite_samples import awa2, class_folders, nabirds, newt, paint, rare_species, read, write_table
 
 from bioclip_core.errors import DataError, UsageError
+from bioclip_core.findings import Findings
 from bioclip_core.taxonomy import Taxon
-from bioclip_training.suites.images import MissingSetError
+from bioclip_training.suites.images import BinaryTask, MissingSetError, SetImages
+from bioclip_training.suites.measuring import NOT_COMPARABLE
 from bioclip_training.suites.names import SET_NAMES, SUITES
+from bioclip_training.suites.reading import NOT_THERE
 from bioclip_training.suites.reading_tasks import TRAITS, known_classes
 from bioclip_training.suites.sets import SETS, chosen_sets
+from bioclip_training.suites.sizes import size_remarks
 
 SNOW_LEOPARD = ("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Panthera", "uncia")
 MACAW = ("Animalia", "Chordata", "Aves", "Psittaciformes", "Psittacidae", "Ara", "ambiguus")
+
+TASK = BinaryTask("age", "age", np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, bool))
 
 ON_DISK = [
     # root below the layouts, set, images, classes, groups, first class
@@ -158,6 +164,24 @@ def test_a_set_without_its_images_and_a_root_without_the_set_say_what_is_needed(
         read("herbarium-19", root)
 
 
+def test_images_of_camera_traps_are_found_in_the_folder_of_their_table_and_belong_to_sequences(tmp_path: Path) -> None:
+    rows = []
+    for number in range(3):
+        paint(tmp_path / "idle-oo" / "data" / "test" / "island" / f"{number}.png", "red", number)
+        rows.append(
+            {
+                "filepath": f"{number}.png",
+                "class": "Rattus rattus",
+                "location_id": "a",
+                "sequence_id": f"s{number // 2}",
+            }
+        )
+    write_table(tmp_path / "idle-oo" / "island-balanced.csv", rows)
+    found, _ = read("camera-traps-island", tmp_path)
+    assert found.root == tmp_path / "idle-oo" / "data" / "test" / "island"
+    assert (len(found), len({*found.groups}), found.grouped_by) == (3, 2, "camera sequence")
+
+
 def test_a_set_in_two_folders_is_refused(tmp_path: Path) -> None:
     nabirds(tmp_path, [("red bird", "red", 1)])
     (tmp_path / "nabird").mkdir()
@@ -196,6 +220,21 @@ def test_images_of_nabirds_without_a_named_class_are_counted(tmp_path: Path) -> 
         "the plumage is part of the class"
     )
     assert "classes without a name in classes.txt: 1 (the first: class 818, 0817/b.jpg)" in findings.lines()
+
+
+def test_a_set_without_some_of_its_listed_images_is_not_comparable_and_one_of_unknown_size_neither() -> None:
+    def images(count: int) -> SetImages:
+        return SetImages(Path(), tuple(map(str, range(count))), np.zeros(count, np.int64), ("a",), tasks=(TASK,) * 164)
+
+    (wanted,), findings = chosen_sets(["newt"]), Findings()
+    (unknown,) = size_remarks(wanted, images(5), findings)
+    assert unknown.startswith("size unknown: the published number of images is not recorded here")
+    findings.add(NOT_THERE, "x.jpg", 3)
+    (lacking,) = size_remarks(wanted, images(5), findings)
+    assert lacking == f"3 of 8 listed images not in the folder: {NOT_COMPARABLE}"
+    (camera_traps,) = chosen_sets(["camera-traps-island"])
+    assert size_remarks(camera_traps, images(310), Findings()) == []
+    assert sum(one.images for one in chosen_sets(["camera-traps"])) == 2586, "as the card of IDLE-OO has it"
 
 
 def test_images_of_newt_are_shared_by_tasks_and_doubled_rows_are_counted(tmp_path: Path) -> None:

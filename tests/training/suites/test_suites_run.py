@@ -71,6 +71,22 @@ def test_words_of_taxa_are_made_as_the_paper_has_them_or_as_asked(tmp_path: Path
     assert figures_of(scientific)["zero-shot top-1"] == (1.0, 1.0)
 
 
+def test_the_words_of_birds_525_are_said_with_their_reason(tmp_path: Path) -> None:
+    rows = []
+    for number, (word, colour) in enumerate((("RED BIRD", "red"), ("BLUE BIRD", "blue"))):
+        paint(tmp_path / "birds525" / "test" / f"{number}.png", colour, number)
+        rows.append(
+            {"filepaths": f"test/{number}.png", "labels": word, "data set": "test", "scientific name": "AVIS FICTA"}
+        )
+    write_table(tmp_path / "birds525" / "birds.csv", rows)
+    note = "the text type behind the published figure is not stated"
+    result = only(evaluated(tmp_path, tmp_path / "out", "birds-525"))
+    assert any(line.startswith(note) for line in result.findings)
+    assert result.settings["text_type"] == "class"
+    asked = only(evaluated(tmp_path, tmp_path / "asked", "birds-525", text_type="class"))
+    assert not any(line.startswith(note) for line in asked.findings)
+
+
 def test_a_set_without_taxa_has_no_prompts_of_taxa_and_says_so(tmp_path: Path) -> None:
     result = only(
         evaluated(
@@ -189,7 +205,8 @@ def test_the_report_of_another_model_of_other_settings_or_of_more_sets_is_not_re
         evaluated(root, output, "nabirds", "newt", model="other", entries=others)
     with pytest.raises(
         DataError,
-        match=r"--text-type was published and is now common; --exact was off and is now on; its report also has newt",
+        match=r"--text-type was published and is now common; --exact was off and is now on; "
+        r"its report also has newt \(it was asked for with --suite nabirds --suite newt\)",
     ):
         evaluated(root, output, "nabirds", entries=entries, text_type="common", exact=True)
     moved = root.rename(tmp_path / "moved")
@@ -417,7 +434,7 @@ def test_a_mean_of_fewer_sets_than_the_papers_is_marked() -> None:
         "bioclip"
     ]
     assert (found.published, found.corrected) == (pytest.approx(0.4), pytest.approx(0.2))
-    assert found.caution == "not comparable: 7 of 10 columns are missing"
+    assert found.caution == "not comparable: 7 of 10 columns missing"
     traps = [
         result(f"camera-traps-{name}", 0.5)
         for name in ("desert-lion", "ena24", "island", "orinoquia", "ohio-small-animals")

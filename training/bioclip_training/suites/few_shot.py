@@ -47,6 +47,8 @@ class ShotFigures:
     """The others; they are neither examples nor queries of the corrected figure."""
     leaked: int
     """Queries of all folds that share a group, or their bytes, with an example of their own class or of another."""
+    first_leaked: int
+    """Row of the first one; -1 without any."""
 
 
 def published_fold(class_N: NDArray[np.int64], shots: int, fold: int) -> Fold:
@@ -89,7 +91,7 @@ def few_shot_figures(
     published, queries = [], 0
     hits_FN = np.full((folds, len(class_N)), np.nan)
     right_FN = np.full((folds, len(class_N)), np.nan)
-    leaked = 0
+    leaked: list[NDArray[np.int64]] = []
     for number in range(folds):
         fold = published_fold(class_N, shots, number)
         if count_C[count_C > 0].min(initial=shots) >= shots and len(fold.queries):
@@ -98,12 +100,13 @@ def few_shot_figures(
             queries = len(fold.queries)
         kept = _without(fold, np.isin(class_N, short))
         apart = ~np.isin(group_N[kept.queries], group_N[kept.support])
-        leaked += int((~apart).sum())
+        leaked.append(kept.queries[~apart])
         kept = Fold(kept.support, kept.queries[apart])
         if len(kept.queries):
             hits_FN[number, kept.queries] = _hits(features, class_N, kept)
     right_N, asked_N = _over_folds(right_FN)
     hit_N, times_N = _over_folds(hits_FN)
+    leaked_R = np.concatenate(leaked)
     asked = np.flatnonzero(times_N)
     weight_Q = times_N[asked] / np.bincount(class_N, weights=times_N)[class_N[asked]]
     nan = float("nan")
@@ -112,7 +115,8 @@ def few_shot_figures(
         float(np.mean(published)) if published else nan, float(np.std(published)) if published else nan,
         share_interval(right_N, group_N, asked_N), queries,
         float(weight_Q @ hit_N[asked] / weight_Q.sum()) if len(asked) else nan, share_interval(hit_N[asked], group_N[asked], weight_Q),
-        len(asked), len(np.unique(group_N[asked])), int((count_C > shots).sum()), tuple(short.tolist()), leaked,
+        len(asked), len(np.unique(group_N[asked])), int((count_C > shots).sum()), tuple(short.tolist()), len(leaked_R),
+        int(leaked_R[0]) if len(leaked_R) else -1,
     )  # fmt: skip
 
 

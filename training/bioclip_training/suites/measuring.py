@@ -161,7 +161,7 @@ def _few_shot(task: Measurement) -> list[Figure]:
         if found.leaked:
             task.findings.add(
                 f"{shots}-shot queries of all folds {_belonging(task.images)}; the corrected figure leaves them out",
-                "",
+                task.images.uris[rows[found.first_leaked]],
                 found.leaked,
             )
         if found.classes < 2:

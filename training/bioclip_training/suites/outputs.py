@@ -64,7 +64,7 @@ class SuiteFolder:
         if held is not None and not force:
             if other := [
                 *_differences(held, record),
-                *self._lacking(held, names),
+                *_lacking(held, names),
                 *self._other_files(held, record, files_of),
             ]:
                 raise DataError(
@@ -115,14 +115,6 @@ class SuiteFolder:
             )
         return held
 
-    def _lacking(self, held: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-        lacking = [name for name in held["sets"] if name not in names]
-        return (
-            [f"its report also has {listed(lacking)} (add {' '.join(f'--suite {name}' for name in lacking)})"]
-            if lacking
-            else []
-        )
-
     def _other_files(
         self, held: Mapping[str, Any], record: Mapping[str, Any], files_of: Mapping[str, str]
     ) -> list[str]:
@@ -143,6 +135,14 @@ def _results_of(held: Mapping[str, Any]) -> dict[str, SetResult]:
     with suppress(KeyError, TypeError):
         return {name: SetResult.from_json(result) for name, result in held["sets"].items()}
     return {}
+
+
+def _lacking(held: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return the measured sets that a command leaves out, with the words that ask for them."""
+    measured = [name for name, result in held["sets"].items() if result.get("status") == MEASURED]
+    lacking = [name for name in measured if name not in names]
+    asked = " ".join(f"--suite {name}" for name in held["options"].get("suites", ()))
+    return [f"its report also has {listed(lacking)} (it was asked for with {asked})"] if lacking else []
 
 
 def _differences(held: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:

@@ -75,7 +75,7 @@ def camera_traps(table: str) -> TableLayout:
     """Return the layout of one of IDLE-OO's tables: images lie beside it, or in a folder of its name as on the hub."""
     return TableLayout(
         "filepath", "class", ("", f"data/test/{table}", f"test/{table}", f"images/{table}", "images", "data"),
-        groups=("location_id", "sequence_id"), grouped_by="camera's sequence",
+        groups=("location_id", "sequence_id"), grouped_by="camera sequence",
     )  # fmt: skip
 
 

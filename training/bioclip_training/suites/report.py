@@ -53,7 +53,7 @@ class TableMean:
     def caution(self) -> str:
         """Reason why it cannot stand beside the paper's mean; empty if it can."""
         missing = (
-            f"{self.columns - self.present} of {self.columns} columns are missing"
+            f"{self.columns - self.present} of {number_of(self.columns, 'column')} missing"
             if self.present < self.columns
             else ""
         )
