@@ -6,7 +6,7 @@ import io
 import json
 import tarfile
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from collections_of_discs import TAXA, disc
@@ -62,11 +62,17 @@ def treeoflife_texts(taxon: Taxon, *, is_large: bool = False) -> dict[str, str]:
 
 
 def write_treeoflife(
-    folder: Path, *, each: int = 6, split: str = "train", is_large: bool = False, shards: int = 2
+    folder: Path,
+    *,
+    each: int = 6,
+    split: str = "train",
+    is_large: bool = False,
+    shards: int = 2,
+    taxa: Sequence[Taxon] = TAXA,
 ) -> Path:
     """Write shards of coloured discs in TreeOfLife's layout, ``each`` per taxon, into a folder of their split."""
     members: list[list[tuple[str, bytes]]] = [[] for _ in range(shards)]
-    for taxon in TAXA:
+    for taxon in taxa:
         for number in range(each):
             key = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{split} {taxon.scientific_name} {number}"))
             stream = io.BytesIO()

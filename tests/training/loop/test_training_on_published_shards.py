@@ -11,7 +11,7 @@ import pytest
 from collections_of_discs import TAXA, make_catalog, tiny_config
 from published_samples import write_img2dataset, write_treeoflife
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import SourceError, UsageError
 from bioclip_core.labels.label_set import LabelSet
 from bioclip_core.preprocessing import Preprocessing
 from bioclip_training.batches import stream
@@ -45,6 +45,14 @@ def config(shards: Path, tmp_path: Path) -> TrainConfig:
         data=str(shards), start=tiny_config(tmp_path), output=str(tmp_path / "model"), steps=2, batch_size=8, warmup=1,
         dev_fraction=0.3, validate_every=2, save_every=2, workers=1, device="cpu", precision="fp32", measure=False,
     )  # fmt: skip
+
+
+def test_a_single_taxon_is_named_and_no_command_is_printed_that_cannot_read_published_shards(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    one = write_treeoflife(tmp_path / "one", taxa=TAXA[:1], each=6)
+    with pytest.raises(SourceError, match=f"of a single taxon, {TAXA[0].name}, and a contrast needs two; add another$"):
+        train(replace(config, data=str(one)), {})
 
 
 def drawn(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[str]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bioclip_core.device import Compute
 from bioclip_core.errors import SourceError
+from bioclip_core.files.present import is_file, is_folder
 from bioclip_core.next_commands import command
 from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
@@ -32,6 +33,7 @@ from bioclip_training.loop.trainer import Source, Trainer
 from bioclip_training.loop.update import Ancestors, Side, log_priors
 from bioclip_training.loop.validation import MOST, HeldOut, label_captions
 from bioclip_training.shards.manifest import INDEX_FILE
+from bioclip_training.shards.published import PublishedCatalog
 from bioclip_training.towers.kernel_book import KernelBook
 from bioclip_training.towers.lora import add_low_rank, freeze_all_but_additions
 from bioclip_training.towers.model import Towers
@@ -111,10 +113,13 @@ def open_data(config: TrainConfig) -> tuple[LabelledImages, LabelledImages | Non
     images, replay, clashes = without_clashes(data, old, config.clashing_splits, config.dev_fraction)
     notes = clashes + one_label_each([images, *([replay] if replay else [])])
     if len(np.unique(images.taxon_of_N)) < 2:
-        listed = Path(config.data, INDEX_FILE) if Path(config.data).is_dir() else config.data
+        only = "".join(f", {images.taxa[number].name}" for number in images.taxon_of_N[:1].tolist())
+        listed = Path(config.data, INDEX_FILE) if is_folder(config.data) else Path(config.data)
+        is_catalog = is_file(listed) and not isinstance(images.catalog, PublishedCatalog)
+        see = f", see: {command('catalog show', listed, taxa=True)}" if is_catalog else ""
         raise SourceError(
-            f"--data {config.data}: its part train has {counted(len(images), 'image')} of a single taxon, and a contrast needs two; "
-            f"add another, see: {command('catalog show', listed, taxa=True)}"
+            f"--data {config.data}: its part train has {counted(len(images), 'image')} of a single taxon{only}, and a contrast needs two; "
+            f"add another{see}"
         )
     return images, replay, notes
 
