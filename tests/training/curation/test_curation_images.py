@@ -222,3 +222,11 @@ def test_an_interrupted_stage_reads_no_finished_piece_again(tmp_path: Path, monk
     more = [given_records(*rows, record("a", "8", "8.png")), ImagesStage()]
     assert len(result(config, more)) == 9
     assert sorted(read[before:]) == ["6.png", "7.png", "8.png"]  # the piece that the new one belongs to
+    before = len(read)
+    (tmp_path / "sources/a/7.png").chmod(0o600)  # its permissions were the reason why it could not be read, perhaps
+    assert len(result(config, more)) == 9
+    assert sorted(read[before:]) == ["6.png", "7.png", "8.png"]
+    before = len(read)
+    (tmp_path / "sources/a/7.png").chmod(0o400)  # protected from changes
+    assert len(result(config, more)) == 9
+    assert read[before:] == []

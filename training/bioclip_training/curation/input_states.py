@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from bioclip_core.errors import SourceError
 from bioclip_core.files.near_names import near_hint
 from bioclip_core.identity import sha256_of
 
+_EVERYBODY = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 _SMALL = 16 * 1024 * 1024
 """Bytes up to which a file's content is hashed; a larger one changes with its size and modification time."""
 
@@ -42,8 +44,15 @@ def _state_of_folder(path: Path) -> str:
             state = entry.stat()
         except FileNotFoundError:  # a link whose file is gone: its readers count it
             state = entry.stat(follow_symlinks=False)
-        digest.update(f"{name}\0{state.st_size}\0{state.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
+        parts = f"{name}\0{state.st_size}\0{state.st_mtime_ns}\0{restricted(state)}"
+        digest.update(parts.encode("utf-8", "surrogateescape"))
     return f"folder {digest.hexdigest()}"
+
+
+def restricted(state: os.stat_result) -> str:
+    """Return the permissions to read of a file that not everybody may read: an image is read again when they change."""
+    readable = state.st_mode & _EVERYBODY
+    return "" if readable == _EVERYBODY else f"{readable:o}\0"
 
 
 def files_of(path: Path, within: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:

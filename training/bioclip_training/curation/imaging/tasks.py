@@ -11,6 +11,7 @@ from typing import Any
 
 from bioclip_training.catalog.rows import Box
 from bioclip_training.curation.imaging.openers import Openers
+from bioclip_training.curation.input_states import restricted
 
 PIECE_IMAGES = 1024
 """Images of a piece of work: what an interruption costs at most, per piece that is open."""
@@ -114,4 +115,4 @@ def _state(path: Path) -> str:
         status = path.stat()
     except OSError:
         return ""
-    return f"{status.st_size} {status.st_mtime_ns}"
+    return f"{status.st_size} {status.st_mtime_ns}{restricted(status)}"
