@@ -33,8 +33,8 @@ from bioclip_core.images.regions_alone import regions_alone
 from bioclip_core.preprocessing import Preprocessing
 
 __all__ = [
-    "decode_regions", "decoded_file", "decoded_image", "orientation_of", "prepare", "read_bytes", "right_pixels", "stored_size",
-    "upright_size",
+    "decode_regions", "decoded_file", "decoded_image", "orientation_of", "prepare", "read_bytes", "right_pixels", "sized_regions",
+    "stored_size", "upright_size",
 ]  # fmt: skip
 
 _HEADER_BYTES = 1 << 18  # in which the header of nearly any photo ends
@@ -111,15 +111,32 @@ def decode_regions(
         ImageError: if the image cannot be decoded, with the reason.
         UsageError: if a box is outside the image.
     """
+    return _decoded_regions(data, boxes, preprocessing, frame=frame, max_pixels=max_pixels)[0]
+
+
+def sized_regions(
+    data: bytes, boxes: Sequence[Box | None], preprocessing: Preprocessing
+) -> tuple[list[NDArray[np.uint8]], tuple[int, int]]:
+    """Return the regions as :func:`decode_regions` does, with its errors, and width and height of the upright image in pixels."""
+    crops, size = _decoded_regions(data, boxes, preprocessing, frame=0, max_pixels=MAX_DECODED_PIXELS)
+    return crops, size or upright_size(data)
+
+
+def _decoded_regions(
+    data: bytes, boxes: Sequence[Box | None], preprocessing: Preprocessing, *, frame: int, max_pixels: int
+) -> tuple[list[NDArray[np.uint8]], tuple[int, int] | None]:
+    """Return the regions, and the size of the upright image unless only parts of it were opened."""
     wanted = [checked(box) for box in boxes]
     with reasons(data), image_memory():
         if preprocessing.decode == "reduced":
             found = regions_alone(data, wanted, preprocessing, frame=frame, max_pixels=max_pixels)
             if found is not None:
-                return [part.crops([box], preprocessing)[0] for part, box in zip(found, wanted, strict=True)]
-        return decoded_file(data, wanted, preprocessing, frame=frame, max_pixels=max_pixels).crops(
-            wanted, preprocessing
-        )
+                parts = zip(found, wanted, strict=True)
+                return [part.crops([box], preprocessing)[0] for part, box in parts], None
+        decoded = decoded_file(data, wanted, preprocessing, frame=frame, max_pixels=max_pixels)
+        picture = decoded.picture
+        width, height = upright(picture.width, picture.height, picture.orientation)
+        return decoded.crops(wanted, preprocessing), (int(width), int(height))
 
 
 def decoded_file(

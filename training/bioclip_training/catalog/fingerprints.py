@@ -93,31 +93,33 @@ def check_library() -> None:
 
 def look_of(crop_HWC: NDArray[np.uint8]) -> Look:
     """Return the look of a region, from its pixels at the size of ``LOOK_AT``."""
-    image = Image.fromarray(crop_HWC)
-    grey = image.convert("L")
-    if float(np.asarray(grey).std()) < _FLAT:
-        return Look()
-    colours = image.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.BOX)
-    return Look(_perceptual_hash(grey), np.asarray(colours).tobytes())
+    return _look_of(crop_HWC, ())[0]
 
 
-def inner_hashes(crop_HWC: NDArray[np.uint8]) -> bytes:
-    """Return the perceptual hashes of a region without its margins, one for each of ``INNER_MARGINS``.
+def whole_look_of(crop_HWC: NDArray[np.uint8]) -> tuple[Look, bytes]:
+    """Return the look of a region, and its perceptual hashes without margins, one for each of ``INNER_MARGINS``.
 
     Args:
         crop_HWC: pixels of the region at the size of ``LOOK_AT``.
     """
-    grey = Image.fromarray(crop_HWC).convert("L")
+    return _look_of(crop_HWC, INNER_MARGINS)
+
+
+def _look_of(crop_HWC: NDArray[np.uint8], margins: Sequence[float]) -> tuple[Look, bytes]:
+    image = Image.fromarray(crop_HWC)
+    grey = image.convert("L")
+    if float(np.asarray(grey).std()) < _FLAT:
+        return Look(), b""
+    colours = image.resize((COLOUR_SIDE, COLOUR_SIDE), Image.Resampling.BOX)
     width, height = grey.size
-    return b"".join(
-        _perceptual_hash(
-            grey.resize(
-                grey.size, Image.Resampling.BICUBIC,
-                box=(width * margin, height * margin, width * (1 - margin), height * (1 - margin)),
-            )
+    inner = [
+        grey.resize(
+            grey.size, Image.Resampling.BICUBIC,
+            box=(width * margin, height * margin, width * (1 - margin), height * (1 - margin)),
         )
-        for margin in INNER_MARGINS
-    )  # fmt: skip
+        for margin in margins
+    ]  # fmt: skip
+    return Look(_perceptual_hash(grey), np.asarray(colours).tobytes()), b"".join(map(_perceptual_hash, inner))
 
 
 def _perceptual_hash(grey: Image.Image) -> bytes:

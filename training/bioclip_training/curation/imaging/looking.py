@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from bioclip_core.errors import BioclipError, UsageError
 from bioclip_core.images.crops import checked
-from bioclip_core.images.decoding import decode_regions, upright_size
+from bioclip_core.images.decoding import sized_regions
 from bioclip_core.images.memory import image_memory
 from bioclip_core.images.unexpected import contained
-from bioclip_training.catalog.fingerprints import LOOK_AT, Look, inner_hashes, look_of
+from bioclip_training.catalog.fingerprints import LOOK_AT, Look, whole_look_of
 from bioclip_training.catalog.rows import Box
 from bioclip_training.published.parquet_images import StoredImage
 
@@ -65,11 +65,11 @@ def seen(read: Callable[[], StoredImage], boxes: Sequence[Box | None], name: str
             del cell
             try:
                 with contained(name):
-                    width, height = upright_size(data)
-                    return SeenImage(_regions(data, boxes), *hashes, width, height, len(data), stored)
+                    regions, (width, height) = _regions(data, boxes)
+                    return SeenImage(regions, *hashes, width, height, len(data), stored)
             except BioclipError as error:
-                regions = (SeenRegion(unreadable=str(error)),) * len(boxes)
-                return SeenImage(regions, *hashes, bytes=len(data), stored_md5=stored)
+                unread = (SeenRegion(unreadable=str(error)),) * len(boxes)
+                return SeenImage(unread, *hashes, bytes=len(data), stored_md5=stored)
     except BioclipError as error:
         return SeenImage.unread(str(error), len(boxes))
 
@@ -78,7 +78,8 @@ def _md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def _regions(data: bytes, boxes: Sequence[Box | None]) -> tuple[SeenRegion, ...]:
+def _regions(data: bytes, boxes: Sequence[Box | None]) -> tuple[tuple[SeenRegion, ...], tuple[int, int]]:
+    """Return the regions, and the size of the upright image."""
     faults: dict[int, str] = {}
     for number, box in enumerate(boxes):
         try:
@@ -86,13 +87,12 @@ def _regions(data: bytes, boxes: Sequence[Box | None]) -> tuple[SeenRegion, ...]
         except UsageError as error:
             faults[number] = str(error)
     usable = [box for number, box in enumerate(boxes) if number not in faults]
-    crops = iter(decode_regions(data, usable or [None], LOOK_AT))  # an image without a usable box may be damaged, too
+    decoded, size = sized_regions(data, usable or [None], LOOK_AT)  # an image without a usable box may be damaged, too
+    crops = iter(decoded)
     found = []
     for number in range(len(boxes)):
         if number in faults:
             found.append(SeenRegion(unreadable=faults[number]))
             continue
-        crop = next(crops)
-        look = look_of(crop)
-        found.append(SeenRegion(look, inner_hashes(crop) if look.hashed else b""))
-    return tuple(found)
+        found.append(SeenRegion(*whole_look_of(next(crops))))
+    return tuple(found), size
