@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from naming_samples import BIRD, CHECKLIST, PLANT, make_taxonomy, name_records, ranks
 
 from bioclip_core.errors import DataError, UsageError
-from bioclip_training.curation.configuration import NamesConfig
+from bioclip_training.curation.configuration import Curation, NamesConfig, SourceConfig
 from bioclip_training.curation.naming import reading, workers
 from bioclip_training.curation.naming.combinations import WRITTEN_COLUMNS, Combinations, Written
 from bioclip_training.curation.naming.plain import listed_plainly
 from bioclip_training.curation.naming.reading import NameReader
+from bioclip_training.curation.naming.stage import NamesStage
 from bioclip_training.curation.naming.workers import read_all
 from bioclip_training.taxonomy import TaxonomyIndex
 
@@ -361,5 +362,10 @@ def test_faults_that_were_reported_of_other_resolvers_do_not_happen(tmp_path: Pa
 def test_a_taxonomy_of_another_version_is_refused(tmp_path: Path, taxonomy: Path) -> None:
     with pytest.raises(DataError, match="is Inventa 2026, and the configuration states version 2025: give the file"):
         name_records(tmp_path / "a", ROWS, taxonomy=taxonomy, names=NamesConfig(taxonomy_version="2025"))
+    other = Curation(
+        tmp_path, {"s": SourceConfig(tmp_path)}, taxonomy=taxonomy, names=NamesConfig(taxonomy_version="2025")
+    )
+    with pytest.raises(DataError, match="the configuration states version 2025"):
+        NamesStage().check(other)  # before the first stage
     with pytest.raises(UsageError, match="no taxonomy is given"):
         name_records(tmp_path / "b", ROWS, names=NamesConfig(taxonomy_version="2025"))

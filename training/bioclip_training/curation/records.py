@@ -124,12 +124,12 @@ def _recognised(name: str, source: SourceConfig) -> tuple[Layout, Recognition]:
     return layout, recognition
 
 
-def check_archives(path: Path, *, read_tars: bool = False) -> None:
+def check_archives(path: Path, *, read_tars: bool | None = None) -> None:
     """Refuse a source with archives that are cut short.
 
     Args:
         path: the source.
-        read_tars: pass uncompressed tars, which can be read up to there.
+        read_tars: pass uncompressed tars, which can be read up to there; None: there is no option for it.
 
     Raises:
         SourceError: with all of them.
@@ -139,7 +139,9 @@ def check_archives(path: Path, *, read_tars: bool = False) -> None:
     cut = [(name, how) for name, file in archives if (how := how_cut(file))]
     are_tars = all(name.lower().endswith(".tar") for name, _ in cut)
     if cut and not (are_tars and read_tars):
-        advice = ", or state cut_archives: read for what is before the cut" if are_tars else ""
+        advice = (
+            ", or state cut_archives: read for what is before the cut" if are_tars and read_tars is not None else ""
+        )
         raise SourceError(
             f"{number_of(len(cut), 'archive is', 'archives are')} cut short: {listed([f'{name} ({how})' for name, how in cut])}; "
             f"fetch {'it' if len(cut) == 1 else 'them'} again{advice}"

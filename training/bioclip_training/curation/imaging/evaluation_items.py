@@ -54,7 +54,7 @@ def check_sets(config: Curation) -> None:
             else:
                 layout, _ = recognise(entry.path, entry.layout)
                 check_settings(layout, ReadOptions(settings=entry.options), entry.path)
-            check_archives(entry.path)
+                check_archives(entry.path)
 
 
 @contextmanager
