@@ -38,6 +38,7 @@ def test_a_name_is_read_as_it_is_meant(case: list[str]) -> None:
         ("Fictomala cf. alba", "alba", "", ""),
         ("Fictomala alba?", "alba", "", ""),
         ("? Fictomala alba", "alba", "", ""),
+        ("Fictomala ?alba", "alba", "", ""),
         ("Fictomala sp. aff. alba", "alba", "", ""),
         ("Fictomala (alba group)", "alba", "", ""),
         ("Fictomala alba or rubra", "", "", ""),
