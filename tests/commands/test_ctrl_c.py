@@ -81,7 +81,7 @@ class Plugin:
                 stop.takes(float(os.environ.get("TAKES", 0)))
                 print("begun", flush=True)
                 if "TAKES" in os.environ:  # a step that asks only at its end
-                    time.sleep(1.5)
+                    time.sleep(0.6)
                 while not stop.is_asked():
                     time.sleep(0.01)
                 time.sleep(float(os.environ["SAVING"]))
@@ -168,7 +168,7 @@ def test_a_second_ctrl_c_ends_at_once() -> None:
 
 
 def test_a_ctrl_c_that_a_wrapper_passes_on_as_well_is_one(tmp_path: Path) -> None:
-    process = begin("busy", "swallowing", GRACE="1")
+    process = begin("busy", "swallowing", GRACE="0.5")
     for _ in range(3):
         process.send_signal(signal.SIGINT)
     assert end(process) == (130, "Interrupted. All is well.\nrecorded\n", "")
@@ -178,7 +178,7 @@ def test_a_command_in_the_background_of_a_script_stays_unaware_of_ctrl_c() -> No
     process = begin("busy", "swallowing", GRACE="0.2", before=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(timeout=1)
+        process.wait(timeout=0.6)
     process.send_signal(signal.SIGTERM)
     assert end(process)[0] == 130
 
@@ -196,7 +196,7 @@ def test_a_signal_to_a_child_that_is_just_being_forked_is_not_one_to_the_command
 
 
 def test_work_that_saves_its_state_is_given_the_time_for_it() -> None:
-    process = begin("step", SAVING="1", GRACE="0.2")
+    process = begin("step", SAVING="0.6", GRACE="0.2")
     process.send_signal(signal.SIGINT)
     assert end(process) == (0, "saved\n", "")
 
