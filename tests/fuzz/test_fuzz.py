@@ -72,7 +72,7 @@ def test_fuzz_images() -> None:
         with bounded():
             assert with_metadata(MediaItem("a"), data).uri == "a"
 
-    fuzz(target, mutated(images()), count=600, name="images")
+    fuzz(target, mutated(images()), count=300, name="images")
 
 
 def test_fuzz_tables(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_fuzz_tables(tmp_path: Path) -> None:
                 assert all(isinstance(key, str) for key in row.cells)
 
     binary = mutated([parquet.getvalue(), workbook.getvalue()])
-    fuzz(target, mutated_table(TABLES) | mutated_table(TABLES) | binary, count=400, name="tables")
+    fuzz(target, mutated_table(TABLES) | mutated_table(TABLES) | binary, count=200, name="tables")
 
 
 def test_fuzz_documents() -> None:
@@ -109,7 +109,7 @@ def test_fuzz_documents() -> None:
     fuzz(
         target,
         mutated_json(DOCUMENTS) | mutated([json.dumps(one).encode() for one in DOCUMENTS]),
-        count=400,
+        count=200,
         name="documents",
     )
 
@@ -130,7 +130,7 @@ def test_fuzz_archives(tmp_path: Path) -> None:
         finally:
             shutil.rmtree(tmp_path / "inside")
 
-    fuzz(target, mutated(archives()), count=400, name="archives")
+    fuzz(target, mutated(archives()), count=200, name="archives")
 
 
 def _in_package(name: str) -> Callable[[Path, bytes], Path]:
@@ -203,7 +203,7 @@ def test_fuzz_sources(name: str, tmp_path: Path) -> None:
                     for problem in islice(exporter.check(path, ExportOptions()), _MOST_ENTRIES):
                         assert str(problem)
 
-    fuzz(target, cases, count=100, name=f"source-{name}")
+    fuzz(target, cases, count=60, name=f"source-{name}")
 
 
 def saved_images(folder: Path) -> None:
@@ -245,7 +245,7 @@ def test_fuzz_manifests(name: str, tmp_path: Path) -> None:
     cases = mutated([good[name]], most=2)
     if name == "label_set.json":
         cases |= mutated_json([json.loads(good[name])])
-    fuzz(target, cases, count=100, name=f"manifest-{name.split('.', maxsplit=1)[0]}")
+    fuzz(target, cases, count=60, name=f"manifest-{name.split('.', maxsplit=1)[0]}")
 
 
 MODEL = {
@@ -270,7 +270,7 @@ def test_fuzz_model_configs(tmp_path: Path) -> None:
             assert 1 <= found.preprocessing.size <= 10_000
             json.dumps(found.preprocessing.identity())
 
-    fuzz(target, mutated_json([MODEL]), count=250, name="model-configs")
+    fuzz(target, mutated_json([MODEL]), count=125, name="model-configs")
 
 
 def test_fuzz_geofences(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_fuzz_geofences(tmp_path: Path) -> None:
                 Taxon("Animalia", "Chordata", "Mammalia", "Carnivora", "Felidae", "Felis", "catus"), "DEU", None
             )
 
-    fuzz(target, mutated_json([sample]), count=250, name="geofences")
+    fuzz(target, mutated_json([sample]), count=125, name="geofences")
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -314,4 +314,4 @@ def test_fuzz_stores(tmp_path: Path) -> None:
                     assert item.item.uri is not None
                 store.verify(run)
 
-    fuzz(target, mutated([good.read_bytes()], most=3), count=60, name="stores")
+    fuzz(target, mutated([good.read_bytes()], most=3), count=30, name="stores")
