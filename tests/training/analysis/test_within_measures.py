@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from space_samples import grown, photographed, tree
 
 from bioclip_core.errors import UsageError
 from bioclip_core.taxonomy import Rank
-from bioclip_training.analysis.classes import class_separation, variance_components
-from bioclip_training.analysis.projection import tsne
+from bioclip_training.analysis.classes import (
+    _parts,
+    _permuted,
+    _Products,
+    _Split,
+    class_separation,
+    variance_components,
+)
+from bioclip_training.analysis.maps import tsne
 from bioclip_training.analysis.space import Space
 from bioclip_training.analysis.traits import Trait
 from bioclip_training.analysis.within import relative, residuals, span_of, within_species
@@ -105,6 +114,17 @@ def test_variance_between_classes_is_corrected_for_the_noise_of_their_means() ->
     between, within = variance_components(values, np.array([0, 0, 0, 0, 1]), np.array([0, 0, 1, 1, 0]), 2, 2)
     assert between.tolist() == [49.0, 0.0]
     assert within.tolist() == [2.0, 0.0]
+
+
+def test_variances_from_inner_products_are_those_from_features() -> None:
+    """A permutation test computes with the products of the observations, whatever classes it draws."""
+    space, trait = staged(3, images=9)
+    split = _Split(space.features_ND, space.features_ND[:, :4], space.species_N, trait.values.astype(np.int64), 2)
+    products = _Products.of(split, 24)
+    rng = np.random.default_rng(0)
+    for drawn in (split.class_M, _permuted(split, rng), np.zeros(216, dtype=np.int64)):
+        features = _parts(replace(split, class_M=drawn), 24)
+        assert products.parts(drawn) == pytest.approx(features, abs=1e-12)
 
 
 def staged(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,14 +115,14 @@ def _tested(splits_of: Sequence[_Split], count: int, permutations: int, seed: in
     """Return the p of each figure of ``RATIOS`` for classes that are permuted among the observations of each species."""
     if not permutations:
         return [float("nan")] * len(RATIOS)
-    rng = np.random.default_rng([seed, 19])
-    shuffled = np.stack(
-        [
-            _ratios(_summed([replace(split, class_M=_permuted(split, rng)) for split in splits_of], count))
-            for _ in range(permutations)
-        ]
-    )
-    observed = _ratios(_summed(splits_of, count))
+    rng, products_of = np.random.default_rng([seed, 19]), [_Products.of(split, count) for split in splits_of]
+
+    def ratios(classes_of: Sequence[NDArray[np.int64]]) -> NDArray[np.float64]:
+        parts = [products.parts(class_M) for products, class_M in zip(products_of, classes_of, strict=True)]
+        return _ratios(np.sum(parts, axis=0))
+
+    shuffled = np.stack([ratios([_permuted(split, rng) for split in splits_of]) for _ in range(permutations)])
+    observed = ratios([split.class_M for split in splits_of])
     found = [permutation_p(observed[at], shuffled[:, at]) for at in range(len(RATIOS))]
     return [
         p if name in ("inside", "outside", "whole") else float("nan") for name, p in zip(RATIOS, found, strict=True)
@@ -202,18 +202,72 @@ def variance_components(
     square_P = np.bincount(
         pair_M, weights=np.square(values_MD - means_PD[pair_M]).sum(axis=1), minlength=count * classes
     )
-    usable_TC = size_TC >= 2
-    usable_TC &= (usable_TC.sum(axis=1) >= 2)[:, None]
-    number_T = np.maximum(usable_TC.sum(axis=1), 2)
-    free_T = np.where(usable_TC, size_TC - 1, 0).sum(axis=1)
+    usable_TC, number_T, free_T, noise_T = _usable(size_TC)
     within_T = np.where(usable_TC, square_P.reshape(count, classes), 0.0).sum(axis=1) / np.maximum(free_T, 1)
     means_TCD = np.where(usable_TC[:, :, None], means_PD.reshape(count, classes, -1), 0.0)
     centre_TD = means_TCD.sum(axis=1) / number_T[:, None]
     off_TC = np.where(usable_TC, np.square(means_TCD - centre_TD[:, None]).sum(axis=2), 0.0)
-    noise_T = np.where(usable_TC, 1 / np.maximum(size_TC, 1), 0.0).sum(axis=1) / number_T
     between_T = off_TC.sum(axis=1) / (number_T - 1) - within_T * noise_T
     is_used_T = usable_TC.any(axis=1)
     return np.stack([np.where(is_used_T, between_T, 0.0), np.where(is_used_T, within_T, 0.0)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Products:
+    """Inner products of the observations of each species, from which variances follow for any classes without the features."""
+
+    first_E: NDArray[np.int64]
+    second_E: NDArray[np.int64]
+    """The two observations of each product."""
+    product_2E: NDArray[np.float64]
+    """In all directions, and inside of the span."""
+    square_2M: NDArray[np.float64]
+    species_M: NDArray[np.int64]
+    count: int
+    classes: int
+
+    @classmethod
+    def of(cls, split: _Split, count: int) -> _Products:
+        both = (split.values_MD, split.inside_MK)
+        members = [np.flatnonzero(split.species_M == species) for species in range(count)]
+        return cls(
+            np.concatenate([np.repeat(own, len(own)) for own in members]),
+            np.concatenate([np.tile(own, len(own)) for own in members]),
+            np.stack([np.concatenate([(values[own] @ values[own].T).ravel() for own in members]) for values in both]),
+            np.stack([np.square(values).sum(axis=1) for values in both]), split.species_M, count, split.classes,
+        )  # fmt: skip
+
+    def parts(self, class_M: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return what :func:`_parts` does, for these classes of the observations (4×T)."""
+        shape = (self.count, self.classes, self.classes)
+        pair_M = self.species_M * self.classes + class_M
+        size_TC = np.bincount(pair_M, minlength=self.count * self.classes).reshape(shape[:2])
+        usable_TC, number_T, free_T, noise_T = _usable(size_TC)
+        share_TC = usable_TC / np.maximum(size_TC, 1)
+        key_E = pair_M[self.first_E] * self.classes + class_M[self.second_E]
+        found = []
+        for product_E, square_M in zip(self.product_2E, self.square_2M, strict=True):
+            sum_TCC = np.bincount(key_E, weights=product_E, minlength=self.count * self.classes**2).reshape(shape)
+            means_TCC = sum_TCC * share_TC[:, :, None] * share_TC[:, None, :]  # inner products of the means of classes
+            own_TC = np.einsum("tcc->tc", means_TCC)
+            square_TC = np.bincount(pair_M, weights=square_M, minlength=size_TC.size).reshape(shape[:2])
+            around_TC = np.where(usable_TC, square_TC - own_TC * size_TC, 0.0)
+            within_T = np.maximum(around_TC, 0.0).sum(axis=1) / np.maximum(free_T, 1)
+            off_T = own_TC.sum(axis=1) - means_TCC.sum(axis=(1, 2)) / number_T
+            found += [off_T / (number_T - 1) - within_T * noise_T, within_T]
+        return np.where(usable_TC.any(axis=1), np.stack(found), 0.0)
+
+
+def _usable(
+    size_TC: NDArray[np.int64],
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return the classes of each species that count, their number, their degrees of freedom, and the noise of a mean of theirs."""
+    usable_TC = size_TC >= 2
+    usable_TC &= (usable_TC.sum(axis=1) >= 2)[:, None]
+    number_T = np.maximum(usable_TC.sum(axis=1), 2)
+    free_T = np.where(usable_TC, size_TC - 1, 0).sum(axis=1)
+    noise_T = np.where(usable_TC, 1 / np.maximum(size_TC, 1), 0.0).sum(axis=1) / number_T
+    return usable_TC, number_T, free_T, noise_T
 
 
 def _ratios(parts_4T: NDArray[np.float64]) -> NDArray[np.float64]:

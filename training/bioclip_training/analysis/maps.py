@@ -1,4 +1,4 @@
-"""Maps of images and of species in two dimensions, coloured by their clades at each rank."""
+"""Maps of images and of species in two dimensions (t-SNE), coloured by their clades: distances between clusters mean nothing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bioclip_core.errors import UsageError
+from bioclip_core.process.quiet import importing, quiet
 from bioclip_core.taxonomy import RANKS, Rank
 from bioclip_training.analysis.pictures import Picture, finished
-from bioclip_training.analysis.projection import MOST_POINTS, tsne
 from bioclip_training.analysis.space import Space
 from bioclip_training.evaluation.plots import new_figure, short_label
 
+PERPLEXITY = 30.0
+MOST_POINTS = 3_000
+"""Points of a map; of more, a caller draws some."""
+_FEWEST = 4
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")
 """Colours that stay apart for colour-blind readers (Okabe and Ito 2008)."""
 _MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -84,3 +89,30 @@ def _map(
 
 def _scatter(axes: Any, points_P2: NDArray[np.float64], **look: Any) -> None:
     axes.scatter(points_P2[:, 0], points_P2[:, 1], linewidths=0.3, **look)
+
+
+def tsne(
+    points_PD: NDArray[np.float64], *, perplexity: float = PERPLEXITY, seed: int = 0
+) -> tuple[NDArray[np.float64], float]:
+    """Return P×2 coordinates by t-SNE (van der Maaten and Hinton 2008) of cosine distances, and the perplexity that was used.
+
+    It starts from the first two principal components, so that the layout depends on the seed little. A perplexity of a third of
+    the points or more has no meaning (scikit-learn refuses one of all points), and is lowered to that.
+
+    Raises:
+        UsageError: for fewer than four points, or points that are all equal or not numbers.
+    """
+    points = np.asarray(points_PD, dtype=np.float64)
+    if len(points) < _FEWEST or not np.isfinite(points).all() or not np.ptp(points, axis=0).any():
+        raise UsageError(f"{len(points)} points: a map needs at least {_FEWEST} that are numbers and not all equal")
+    with importing():
+        from sklearn.decomposition import PCA
+        from sklearn.manifold import TSNE
+
+    used = float(min(perplexity, max(1.0, (len(points) - 1) / 3)))
+    unit = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
+    with quiet():
+        start = PCA(2, svd_solver="full").fit_transform(unit)
+        start = start / max(float(start[:, 0].std()), 1e-12) * 1e-4  # as scikit-learn scales its own
+        found = TSNE(2, perplexity=used, init=start, random_state=seed, learning_rate="auto").fit_transform(unit)
+    return np.asarray(found, dtype=np.float64), used

@@ -17,6 +17,7 @@ from bioclip_core.taxonomy import RANKS, Rank
 from bioclip_training.analysis.measure import Hits, Measure, missing, plural
 from bioclip_training.analysis.ranked import spearman
 from bioclip_training.analysis.resampling import jackknife
+from bioclip_training.analysis.ridge import Fit, Moments, fit_of
 from bioclip_training.analysis.space import Space
 from bioclip_training.analysis.traits import Trait
 from bioclip_training.evidence.intervals import share_interval
@@ -91,8 +92,8 @@ def probe_trait(
     predicted_NC, related_NC = np.zeros(target_NC.shape), np.zeros(target_NC.shape)
     for fold in range(int(fold_K.max()) + 1):
         learnt_N = fold_K != fold
-        mean_C, strength = _mean_target(problem, learnt_N), _chosen_strength(problem, learnt_N, seed)
-        predicted_NC[~learnt_N] = _predicted(problem, learnt_N, ~learnt_N, strength)
+        mean_C, (strength, fit) = _mean_target(problem, learnt_N), _chosen(problem, learnt_N, seed)
+        predicted_NC[~learnt_N] = fit.predicted(problem.x_ND[~learnt_N], strength)[0]
         related_NC[~learnt_N] = _of_relatives(kept, problem, learnt_N, ~learnt_N) - mean_C
         problem.around_NC[~learnt_N] = problem.target_NC[~learnt_N] - mean_C
     if trait.is_numeric:
@@ -151,46 +152,55 @@ def _mean_target(problem: _Problem, learnt_N: NDArray[np.bool_]) -> NDArray[np.f
     return np.asarray(weight_N @ problem.target_NC[learnt_N] / weight_N.sum())
 
 
-def _predicted(
-    problem: _Problem, learnt_N: NDArray[np.bool_], asked_N: NDArray[np.bool_], *strengths: float
-) -> NDArray[np.float64]:
-    """Return predictions of the asked images, minus the mean target, under one strength, or one such array per strength."""
-    weight_N = _weights(problem, learnt_N)
-    weight_N = weight_N / weight_N.sum()
-    x_ND, y_NC = problem.x_ND[learnt_N], problem.target_NC[learnt_N]
-    mean_D, root_N = weight_N @ x_ND, np.sqrt(weight_N)[:, None]
-    centred_ND, centred_NC = root_N * (x_ND - mean_D), root_N * (y_NC - weight_N @ y_NC)
-    if len(centred_ND) >= centred_ND.shape[1]:
-        square_K, direction_DK = np.linalg.eigh(centred_ND.T @ centred_ND)
-    else:
-        square_K, small_NK = np.linalg.eigh(centred_ND @ centred_ND.T)
-        direction_DK = centred_ND.T @ small_NK / np.sqrt(np.maximum(square_K, 1e-300))
-    keep_K = square_K > 1e-12 * float(weight_N @ np.square(x_ND).sum(axis=1))  # less is rounding
-    square_K, direction_DK = square_K[keep_K], direction_DK[:, keep_K]
-    product_KC = direction_DK.T @ (centred_ND.T @ centred_NC)
-    projected_NK = (problem.x_ND[asked_N] - mean_D) @ direction_DK
-    unit = float(square_K.sum()) / min(centred_ND.shape) if len(square_K) else 1.0
-    found = [projected_NK @ (product_KC / (square_K + strength * unit)[:, None]) for strength in strengths]
-    return found[0] if len(found) == 1 else np.stack(found)
-
-
-def _chosen_strength(problem: _Problem, learnt_N: NDArray[np.bool_], seed: int) -> float:
-    """Return the penalty with the least error on clades that are held out of those learnt from; of equal ones the largest."""
+def _chosen(problem: _Problem, learnt_N: NDArray[np.bool_], seed: int) -> tuple[float, Fit]:
+    """Return the penalty with the least error on clades that are held out of those learnt from, of equal ones the largest; and the
+    regression on all that is learnt from."""
     rows = np.flatnonzero(learnt_N)
     inner = folds(problem.unit_N[rows], None if problem.is_numeric else problem.target_NC[rows], FOLDS - 1, seed + 1)
     if int(inner.max()) < 1:
-        return STRENGTHS[-1]
+        return STRENGTHS[-1], _fit_of(problem, learnt_N)
     weight = np.zeros(len(learnt_N))
     weight[rows] = _weights(problem, learnt_N)
+    block_N = np.full(len(learnt_N), -1)
+    block_N[rows] = inner
+    fits = _fits(problem, block_N)
     error_S = np.zeros(len(STRENGTHS))
-    for fold in range(int(inner.max()) + 1):
-        asked, fitted = np.zeros(len(learnt_N), dtype=bool), np.zeros(len(learnt_N), dtype=bool)
-        asked[rows[inner == fold]] = True
-        fitted[rows[inner != fold]] = True
-        right_NC = problem.target_NC[asked] - _mean_target(problem, fitted)
-        residual_SNC = _predicted(problem, fitted, asked, *STRENGTHS) - right_NC
+    for fold, fit in enumerate(fits[:-1]):
+        asked = block_N == fold
+        right_NC = problem.target_NC[asked] - _mean_target(problem, learnt_N & ~asked)
+        residual_SNC = fit.predicted(problem.x_ND[asked], *STRENGTHS) - right_NC
         error_S += (np.square(residual_SNC).sum(axis=2) * weight[asked]).sum(axis=1)
-    return STRENGTHS[int(np.flatnonzero(error_S <= error_S.min() * (1 + 1e-9))[-1])]
+    return STRENGTHS[int(np.flatnonzero(error_S <= error_S.min() * (1 + 1e-9))[-1])], fits[-1]
+
+
+def _fits(problem: _Problem, block_N: NDArray[np.int64]) -> list[Fit]:
+    """Return the regressions on all blocks but each one, and that on all of them; -1 is in no block."""
+    count, known_N = int(block_N.max()) + 1, block_N >= 0
+    if int(known_N.sum()) - int(np.bincount(block_N[known_N]).max()) < problem.x_ND.shape[1]:
+        return [_fit_of(problem, known_N & (block_N != block)) for block in range(count + 1)]
+    word_N = np.zeros(len(block_N), dtype=np.int64) if problem.is_numeric else problem.target_NC.argmax(axis=1)
+    words = int(word_N.max()) + 1
+    pair = problem.species_N * words + word_N
+    share_N = 1.0 / np.bincount(pair)[pair]
+    held = [Moments(problem.x_ND.shape[1], problem.target_NC.shape[1]) for _ in range(count + 1)]
+    in_BW = np.zeros((count, words))
+    np.add.at(in_BW, (block_N[known_N], word_N[known_N]), share_N[known_N])
+    in_FW = np.array([in_BW.sum(axis=0) - in_BW[block] for block in range(count)] + [in_BW.sum(axis=0)])
+    for block in range(count):
+        for word in range(words):
+            rows = np.flatnonzero((block_N == block) & (word_N == word))
+            if not len(rows):
+                continue
+            part = Moments.of(problem.x_ND[rows], problem.target_NC[rows], share_N[rows])
+            for fold in range(count + 1):
+                if fold != block:  # each word weighs the same in what is learnt from
+                    held[fold].add(part, 1 / (in_FW[fold, word] * np.count_nonzero(in_FW[fold])))
+    return [moments.fit() for moments in held]
+
+
+def _fit_of(problem: _Problem, learnt_N: NDArray[np.bool_]) -> Fit:
+    weight_N = _weights(problem, learnt_N)
+    return fit_of(problem.x_ND[learnt_N], problem.target_NC[learnt_N], weight_N / weight_N.sum())
 
 
 def _of_relatives(
