@@ -162,6 +162,7 @@ def test_a_placeholder_is_never_a_taxon(words: str, rest: str, is_upper: bool) -
 @example("A (")
 @example("Ab ab (")
 @example("'")
+@example("\u00b90\x85A")
 def test_any_text_is_read_without_an_error_and_a_name_is_read_again_as_itself(text: str) -> None:
     name = parse_name(text)
     assert all(word.isascii() for word in (name.genus, name.epithet, name.infraspecific))

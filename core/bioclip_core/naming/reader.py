@@ -11,7 +11,7 @@ from bioclip_core.naming.parts import HYBRID_FORMULA, WrittenName
 from bioclip_core.naming.spelling import latin, tidy
 
 _GENUS = re.compile(r"[A-Za-z][a-z]+(?:-[a-z]+){0,2}")
-_PROVISIONAL = re.compile(r"([^\W\d_]+[\w-]*\d[\w-]*|\d+-[A-Z][\w-]*) (sp\d[^\W_]*|[a-z][^\W_]*)")
+_PROVISIONAL = re.compile(r"([^\W\d_]+[\w-]*\d[\w-]*|\d+-[A-Z][\w-]*) (sp\d[^\W_]*|[a-z][^\W_]*)", re.ASCII)
 _UNNAMED = re.compile(
     r"(?:spp?|spec|species|morphosp|msp|ug|bin|otu|gen|n|nov)[.#-]*\d+[a-z]?|(?:sp|species|bold|otu)[.:#-]\S+"
 )
