@@ -20,6 +20,7 @@ from bioclip_training.catalog.sources import LabelledSource, SkippedRow
 
 NO_LABEL = "no name"
 NO_FILE = "no file"
+IN_HOLDER = "it is in a tar or Parquet file, which a catalog does not read: curate does, and train reads published shards as they are"
 _CELLS = {
     "scientificName": "verbatim_name",
     **{rank: rank for rank in ("kingdom", "phylum", "class", "order", "family", "genus", "species")},
@@ -139,6 +140,10 @@ class _Published:
                 f"{uri_of(str(self._path))} ({self._layout.name}) states addresses of images and has no files, which a catalog needs: "
                 "fetch the images and give the folder or the table of the fetched ones"
             )
+        if not any(_has_name(row) or row["caption"] for row in rows):
+            raise SourceError(
+                f"{uri_of(str(self._path))} ({self._layout.name}) states neither names nor captions: join its images with a table of names"
+            )
         if not self._plain_labels and not any(_has_name(row) for row in rows):
             ways = "--plain-labels takes them as words"
             if any(option.name == "labels" for option in self._layout.options):
@@ -150,7 +155,7 @@ class _Published:
     def _item(self, row: dict[str, Any]) -> LabelledItem | SkippedRow:
         uri = uri_of(str(self.root / row["uri"])) if row["uri"] else row["url"]
         if not row["uri"] or "#" in row["uri"]:
-            reason = "it is in an archive; unpack it" if row["uri"] else "only its address is known"
+            reason = IN_HOLDER if row["uri"] else "only its address is known"
             return SkippedRow(uri, self._name, NO_FILE, reason)
         cells = {column: row[name] for column, name in _CELLS.items() if row[name] not in ("", None)}
         if not _has_name(row) and row["caption"]:

@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from command_samples import Bioclip
 from PIL import Image
+from published_samples import write_treeoflife
+from pyarrow import parquet
 
+from bioclip_plugin.labelled import published
 from bioclip_training.catalog.rows import Catalog
 
 
@@ -122,6 +126,19 @@ def test_plausible_ranks_are_read_as_they_are(bioclip: Bioclip, cells: tuple[str
     rows = [f"{n}.jpg,{cells[n % 2]},Vulpes,e{n}" for n in range(4)]
     Path("t.csv").write_text("\n".join(["image,class,genus,eventID", *rows]) + "\n")
     assert bioclip("catalog", "build", "t.csv", "--output", "c.parquet").code == 0
+
+
+def test_a_collection_that_a_catalog_cannot_read_says_what_does(bioclip: Bioclip) -> None:
+    write_treeoflife(Path("shards"), each=1, shards=1)
+    outcome = bioclip("catalog", "build", "shards", "--output", "c.parquet")
+    assert outcome.code != 0
+    assert published.IN_HOLDER in outcome.err
+    cells = {"uuid": ["x"], "identifier": ["http://x"], "image": [b"1"]}
+    Path("fetched").mkdir()
+    parquet.write_table(pa.table(cells), "fetched/successes.parquet")
+    outcome = bioclip("catalog", "build", "fetched", "--output", "c.parquet")
+    assert outcome.code != 0
+    assert "states neither names nor captions: join its images with a table of names" in outcome.err
 
 
 def test_layout_none_reads_a_published_folder_as_a_tree_of_one_s_own(bioclip: Bioclip) -> None:
