@@ -138,6 +138,10 @@ def find_model(
         return search.in_folder(source, with_home(source.removeprefix("local-dir:"), UnknownModel))
     if (found := search.in_place(source, read_weights=read_weights)) is not None:
         return found
+    if name.startswith("timm:"):
+        raise UnknownModel(
+            f"model {name!r}: image encoders of timm are measured by `evaluate --suite` alone; give a CLIP model"
+        )
     known = f"{listed(sorted(entries))}, " if entries else ""
     raise UnknownModel(
         f"model {name!r} is not known: use one of {known}hf-hub:ORG/NAME, local-dir:FOLDER, or the path of a weight file"

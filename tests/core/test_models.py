@@ -95,6 +95,10 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         UnknownModel, match="'bioclop' is not known: use one of alpha, beta, hf-hub:ORG/NAME, local-dir"
     ):
         find_model("bioclop", {"beta": ModelEntry("beta", "x"), "alpha": ModelEntry("alpha", "x")})
+    with pytest.raises(
+        UnknownModel, match="'timm:vit': image encoders of timm are measured by `evaluate --suite` alone"
+    ):
+        find_model("timm:vit", {})
 
 
 @pytest.mark.parametrize(

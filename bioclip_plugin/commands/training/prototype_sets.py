@@ -116,7 +116,9 @@ def _build(
     """Encode the images of a request, build the label set in its folder, and return the number of unreadable images."""
     output = request.output
     _check_output(output, force=request.force)
-    catalog = open_collection(request.data, dev_fraction=request.dev_fraction, replace_prefix=request.replace_prefix)
+    catalog = open_collection(
+        request.data, dev_fraction=request.dev_fraction, replace_prefix=request.replace_prefix, by_taxa=True
+    )
     with log_lines(console):
         say_first(catalog, catalog.rows_of(request.split), request.replace_prefix)
     compute = choose_compute(request.device, request.precision)

@@ -8,6 +8,7 @@ import shutil
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +20,14 @@ from pyarrow import parquet
 from bioclip_core.captions import Caption
 from bioclip_core.errors import ImageError, SourceError, UsageError
 from bioclip_core.identity import user_cache
+from bioclip_core.models import ModelEntry
 from bioclip_core.taxonomy import Taxon
+from bioclip_plugin.testing import FakeEncoder
+from bioclip_training.analysis.config import AnalysisConfig
+from bioclip_training.analysis.run import analyze
 from bioclip_training.batches.data import CaptionedImages, open_images
+from bioclip_training.evaluation.config import EvaluationConfig
+from bioclip_training.evaluation.run import evaluate
 from bioclip_training.published.collections import INDEX_FOLDER
 from bioclip_training.published.held import Holder
 from bioclip_training.published.opening import ImageOpener
@@ -274,6 +281,14 @@ def test_images_without_a_taxon_are_replayed_by_their_captions_only(tmp_path: Pa
     assert (images.texts.distinct(2), images.texts.distinct(1)) == (["a cat", "a dog"], None)
     with pytest.raises(SourceError, match="can only be replayed by their captions"):
         open_images(tmp_path, "train")
+    fake = {"fake": ModelEntry("fake", "fake", open_encoder=lambda _compute: FakeEncoder())}
+    given: dict[str, Any] = {"data": str(tmp_path), "model": "fake", "output": str(tmp_path / "out")}
+    for measure in (
+        lambda: evaluate(EvaluationConfig(**given, splits=("all",)), fake),
+        lambda: analyze(AnalysisConfig(**given, splits=("all",)), fake),
+    ):
+        with pytest.raises(SourceError, match=r"no image of .* has a taxon: its shards state neither names nor ranks"):
+            measure()
 
 
 def test_output_formats_parquet_and_files_of_img2dataset_are_read(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def analyze(
     if len(found) > 1 and found[0].identity() == found[1].identity():
         raise DataError(f"compare {config.compare}: these are the weights of {config.model} itself; give another model")
     catalog = open_collection(
-        config.data, dev_fraction=dev_fraction_of(found[0].folder), replace_prefix=config.replace_prefix
+        config.data, dev_fraction=dev_fraction_of(found[0].folder), replace_prefix=config.replace_prefix, by_taxa=True
     )
     chosen = select(config, catalog, found)
     tables = _tables_of(config, catalog, chosen)

@@ -18,7 +18,7 @@ from bioclip_training.batches.caption_drawing import PUBLISHED, CaptionSource
 from bioclip_training.catalog.options import DEV_FRACTION
 from bioclip_training.catalog.rows import Block, Catalog
 from bioclip_training.shards.catalog_images import CatalogImages
-from bioclip_training.shards.collection import open_collection
+from bioclip_training.shards.collection import WITHOUT_TAXA, open_collection
 from bioclip_training.shards.published import PublishedCatalog
 from bioclip_training.shards.published_captions import PublishedCaptions, caption_numbers, has_own_text
 from bioclip_training.shards.reading import ShardCatalog, ShardImages
@@ -165,10 +165,7 @@ def _published_images(
             )
         return images
     if not is_replay:
-        raise SourceError(
-            f"no image of {catalog.name} in its part {part!r} has a taxon: its shards state neither names nor ranks, so that they can "
-            "only be replayed by their captions (train --replay), not trained, measured or compared by taxa"
-        )
+        raise SourceError(f"no image of {catalog.name} in its part {part!r} {WITHOUT_TAXA}")
     whole = catalog.rows_of(part, dev_fraction=0.0)  # without taxa there is nothing to measure
     captioned = whole[has_own_text(catalog.table)[whole]]
     if not len(captioned):

@@ -91,7 +91,10 @@ def evaluate(
     _check_output(output, force=config.force)  # before the model is opened
     found = find_model(config.model, entries or {})
     catalog = open_collection(
-        config.data, dev_fraction=dev_fraction_of(found.folder), replace_prefix=config.replace_prefix
+        config.data,
+        dev_fraction=dev_fraction_of(found.folder),
+        replace_prefix=config.replace_prefix,
+        by_taxa=not config.words,
     )
     rows = query_rows(catalog, config.splits)
     other = second_model(config, found, entries or {})  # what is not a model is found before an hour of encoding

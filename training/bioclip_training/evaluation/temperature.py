@@ -95,7 +95,7 @@ def calibrate(
     if output is not None:
         check_calibration_output(found, output)
     catalog = open_collection(
-        config.data, dev_fraction=dev_fraction_of(found.folder), replace_prefix=config.replace_prefix
+        config.data, dev_fraction=dev_fraction_of(found.folder), replace_prefix=config.replace_prefix, by_taxa=True
     )
     rows = query_rows(catalog, [config.split])
     say_first(catalog, rows, config.replace_prefix)
