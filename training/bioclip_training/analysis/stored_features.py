@@ -86,18 +86,10 @@ def encoded_rows(
         encoder = open_it()
         progress("Encoding", 0, len(missing))
         for start in range(0, len(missing), PART_IMAGES):
-            part = missing[start : start + PART_IMAGES]
             book = FeatureBook(catalog, encoder, batch_size=batch_size, workers=workers)
-            try:
-                book.encode(part, "Encoding", partial(_ahead, progress, start, len(missing)))
-            except SourceError:
-                if len(part) == len(rows_N):  # not one image can be used; of a part, the next may be better
-                    raise
+            ahead = partial(_ahead, progress, start, len(missing))
+            known |= _encode_part(book, missing[start : start + PART_IMAGES], own, len(rows_N), ahead)
             failures |= book.failures
-            usable = part[book.usable(part)]
-            if len(usable):
-                _write(own, usable, book.of(usable))
-                known |= dict(zip(usable.tolist(), book.of(usable), strict=True))
     kept = np.array([row for row in rows_N.tolist() if row in known], dtype=np.int64)
     if not len(kept):
         row, reason = next(iter(failures.items()))
@@ -105,6 +97,22 @@ def encoded_rows(
             f"none of {number_of(len(rows_N), 'image')} of {catalog.name} could be used; the first is {catalog.key(row)}: {reason}"
         )
     return Encoded(kept, np.stack([known[row] for row in kept.tolist()]), failures, reused)
+
+
+def _encode_part(
+    book: FeatureBook, part: NDArray[np.int64], folder: Path, wanted: int, progress: StageProgress
+) -> dict[int, NDArray[np.float16]]:
+    """Encode a part, add it to the folder, and return the features of its images that can be used."""
+    try:
+        book.encode(part, "Encoding", progress)
+    except SourceError:
+        if len(part) == wanted:  # not one image can be used; of a part, the next may be better
+            raise
+    usable = part[book.usable(part)]
+    if not len(usable):
+        return {}
+    _write(folder, usable, book.of(usable))
+    return dict(zip(usable.tolist(), book.of(usable), strict=True))
 
 
 def _ahead(progress: StageProgress, before: int, total: int, what: str, done: int, _: int) -> None:

@@ -246,11 +246,7 @@ def read_image_properties(
             f"--image-table {file}: it has no column of life stage, sex or habitat; name columns with --class or --image-trait. It has "
             f"{tables[0].headings.shown()}"
         )
-    keys = (
-        catalog.table.column(KEY).take(rows_N).to_pylist()
-        if by_key
-        else [_file_key(catalog.path(row)) for row in rows_N.tolist()]
-    )
+    keys = _keys_of(catalog, rows_N, by_key=by_key)
     cells_of, rows, first = _cells_by_key(tables, named, None if by_key else path.parent, frozenset(keys), findings)
     if not cells_of:
         raise DataError(
@@ -271,6 +267,12 @@ def read_image_properties(
     ]
     _say_mixed(made[1], findings)
     return ImageProperties(made[0], made[1], rows, sum(bool(cells) for cells in found))
+
+
+def _keys_of(catalog: Catalog, rows_N: NDArray[np.int64], *, by_key: bool) -> list[str]:
+    """Return what rows of a catalog are matched by: their key, or their file."""
+    keys: list[str] = catalog.table.column(KEY).take(rows_N).to_pylist() if by_key else []
+    return keys if by_key else [_file_key(catalog.path(row)) for row in rows_N.tolist()]
 
 
 def _has_key(table: Table) -> bool:
