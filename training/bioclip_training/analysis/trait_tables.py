@@ -207,13 +207,8 @@ class ImageProperties:
 
 
 def read_image_properties(
-    file: str,
-    classes: Sequence[str],
-    traits: Sequence[str],
-    catalog: Catalog,
-    rows_N: NDArray[np.int64],
-    findings: Findings,
-) -> ImageProperties:
+    file: str, classes: Sequence[str], traits: Sequence[str], catalog: Catalog, rows_N: NDArray[np.int64], findings: Findings
+) -> ImageProperties:  # fmt: skip
     """Read a table of images, matched by file: names are relative to the table's folder, as in every table.
 
     A table and a catalog that both have the column ``key``, as those of a curation, are matched by it. An image with several
