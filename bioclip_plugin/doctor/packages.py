@@ -23,6 +23,8 @@ EXTRAS = {
     "video": "videos", "raw": "RAW photographs", "heif": "HEIF photographs", "excel": "Excel workbooks",
     "tiff": "TIFF files in JPEG 2000 of more than 8 bits", "detector": "a detector in front of the model",
     "jpeg": "faster decoding of regions of large JPEGs", "openvino": "faster encoding on processors", "ray": "runs over several machines",
+    "serve": "the HTTP API and the workbench", "search": "faster search in stored features",
+    "curate": "curation of published collections",
 }  # fmt: skip
 """Extras of this distribution with what each is for."""
 

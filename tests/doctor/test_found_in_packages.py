@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from bioclip_plugin.doctor import DoctorOptions, Problem, Report, packages
+from bioclip_plugin.doctor.packages import EXTRAS
 from bioclip_plugin.doctor.report import Fact, Finding
 from bioclip_plugin.doctor.requirements import Requirement, _read
 
@@ -76,6 +78,11 @@ def test_a_missing_package_is_a_problem_and_a_missing_extra_is_not(needs: Callab
     found = look_at_packages()
     assert list(problems(found)) == ["packages.missing.no-such-lib"]
     assert Fact("extras", {"video": "no-other-lib is missing; for videos"}) in found
+
+
+def test_every_extra_of_the_project_has_its_purpose() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    assert EXTRAS.keys() == project["optional-dependencies"].keys() - {"dev", "docs"}
 
 
 @pytest.mark.parametrize(
