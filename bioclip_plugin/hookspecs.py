@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         MediaItem,
         ModelEntry,
         Place,
+        ReviewItems,
         Rule,
         Run,
         Source,
@@ -122,6 +123,11 @@ def register_commands(cli: click.Group) -> None:
 @hookspec
 def candidate_taxa(place: Place, labels: LabelSet) -> NDArray[np.float32] | None:
     """Weigh every label for a place and month (N numbers, 0 = impossible); None leaves the labels as they are."""
+
+
+@hookspec(firstresult=True)
+def order_for_review(items: ReviewItems) -> Sequence[int] | NDArray[np.int64] | None:
+    """Return the numbers of the items (0 to N-1) that a person should review next, the first one first."""
 
 
 @hookspec

@@ -44,6 +44,7 @@ from bioclip_plugin.contracts.exporter import (
 )
 from bioclip_plugin.contracts.manager import BioclipPluginManager, LoadFailure
 from bioclip_plugin.contracts.problem import Problem
+from bioclip_plugin.contracts.review_items import ReviewItems
 from bioclip_plugin.contracts.rule import EventKey, Rule, Ruling, Subject
 from bioclip_plugin.contracts.source import ListingOptions, ReviewingSource, Source, TemporaryFolders
 from bioclip_plugin.items.answers import Answer, Failure, RegionAnswer
@@ -100,6 +101,7 @@ __all__ = [
     "Region",
     "RegionAnswer",
     "RememberingExporter",
+    "ReviewItems",
     "ReviewTarget",
     "ReviewVerdict",
     "ReviewingSource",

@@ -35,6 +35,7 @@ from bioclip_plugin.plugin_api import (
     FilterRecord,
     ListingOptions,
     Problem,
+    ReviewItems,
     Rule,
     Ruling,
     ShardJob,
@@ -42,6 +43,7 @@ from bioclip_plugin.plugin_api import (
     Subject,
     TrainingPlan,
 )
+from bioclip_plugin.review_order.of_plugins import strategies_of
 from bioclip_plugin.running.listing import Listing
 from bioclip_plugin.store import Run, Store
 from bioclip_plugin.testing import FakeModel
@@ -616,3 +618,37 @@ def test_an_input_that_is_neither_a_list_nor_an_item_is_misuse(
     item = MediaItem("a.png", path=str(tmp_path / "a.png"))  # type: ignore[arg-type]
     (answer,) = pm.hook.classify_images(items=[item], request=request_for_fish)
     assert answer.failure is None
+
+
+def test_hook_order_for_review(pm: BioclipPluginManager) -> None:
+    """Each plugin with the hook is a strategy; reviewed items are left out, and what cannot be used names the plugin."""
+    items = ReviewItems(
+        np.array([0, 1, 1, 0], dtype=np.int32), ("Vulpes vulpes", "Lynx lynx"), np.array([0.9, 0.6, 0.8, 0.7], dtype=np.float32),
+        np.zeros(4, dtype=np.float32), *np.full((2, 4), -1, dtype=np.int32), np.array([False, False, True, False]),
+    )  # fmt: skip
+
+    class LynxFirst:
+        gives: Any = None
+
+        @hookimpl
+        def order_for_review(self, items: ReviewItems) -> Any:
+            with pytest.raises(ValueError, match="read-only"):
+                items.probability_N[0] = 1.0
+            return self.gives if self.gives is not None else np.lexsort((items.probability_N, -items.taxon_N))
+
+    assert pm.hook.order_for_review(items=items) is None
+    lynx = LynxFirst()
+    pm.register(lynx, "lynx-first")
+    assert pm.hook.order_for_review(items=items).tolist() == [1, 2, 3, 0]
+    (strategy,) = strategies_of(pm)
+    assert (strategy.name, strategy.order(items, 2, 0).tolist()) == ("plugin:lynx-first", [1, 3])
+    for garbage, said in (
+        ([0, 4], "the item 4"),
+        ([1, 1], "the item 1 more than once"),
+        ([0.5], r"from 0 to 3"),
+        (7, "7;"),
+        ("ab", "'?ab"),
+    ):
+        lynx.gives = garbage
+        with pytest.raises(PluginError, match=f"plugin lynx-first: order_for_review gave .*{said}"):
+            strategy.order(items, 2, 0)

@@ -310,6 +310,27 @@ def checked_weights(weights: Any, count: int, what: str) -> NDArray[np.float32]:
     return weights_N
 
 
+def checked_order(order: Any, count: int) -> NDArray[np.int64]:
+    """Return the numbers of items in a plugin's order, each at most once."""
+    import numpy as np
+
+    needed = f"needed are different numbers from 0 to {count - 1}" if count else "there are no items, so none is needed"
+    try:
+        given = np.asarray(order if hasattr(order, "dtype") else list(order))
+    except Exception as error:
+        raise Garbage(f"order_for_review gave {shown(order)}; {needed}") from error
+    if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+        raise Garbage(f"order_for_review gave {shown(order)}; {needed}")
+    numbers = given.astype(np.int64)
+    outside = numbers[(numbers < 0) | (numbers >= count)]
+    if len(outside):
+        raise Garbage(f"order_for_review gave the item {int(outside[0])}; {needed}")
+    if len(np.unique(numbers)) < len(numbers):
+        twice = int(np.flatnonzero(np.bincount(numbers) > 1)[0])
+        raise Garbage(f"order_for_review gave the item {twice} more than once; {needed}")
+    return numbers
+
+
 # Answers of hosts' hooks
 
 

@@ -14,6 +14,7 @@ from bioclip_plugin.contracts.checking import (
     checked_answers,
     checked_embeddings,
     checked_entry,
+    checked_order,
     checked_picture,
     checked_suffixes,
     checked_weights,
@@ -24,6 +25,7 @@ from bioclip_plugin.contracts.contained_filters import contained_filter
 from bioclip_plugin.contracts.contained_models import contained_model
 from bioclip_plugin.contracts.contained_objects import contained_exporter, contained_source
 from bioclip_plugin.contracts.containing import Garbage, Owner, at_work, mark, reason_of, shown
+from bioclip_plugin.contracts.review_items import ReviewItems
 from bioclip_plugin.items.media import MediaItem, Unlisted, path_of
 
 log = logging.getLogger(__name__)
@@ -43,7 +45,9 @@ KINDS = {
 }
 """Kinds of objects, by the hooks that register them."""
 
-FIRST_RESULT = ("classify_images", "embed_images", "train_model", "plan_training", "expand_media", "open_media")
+FIRST_RESULT = (
+    "classify_images", "embed_images", "train_model", "plan_training", "expand_media", "open_media", "order_for_review",
+)  # fmt: skip
 
 OF_FILES = ("expand_media", "open_media")
 """The hooks that are asked only about files of the plugin's ``media_suffixes``."""
@@ -128,6 +132,8 @@ def checked_result(hook: str, result: Any, given: Mapping[str, Any]) -> Any:
         return checked_picture(result)
     if hook == "candidate_taxa":
         return checked_weights(result, len(given["labels"]), "candidate_taxa").copy()  # the plugin may change its own
+    if hook == "order_for_review":
+        return checked_order(result, len(given["items"]))
     if hook == "train_model":
         from bioclip_training.loop.recipe import TrainResult
 
@@ -145,6 +151,8 @@ def _checked(hook: str, call: Call, owner: Owner, given: dict[str, Any]) -> Any:
     mine = dict(given)
     if isinstance(items := mine.get("items"), list):
         mine["items"] = list(items)
+    if isinstance(items, ReviewItems):
+        mine["items"] = items.read_only()
     if isinstance(item := mine.get("item"), MediaItem) and isinstance(item.metadata, dict):
         mine["item"] = replace(item, metadata=MappingProxyType(item.metadata))
     with at_work(item.uri, item.frame, owner) if hook == "open_media" and item is not None else nullcontext():
@@ -199,6 +207,7 @@ _ADAPTERS: Mapping[str, Callable[[str, Call, Owner, dict[str, Any]], Any]] = {
     "media_suffixes": _checked,
     "open_media": _checked,
     "candidate_taxa": _checked,
+    "order_for_review": _checked,
     "expand_media": _expand,
     OBSERVER: _observe,
 }

@@ -28,6 +28,9 @@ from bioclip_training.catalog.rows import LabelledItem
 from bioclip_training.catalog.sources import SkippedRow
 
 _NO_TABLE = "tables of deployments of a run cannot be used, so the deployments in them are unknown"
+_AUDITED = "audit sample"
+_NOT_TRAINED_ON = "it is in the audit sample, on which models are measured and never trained"
+_LEFT_OUT = "reviews of the audit sample are left out, since models are measured on it and never trained"
 _SEVERAL = "several taxa at once"
 _ON_THE_WEB = "the image is on the web; a catalog needs files: download it, and name its folder with --replace-prefix"
 
@@ -41,6 +44,10 @@ class _Place:
     moved: MovedNames | None
     contents: dict[MediaName, str] = field(default_factory=dict)
     """Sha256 of the images' bytes as they were when they were classified."""
+    audited: frozenset[MediaName] = frozenset()
+    """The images of the audit sample."""
+    findings: Findings | None = None
+    """Filled with reviews of the audit sample; None in the second reading of a catalog's sources."""
 
     def path_of(self, uri: str) -> Path:
         new = self.moved.new_name(uri) if self.moved else None
@@ -53,7 +60,7 @@ def review_items(address: str, source: str, options: ListingOptions) -> Iterator
     The newest review counts, and one by a named person before one without a name. Reviews of one moment by several people are
     all given. An event's review labels each of its images without a review, unless a detector found nothing in it: every box of an
     animal, or the whole image if no detector ran. An event of several taxa says nothing about one of its images;
-    an image of several taxa has no label.
+    an image of several taxa has no label. Images of the audit sample are skipped, and lose the label of another source.
 
     Args:
         address: the store.
@@ -66,7 +73,11 @@ def review_items(address: str, source: str, options: ListingOptions) -> Iterator
     with Store.open(address, create=False) as store:
         prefixes = options.prefixes
         place = _Place(
-            source, _deployments_of(store, options.findings), MovedNames(prefixes, Path()) if prefixes else None
+            source,
+            _deployments_of(store, options.findings),
+            MovedNames(prefixes, Path()) if prefixes else None,
+            audited=frozenset((one.uri, one.frame) for one in store.audit_items()),
+            findings=None if options.findings.count(_LEFT_OUT) else options.findings,
         )
         of_images: dict[MediaName, dict[Any, list[Review]]] = {}
         for review in store.reviews():
@@ -185,10 +196,15 @@ def _item(
     if item is not None:
         member = place.deployments.of(item)  # a folder alone is not given, since images are grouped by it anyway
         cells |= {"sequence": item.sequence or "", "deployment": member.deployment if member.is_named else ""}
-    if reason := _no_label(reviews):
+    reason = _NOT_TRAINED_ON if image in place.audited else _no_label(reviews)
+    if reason:
         verdict = _SEVERAL if len(reviews) > 1 else reviews[0].verdict.replace("_", " ")
+        if image in place.audited:
+            verdict = _AUDITED
+            if place.findings is not None:
+                place.findings.add(_LEFT_OUT, uri)
         about = LabelledItem(uri, path, cells, place.source, frame, corners, _evidence(reviews[0], verdict), content)
-        return SkippedRow(uri, place.source, "no taxon", reason, item=about)
+        return SkippedRow(uri, place.source, _AUDITED if verdict == _AUDITED else "no taxon", reason, item=about)
     taxon = reviews[0].taxon
     assert taxon is not None
     ranks = {rank.value: taxon.lineage[rank.depth] for rank in RANKS if taxon.lineage[rank.depth]}

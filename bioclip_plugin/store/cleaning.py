@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, Row, Table, and_, delete, exists, func, select, text
 
 from bioclip_core.errors import StoreError
+from bioclip_plugin.store.audit import audited
 from bioclip_plugin.store.database import schema
 from bioclip_plugin.store.database.bulk import chunked, rows_with
 from bioclip_plugin.store.database.connection import Database
@@ -152,6 +153,8 @@ def clean_media(connection: Connection, cleaning: Cleaning, media: Sequence[int]
                 connection, schema.decisions, made.decision_set == number, made.region.in_(chunk), count=len(chunk)
             )
     _clean_listings(connection, cleaning, found)
+    for chunk in chunked(sorted(found.audited & stale_media)):
+        cleaning.delete(connection, schema.audit_items, schema.audit_items.c.media.in_(chunk), count=len(chunk))
     for table, stale in ((schema.regions, regions), (schema.media, stale_media)):
         for chunk in chunked(sorted(stale)):
             cleaning.delete(connection, table, table.c.id.in_(chunk), count=len(chunk))
@@ -253,6 +256,8 @@ class _Found:
         self.reviewed |= {self.regions[row.region] for row in self.decisions if row.event in self.events}
         self.reviewed_regions = {row.region for row in rows if row.region is not None}
         self.remaining = remaining
+        self.audited = audited(connection, media)
+        """Those of the audit sample; they go with their image."""
 
     def kept_listing(self, row: Row[Any]) -> bool:
         """Return True if an entry of a listing is needed, also that a detector found nothing in an image of a reviewed event."""

@@ -390,6 +390,32 @@ class StatedReview:
     """The same text for the same review, so that a file that is read twice is stored once; empty: always new."""
 
 
+class DrawnItem(NamedTuple):
+    """An image that was drawn for the audit sample, on its way into the store."""
+
+    media_id: int
+    event: str
+    stratum: str
+    inclusion: float
+
+
+@dataclass(frozen=True, slots=True)
+class AuditItem:
+    """An image of the audit sample, which is shown without the model's answer and never trained on."""
+
+    media_id: int
+    uri: str
+    frame: int
+    event: str
+    """The event that was drawn with all of its images; an image without an event is one of its own."""
+    stratum: str
+    """The deployment within which it was drawn."""
+    inclusion: float
+    """Probability with which an event of the stratum was drawn: its inverse weighs the event in estimates for the project."""
+    drawn_at: datetime
+    """UTC."""
+
+
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 

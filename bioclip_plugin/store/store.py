@@ -24,7 +24,7 @@ from bioclip_core.progress import Progress
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.media import MediaItem, Region, Unlisted
 from bioclip_plugin.items.verdicts import ReviewVerdict
-from bioclip_plugin.store import commits, detections, listing, reading, reviews, runs, verifying
+from bioclip_plugin.store import audit, commits, detections, listing, reading, reviews, runs, verifying
 from bioclip_plugin.store.backup import Backup, back_up_database
 from bioclip_plugin.store.box_counts import BoxCounts, box_counts
 from bioclip_plugin.store.database import versions
@@ -32,7 +32,9 @@ from bioclip_plugin.store.database.address import check_place, parse_address, sh
 from bioclip_plugin.store.database.connection import Database, Retry
 from bioclip_plugin.store.deciding import Deciding
 from bioclip_plugin.store.records import (
+    AuditItem,
     Content,
+    DrawnItem,
     FeatureKey,
     FoundBox,
     ItemRecord,
@@ -402,6 +404,20 @@ class Store(Upkeep):
     def reviews_of(self, media: Sequence[MediaName]) -> dict[MediaName, list[Review]]:
         """Return the reviews of these images (uri and frame) and their regions, oldest first."""
         return self._database.read(reviews.of_media, media, self._taxa)
+
+    # The audit sample
+
+    def keep_audit_sample(self, drawn: Sequence[DrawnItem]) -> None:
+        """Store the audit sample, which is drawn once.
+
+        Raises:
+            StoreError: if the store has another one.
+        """
+        self._database.write(audit.keep, drawn)
+
+    def audit_items(self) -> list[AuditItem]:
+        """Return the images of the audit sample, by their numbers; empty if none was drawn."""
+        return self._database.read(audit.items)
 
     # Looking up the names in a file of reviews
 

@@ -100,7 +100,7 @@ def test_a_run_that_is_not_there_is_refused_with_those_that_are(bioclip: Bioclip
 
 def test_upgrading_says_which_version_a_store_has(bioclip: Bioclip, classified: str) -> None:
     said = bioclip("store", "upgrade", "--store", classified)
-    assert (said.code, said.out) == (0, "The store sqlite:///results.db already has version 0004.\n")
+    assert (said.code, said.out) == (0, "The store sqlite:///results.db already has version 0005.\n")
     assert bioclip("store", "upgrade", "--store", "nowhere.db").code == 1
 
 

@@ -21,6 +21,7 @@ from bioclip_plugin.labelled.sources import labelled_sources
 from bioclip_plugin.reviews.importing import Imported, ImportOptions, import_reviews
 from bioclip_plugin.reviews.names import NameBook, StoredNames
 from bioclip_plugin.store import ReviewTarget, RunPlan, Store
+from bioclip_plugin.store.records import DrawnItem
 from bioclip_training.catalog.rows import LabelledItem
 from bioclip_training.catalog.sources import SkippedRow
 
@@ -60,6 +61,7 @@ def test_an_event_of_one_taxon_labels_its_animals_and_no_empty_image(store: Stor
         MediaItem("undetected.jpg", sequence="night"),
         MediaItem("reviewed.jpg", sequence="night"),
         MediaItem("elsewhere.jpg", sequence="day"),
+        MediaItem("audited.jpg", sequence="night"),
     )
     # Boxes are stored with their answers; here a review of each takes their place.
     with store._database._engine.begin() as connection:
@@ -72,13 +74,14 @@ def test_an_event_of_one_taxon_labels_its_animals_and_no_empty_image(store: Stor
             )  # fmt: skip
     store.add_review(ReviewTarget("event", event="night"), "taxon", LYNX, reviewer="Ann")
     store.add_review(ReviewTarget("media", "reviewed.jpg"), "blank", reviewer="Ann")
+    store.keep_audit_sample([DrawnItem(7, "another night", "", 0.5)])
     items, left_out = read(store)
     assert [(item.uri, item.box) for item in items] == [
         ("two.jpg", (0.1, 0.1, 0.25, 0.5)), ("two.jpg", (0.6, 0.1, 0.25, 0.5)), ("undetected.jpg", None),
     ]  # fmt: skip
     assert {item.cells["genus"] for item in items} == {"Lynx"}
     assert sorted((one.uri, one.kind) for one in left_out) == [
-        ("empty.jpg", "no animal"), ("person.jpg", "no animal"), ("reviewed.jpg", "no taxon"),
+        ("audited.jpg", "audit sample"), ("empty.jpg", "no animal"), ("person.jpg", "no animal"), ("reviewed.jpg", "no taxon"),
     ]  # fmt: skip
 
 
@@ -122,22 +125,29 @@ def test_a_reviewed_image_belongs_to_the_deployment_that_the_runs_table_names(st
     assert str(table) in line
 
 
-def test_a_catalog_is_built_of_reviews_that_were_imported(store: Store, tmp_path: Path) -> None:
-    for n in range(4):
+def test_a_catalog_is_built_of_reviews_that_were_imported(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n in range(5):
         Image.effect_noise((64, 64), 90 + n).convert("RGB").save(tmp_path / f"{n}.png")
-    listed(store, *(MediaItem(str(tmp_path / f"{n}.png"), sequence=f"s{n}") for n in range(4)))
+    listed(store, *(MediaItem(str(tmp_path / f"{n}.png"), sequence=f"s{n}") for n in range(5)))
+    store.keep_audit_sample([DrawnItem(5, "s4", "", 0.2)])
     table = tmp_path / "checked.csv"
     table.write_text(
         "image,scientificName,family,individualID\n0.png,Lynx lynx,Felidae,one\n1.png,Vulpes vulpes,Canidae,two\n"
-        "2.png,blank,,\n3.png,Lynx lynx,Felidae,one\n"
+        "2.png,blank,,\n3.png,Lynx lynx,Felidae,one\n4.png,Lynx lynx,Felidae,two\n"
     )
     refused: list[NotTaken] = []
     done: Imported = import_reviews(
         str(table), store, [], NameBook(StoredNames(store)), ImportOptions("Ann"), refused.append
     )
-    assert (done.new, refused) == (4, [])
+    assert (done.new, refused) == (5, [])
     output = str(tmp_path / "catalog.parquet")
     assert command_line(["catalog", "build", str(tmp_path / "results.db"), "--val", "0", "--output", output]) == 0
+    left_out = (
+        "reviews of the audit sample are left out, since models are measured on it and never trained: 1 (the first: "
+    )
+    assert left_out in " ".join(capsys.readouterr().out.split())
     rows = parquet.read_table(output).to_pylist()
     assert sorted((Path(row["uri"]).name, row["genus"], row["species"]) for row in rows) == [
         ("0.png", "Lynx", "lynx"), ("1.png", "Vulpes", "vulpes"), ("3.png", "Lynx", "lynx"),

@@ -221,6 +221,10 @@ ROWS = {
         "INSERT INTO bioclip_detections (detector_set, content, boxes) VALUES (2, 9, '[]')",
     ],
     "0004": ["UPDATE bioclip_media SET content = 9 WHERE id = 7"],
+    "0005": [
+        "INSERT INTO bioclip_audit_items (media, event, stratum, inclusion, drawn_at) "
+        "VALUES (7, 'e', 'd', 0.5, '2020-01-02T03:04:08.000000+00:00')"
+    ],
 }
 
 
@@ -238,6 +242,7 @@ def test_rows_of_every_version_survive_all_later_migrations(store_address: str) 
         assert found == [(3, "blank", "Ann", {}), (4, "vehicle", "Ben", {}), (5, "person", "Cy", {"count": 2})]
         regions = [review.target.region.category for review in store.reviews() if review.target.region]
         assert regions == ["animal", "person"]
+        assert [(one.uri, one.event, one.inclusion) for one in store.audit_items()] == [("old.jpg", "e", 0.5)]
 
 
 def test_an_older_version_is_upgraded_on_sqlite_and_named_on_postgresql(

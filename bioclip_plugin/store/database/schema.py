@@ -319,3 +319,15 @@ reviews = _table(
     UniqueConstraint("uid"),
     Index(None, "media"),
 )
+
+# Drawn once: all images of some events, drawn at random within each deployment. Reviews of them are never trained on.
+audit_items = _table(
+    "audit_items",
+    _ref("media", "media"),
+    _text("event"),
+    _text("stratum"),
+    _real("inclusion"),  # probability with which an event of the stratum was drawn
+    _text("drawn_at"),
+    PrimaryKeyConstraint("media"),
+    rowid=False,
+)

@@ -21,14 +21,16 @@ from bioclip_plugin.store.database.schema import PREFIX, VERSION_TABLE
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration; a test compares it with the folder, so that opening a store need not read the folder."""
 
-READABLE = frozenset({"0002", "0003"})
+READABLE = frozenset({"0002", "0003", "0004"})
 """Earlier versions that lack only what no run of theirs has: a store that cannot be written is read as it is."""
 
 _with_confidences: WeakSet[Engine] = WeakSet()
 """Engines of databases whose listed regions have a confidence of their own."""
+_with_audit: WeakSet[Engine] = WeakSet()
+"""Engines of databases with a table for the audit sample."""
 _LOCK = 0x62696F636C6970  # "bioclip": one program at a time makes or upgrades the tables of a PostgreSQL database
 
 
@@ -70,6 +72,16 @@ def lacks_confidences(connection: Connection) -> bool:
     if (version_of(connection) or "") < "0003":
         return True
     _with_confidences.add(connection.engine)
+    return False
+
+
+def lacks_audit(connection: Connection) -> bool:
+    """True for tables of before version 0005, which have no audit sample; they can only be read."""
+    if connection.engine in _with_audit:
+        return False
+    if (version_of(connection) or "") < "0005":
+        return True
+    _with_audit.add(connection.engine)
     return False
 
 
