@@ -15,9 +15,11 @@ def number_of(count: int, one: str, many: str = "") -> str:
 def size_of(count: int) -> str:
     """Return a number of bytes in words.
 
-    >>> size_of(28_350_000), size_of(412_000_000_000)
-    ('28.4 MB', '412.0 GB')
+    >>> size_of(1), size_of(28_350_000), size_of(412_000_000_000)
+    ('1 byte', '28.4 MB', '412.0 GB')
     """
+    if count < 1000:
+        return number_of(count, "byte")
     if count >= 10_000_000_000:
         return f"{count / 1e9:.1f} GB"
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"

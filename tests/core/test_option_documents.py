@@ -69,7 +69,7 @@ def test_sections_are_filled_and_paths_are_relative_to_the_document() -> None:
         ({"several": {"s": {"path": 3}}}, "several.s.path 3: must be a path"),
         ({"paths": "p"}, "paths 'p': must be a list of paths"),
         ({"memory": "4 GiB"}, "memory '4 GiB': write a number of bytes, or a size such as 4 GB"),
-        ({"memory": 0}, "folder/c.yaml: memory 0: allowed are whole numbers from 1"),
+        ({"memory": 0}, "folder/c.yaml: memory 0 bytes: allowed are sizes from 1 byte, with a unit, such as 4 GB"),
         ({"share": True}, "share True: must be a number"),
     ],
 )  # fmt: skip
