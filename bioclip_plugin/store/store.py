@@ -31,6 +31,7 @@ from bioclip_plugin.store.database import versions
 from bioclip_plugin.store.database.address import check_place, parse_address, shown
 from bioclip_plugin.store.database.connection import Database, Retry
 from bioclip_plugin.store.deciding import Deciding
+from bioclip_plugin.store.feature_rows import FeatureRows
 from bioclip_plugin.store.records import (
     AuditItem,
     Content,
@@ -64,7 +65,7 @@ Found = TypeVar("Found")
 Read = TypeVar("Read")
 
 
-class Store(Upkeep):
+class Store(Upkeep, FeatureRows):
     """Runs, media, features, answers, decisions, failures and reviews. Open it with :meth:`open`, close it after use.
 
     Every method raises ``StoreError`` if the database refuses, or goes away for longer than ``retry`` allows. Each writing

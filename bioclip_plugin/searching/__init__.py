@@ -1,0 +1,1 @@
+"""Search over stored features: by an image, an item of the store, a name, or words."""
