@@ -118,7 +118,8 @@ class Columns:
     @cached_property
     def timed(self) -> NDArray[np.bool_]:
         """True for rows with a capture time."""
-        return self.moment_N != UNKNOWN_MOMENT
+        found: NDArray[np.bool_] = self.moment_N != UNKNOWN_MOMENT
+        return found
 
     @cached_property
     def hours(self) -> NDArray[np.int8]:
