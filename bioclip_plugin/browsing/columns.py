@@ -137,6 +137,16 @@ class Columns:
         of_reviews = np.array([mark.taxon for mark in self.reviews] or [-1], np.int32)
         return np.where(self.review_N >= 0, of_reviews[self.review_N], self.taxon_N)
 
+    @cached_property
+    def taxa_by_key(self) -> dict[str, int]:
+        """Numbers of the taxa by their keys."""
+        return {node.key: node.first for node in self.taxa}
+
+    @cached_property
+    def reviewed_at(self) -> NDArray[np.float64]:
+        """Time of the review in force, in seconds since 1970, UTC; NaN without one."""
+        return np.array([*(mark.reviewed_at for mark in self.reviews), np.nan])[self.review_N]
+
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays by name."""

@@ -11,7 +11,7 @@ from bioclip_plugin.formats.shared.image_verdicts import is_below
 from bioclip_plugin.items.categories import kind_of_category
 from bioclip_plugin.items.media import Region
 from bioclip_plugin.reviews.agreement import is_above, is_within
-from bioclip_plugin.reviews.pairing import newest_statements
+from bioclip_plugin.reviews.in_force import newest_statements
 from bioclip_plugin.store.records import Review, StoredRegion
 
 REPORT_VERDICTS = ("taxon", "unknown", "blank", "person", "vehicle", "unclassified")

@@ -271,14 +271,15 @@ class _Importer:
     # Stored reviews
 
     def _stored(self, batch: Sequence[Entry], known: Known) -> Stored:
-        """Return the stored reviews of the images whose reviews a batch may repeat."""
+        """Return the stored reviews of the images whose reviews a batch may repeat; an undone one stays undone."""
         images = {
             self._found(entry, known)
             for entry in batch
             if (isinstance(entry, Written) and (entry.reviewed_at is not None or entry.exported))
             or (isinstance(entry, StatedReview) and entry.reviewed_at is not None)
         }
-        return self._store.reviews_of(sorted(image for image in images if image is not None)) if images else {}
+        named = sorted(image for image in images if image is not None)
+        return self._store.reviews_of(named, undone=True) if images else {}
 
     def _repeats(self, entry: Written, known: Known, stored: Stored) -> bool:
         """Return True if a row of our export was not changed: a review of its box, or of the image as a whole."""

@@ -15,6 +15,7 @@ from bioclip_plugin.formats.shared.image_verdicts import is_below, threshold_of
 from bioclip_plugin.items.categories import kind_of_category
 from bioclip_plugin.items.media import Region
 from bioclip_plugin.items.verdicts import ReviewVerdict
+from bioclip_plugin.reviews.in_force import newest_statements
 from bioclip_plugin.store import Review, Run, Store, StoredItem, StoredRegion
 from bioclip_plugin.store.records import asked_level
 
@@ -60,15 +61,6 @@ def same_box(wanted: Region, known: Iterable[Region | None], at_least: float = S
     drawn = (region for region in known if region is not None)
     best = max(drawn, key=lambda region: (overlap(wanted, region), region.detector != ""), default=None)
     return best if best is not None and overlap(wanted, best) >= at_least else None
-
-
-def newest_statements(reviews: Sequence[Review]) -> list[Review]:
-    """Return the last reviews by the newest reviewer: several if an image holds several taxa at one moment."""
-    last = max(reviews, key=lambda review: (review.reviewed_at, review.id), default=None)
-    if last is None:
-        return []
-    same = [one for one in reviews if one.reviewed_at == last.reviewed_at and one.reviewer == last.reviewer]
-    return list({(one.verdict, one.taxon): one for one in same}.values())
 
 
 def reviews_of_events(store: Store) -> dict[str, list[Review]]:

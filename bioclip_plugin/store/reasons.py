@@ -9,6 +9,11 @@ from collections import Counter
 _PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|(?<!\S)[^\s/\\]*+[/\\]\S*|\d[\d.,:]*")
 
 
+def kind_of_reason(reason: str) -> str:
+    """Return a reason without the names, numbers and quoted values in which reasons of one kind differ."""
+    return _PARTICULARS.sub("…", reason)
+
+
 class ReasonCounts:
     """Numbers of failed items by stage and reason.
 
@@ -22,7 +27,7 @@ class ReasonCounts:
 
     def add(self, stage: str, reason: str, number: int = 1) -> None:
         """Count failures of one reason."""
-        kind = stage, _PARTICULARS.sub("…", reason)
+        kind = stage, kind_of_reason(reason)
         if self._first.setdefault(kind, reason) != reason:
             self._several.add(kind)
         self._counts[kind] += number

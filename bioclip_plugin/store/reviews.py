@@ -22,6 +22,7 @@ from bioclip_plugin.store.media_rows import RegionPlace, item_of_row, region_ids
 from bioclip_plugin.store.reading import PAGE
 from bioclip_plugin.store.records import TARGET_KINDS, MediaName, Review, ReviewTarget, Run, StatedReview
 from bioclip_plugin.store.taxa import NAMES, TaxonCache, key_of_taxon
+from bioclip_plugin.store.undone import UNDOES, Statement, not_in_force, undone_uid
 
 
 def check_review(review: StatedReview) -> None:
@@ -102,21 +103,47 @@ def _numbers(connection: Connection, reviews: Iterable[StatedReview]) -> dict[st
     return {row.uid: row.id for row in rows_with(connection, query, table.uid, (review.uid for review in reviews))}
 
 
-def page(connection: Connection, after: int, cache: TaxonCache) -> tuple[list[Review], int]:
-    """Return the next reviews after a number, oldest first, and the number of the last one."""
-    query = _joined().where(schema.reviews.c.id > after).order_by(schema.reviews.c.id).limit(PAGE)
-    rows = connection.execute(query).all()
-    return _reviews(connection, rows, cache), rows[-1].id if rows else after
+def page(
+    connection: Connection, after: int, cache: TaxonCache, hidden: Collection[int] = ()
+) -> tuple[list[Review], int]:
+    """Return the next reviews after a number, oldest first, and the number of the last one; hidden ones are left out."""
+    query, found = _joined().order_by(schema.reviews.c.id).limit(PAGE), list[Any]()
+    while not found and (rows := connection.execute(query.where(schema.reviews.c.id > after)).all()):
+        found, after = [row for row in rows if row.id not in hidden], rows[-1].id
+    return _reviews(connection, found, cache), after
 
 
-def of_media(connection: Connection, media: Sequence[MediaName], cache: TaxonCache) -> dict[MediaName, list[Review]]:
-    """Return the reviews of these images and their regions, oldest first; images without a review are absent."""
+def hidden(connection: Connection) -> set[int]:
+    """Return the numbers of the reviews that say nothing any more: undone ones, and those that undo."""
+    table = schema.reviews.c
+    query = select(table.id, table.uid, table.kind, table.media, table.event, table.details)
+    undoing = connection.execute(query.where(table.details.like(f'%"{UNDOES}"%'))).all()
+    wanted = {undone_uid(from_json(row.details)) for row in undoing} - {""}
+    rows = {row.id: row for row in (*undoing, *rows_with(connection, query, table.uid, wanted))}.values()
+    return not_in_force(
+        Statement(row.id, row.uid, (row.kind == "event", row.media, row.event), undone_uid(from_json(row.details)))
+        for row in rows
+    )
+
+
+def of_media(
+    connection: Connection, media: Sequence[MediaName], cache: TaxonCache, *, undone: bool = False
+) -> dict[MediaName, list[Review]]:
+    """Return the reviews of these images and their regions, oldest first; images without a review are absent.
+
+    Args:
+        undone: True to include reviews that were undone, and those that undo.
+    """
     wanted = {(stored_uri(uri), frame): (uri, frame) for uri, frame in media}
     query, uris = _joined(of_media=True).order_by(schema.reviews.c.id), {uri for uri, _ in wanted}
     rows = [row for row in rows_with(connection, query, schema.media.c.uri, uris) if (row.uri, row.frame) in wanted]
+    silent: set[int] = set()
+    if not undone and any(row.details for row in rows):
+        silent = not_in_force(Statement(row.id, row.uid, row.media, undone_uid(from_json(row.details))) for row in rows)
     found: dict[MediaName, list[Review]] = {}
     for row, review in zip(rows, _reviews(connection, rows, cache), strict=True):
-        found.setdefault(wanted[row.uri, row.frame], []).append(review)
+        if row.id not in silent:
+            found.setdefault(wanted[row.uri, row.frame], []).append(review)
     return found
 
 

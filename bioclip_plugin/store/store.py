@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection
+from sqlalchemy import URL, Connection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bioclip_core.errors import StoreError
@@ -63,6 +63,7 @@ logger = logging.getLogger(__name__)
 
 Found = TypeVar("Found")
 Read = TypeVar("Read")
+Given = ParamSpec("Given")
 
 
 class Store(Upkeep, FeatureRows):
@@ -306,6 +307,20 @@ class Store(Upkeep, FeatureRows):
 
     # Reading
 
+    def read(
+        self, work: Callable[Concatenate[Connection, Given], Read], *given: Given.args, **named: Given.kwargs
+    ) -> Read:
+        """Run reading work of another room in one transaction: a function of a connection and further arguments.
+
+        It may be run again from the start when the database goes away.
+        """
+        return self._database.read(work, *given, **named)
+
+    @property
+    def url(self) -> URL:
+        """The address in its one form, with its secrets: not for messages."""
+        return self._database.url
+
     def features(self, feature_set: Run | int, keys: Sequence[FeatureKey]) -> dict[FeatureKey, NDArray[np.float16]]:
         """Return stored vectors (D numbers each) by content sha256, frame and box; missing vectors are absent."""
         number = feature_set.feature_set if isinstance(feature_set, Run) else feature_set
@@ -398,13 +413,18 @@ class Store(Upkeep, FeatureRows):
         """Return the number of answered regions without a decision by the run's rules; 0 for a run without rules."""
         return self._database.read(verifying.undecided, run)
 
-    def reviews(self) -> Iterator[Review]:
-        """Yield all reviews, oldest first."""
-        return self._pages(lambda connection, after: reviews.page(connection, after, self._taxa))
+    def reviews(self, *, undone: bool = False) -> Iterator[Review]:
+        """Yield all reviews, oldest first.
 
-    def reviews_of(self, media: Sequence[MediaName]) -> dict[MediaName, list[Review]]:
-        """Return the reviews of these images (uri and frame) and their regions, oldest first."""
-        return self._database.read(reviews.of_media, media, self._taxa)
+        Args:
+            undone: True to include reviews that were undone (:mod:`bioclip_plugin.store.undone`), and those that undo.
+        """
+        hidden = frozenset[int]() if undone else self._database.read(reviews.hidden)
+        return self._pages(lambda connection, after: reviews.page(connection, after, self._taxa, hidden))
+
+    def reviews_of(self, media: Sequence[MediaName], *, undone: bool = False) -> dict[MediaName, list[Review]]:
+        """Return the reviews of these images (uri and frame) and their regions, oldest first; ``undone`` as above."""
+        return self._database.read(reviews.of_media, media, self._taxa, undone=undone)
 
     # The audit sample
 

@@ -213,9 +213,9 @@ def test_reviews_are_asked_for_a_batch_at_a_time(tmp_path: Path, monkeypatch: py
         (tmp_path / "out.csv").write_text("\n".join([header, *rows]))
         found = store.reviews_of
 
-        def counted(media: Sequence[tuple[str, int]]) -> dict[tuple[str, int], list[Review]]:
+        def counted(media: Sequence[tuple[str, int]], *, undone: bool) -> dict[tuple[str, int], list[Review]]:
             asked.append(len(media))
-            return found(media)
+            return found(media, undone=undone)
 
         monkeypatch.setattr(store, "reviews_of", counted)
         done = import_reviews(

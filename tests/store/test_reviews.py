@@ -10,6 +10,7 @@ from store_samples import FELIDAE, LYNX, STAT, answer_all, list_uris, record, re
 from bioclip_core.errors import StoreError
 from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.store import Review, ReviewTarget, Run, Store
+from bioclip_plugin.store.records import StatedReview
 
 BIRD = Region(0.1, 0.2, 0.3, 0.4, "finder", "2.0", "animal", 0.875)
 WHEN = datetime(2024, 5, 6, 12, 0, tzinfo=timezone(timedelta(hours=2)))
@@ -76,3 +77,32 @@ def test_a_review_that_says_nothing_usable_is_refused(
     with pytest.raises(StoreError, match=sentence):
         store.add_review(target, verdict, taxon, reviewer=reviewer)  # type: ignore[arg-type]
     assert list(store.reviews()) == []
+
+
+def test_undone_reviews_are_given_only_where_they_are_asked_for(store: Store, run: Run) -> None:
+    answer_all(store, run, list_uris(store, run, "a.jpg", "b.jpg"))
+    image, other, event = (
+        ReviewTarget("media", "a.jpg"),
+        ReviewTarget("media", "b.jpg"),
+        ReviewTarget("event", event="night 3"),
+    )
+
+    def say(uid: str, target: ReviewTarget, undoes: str = "") -> StatedReview:
+        return StatedReview(target, "blank", None, "Ann", WHEN, details={"undoes": undoes} if undoes else {}, uid=uid)
+
+    store.add_reviews(
+        [
+            say("1", image),
+            say("2", other),
+            say("3", event),
+            say("4", image, "1"),
+            say("5", event, "3"),
+            say("6", event, "5"),
+        ]
+    )
+    store.add_reviews([say("7", other, "1")])  # of another image, so that it undoes nothing
+    assert [one.uid for one in store.reviews()] == ["2", "3"]
+    assert [one.uid for one in store.reviews(undone=True)] == list("1234567")
+    names = [("a.jpg", 0), ("b.jpg", 0)]
+    assert {name: [one.uid for one in found] for name, found in store.reviews_of(names).items()} == {names[1]: ["2"]}
+    assert [one.uid for one in store.reviews_of(names, undone=True)[names[0]]] == ["1", "4"]
