@@ -23,6 +23,7 @@ _DPI = 150
 _LARGEST_PIXELS = 16_000
 _PER_INCH = 11.5
 """Characters of a title per inch of a figure."""
+_TALL = 40  # rows
 _MANY_TILES = 5_000
 """Tiles from which on they are one image within an SVG."""
 
@@ -115,7 +116,8 @@ def tiles(
     axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    scale = axes.figure.colorbar(shown, ax=list(of) or axes, shrink=min(1.0, 1.6 / max(axes.figure.get_figheight() - 1.2, 1.0)),
+    height = float(axes.get_figure(root=True).get_size_inches()[1])  # type: ignore[union-attr]
+    scale = axes.figure.colorbar(shown, ax=list(of) or axes, shrink=min(1.0, 1.6 / max(height - 1.2, 1.0)),
                                  aspect=12, anchor=(0, 1.0), pad=0.02)  # fmt: skip
     scale.outline.set_visible(False)
     themed(scale.ax, theme)
@@ -133,20 +135,22 @@ def _whole_ticks(highest: float, *, whole: bool) -> Any:
 
 
 def row_names(axes: Axes, names: Sequence[str], theme: Theme) -> None:
-    """Write the names of rows."""
-    axes.set_yticks(np.arange(len(names)), [short_label(name) for name in names], fontsize=8, color=theme.ink)
+    """Write the names of rows, which are short already."""
+    shown = [name.replace("$", r"\$") for name in names]  # matplotlib would read it as mathematics
+    axes.set_yticks(np.arange(len(names)), shown, fontsize=8, color=theme.ink)
 
 
 def column_names(axes: Axes, names: Sequence[str], theme: Theme) -> None:
-    """Write the names of columns, upright."""
-    axes.set_xticks(
-        np.arange(len(names)), [short_label(name) for name in names], fontsize=8, rotation=90, color=theme.ink
-    )
+    """Write the names of columns, upright; also above a table that is taller than a screen."""
+    shown = [short_label(name) for name in names]
+    axes.set_xticks(np.arange(len(names)), shown, fontsize=8, rotation=90, color=theme.ink)
+    axes.tick_params(labeltop=axes.get_ylim()[0] > _TALL)
 
 
 def titled(axes: Axes, theme: Theme, title: str, below: str = "") -> None:
     """Write a title, and below it smaller lines that say what is counted and what is missing."""
-    figure = axes.figure
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     width = int(_PER_INCH * figure.get_figwidth())
     figure.suptitle("\n".join(textwrap.wrap(title, width)), x=0.01, ha="left", fontsize=11, color=theme.ink)
     if below:

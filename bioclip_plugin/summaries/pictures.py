@@ -92,7 +92,8 @@ def _dates(found: ByDate, theme: Theme, about: str) -> Figure | None:
     upper.set_ylabel("cameras\nat work", fontsize=8, color=theme.ink)
     upper.set_yticks([0, int(found.cameras_B.max())])
     upper.tick_params(axis="x", length=0, labelbottom=False)
-    tiles(axes, counts_TB[kept].astype(float), theme, "events", of=(upper, axes))
+    share_TB = 100 * counts_TB[kept] / counts_TB[kept].sum(1, keepdims=True)
+    tiles(axes, share_TB, theme, "% of the taxon's events", of=(upper, axes))
     row_names(axes, names, theme)
     step = max(1, -(-len(found.starts) // max(int(width * 1.1), 4)))
     ticks = range(0, len(found.starts), step)
@@ -119,7 +120,7 @@ def _cameras(found: ByCamera, theme: Theme, about: str) -> Figure | None:
     figure, axes = themed_figure(max(6.5, 4.4 + 0.2 * len(names)), 3.4 + ROW * len(cameras), theme)
     rates_CT = np.where(np.isfinite(days), days, np.nan)[:, None]
     tiles(axes, 100 * counts_CT / rates_CT, theme, "events per 100 camera-days")
-    row_names_of_cameras(axes, cameras, theme)
+    row_names(axes, cameras, theme)
     column_names(axes, names, theme)
     elsewhere = int(found.elsewhere_T.sum())
     silent = int((found.counts_CT.sum(1) == 0).sum())
@@ -138,11 +139,6 @@ def _cameras(found: ByCamera, theme: Theme, about: str) -> Figure | None:
         ),
     )
     return figure
-
-
-def row_names_of_cameras(axes: Any, names: Sequence[str], theme: Theme) -> None:
-    """Write names of cameras with their days, which are short already."""
-    axes.set_yticks(np.arange(len(names)), [name.replace("$", r"\$") for name in names], fontsize=8, color=theme.ink)
 
 
 def _rates(found: Rates, theme: Theme, about: str) -> Figure | None:
@@ -169,7 +165,7 @@ def _rates(found: Rates, theme: Theme, about: str) -> Figure | None:
         one.set_axisbelow(True)
         one.tick_params(axis="y", length=0)
     axes[0].set(ylim=(len(taxa) - 0.4, -0.6))
-    row_names_of_cameras(axes[0], [f"{short(one.name)}  {one.events:,}" for one in taxa], theme)
+    row_names(axes[0], [f"{short(one.name)}  {one.events:,}" for one in taxa], theme)
     effort = f"{number_of(found.cameras, 'camera')}, {found.camera_days:,.0f} camera-days."
     titled(axes[0], theme, "Naive detection rates", _joined(effort, about, _more(found.taxa, "taxa", MOST_TAXA)))
     return figure
@@ -190,14 +186,14 @@ def _accumulation(found: Accumulation, theme: Theme, about: str) -> Figure | Non
     themed(axes, theme)
     # The intervals of Chao's estimates may be wide: the curve keeps at least half of the height.
     axes.set_ylim(0, min(max(found.chao1.ci95[1], found.chao2.ci95[1]) * 1.05, 2.2 * found.observed))
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8, labelcolor=theme.ink)
-    title = f"{number_of(found.observed, 'taxon', 'taxa')} in {number_of(last, 'camera-day')}"
+    axes.legend(loc="lower right", frameon=False, fontsize=8, labelcolor=theme.ink)
+    title = f"{number_of(found.observed, 'taxon', 'taxa')} in {last:,} camera-days (calendar days)"
     warning = f"Chao's estimates grow with every wrong name: {number_of(found.chao1.once, 'taxon has', 'taxa have')} one event only."
     titled(axes, theme, title, _joined(about, warning if found.chao1.once else ""))
     return figure
 
 
-def _reviewers(found: ReviewerAgreement, theme: Theme, about: str) -> Figure | None:
+def _reviewers(found: ReviewerAgreement, theme: Theme, _about: str) -> Figure | None:
     pairs = found.pairs[:_MOST_REVIEWERS]
     if not pairs:
         return None
@@ -215,11 +211,11 @@ def _reviewers(found: ReviewerAgreement, theme: Theme, about: str) -> Figure | N
     axes.tick_params(axis="y", length=0)
     themed(axes, theme)
     names = [f"{short(one.reviewers[0])} – {short(one.reviewers[1])}  {one.items:,}" for one in pairs]
-    row_names_of_cameras(axes, names, theme)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8, labelcolor=theme.ink)
+    row_names(axes, names, theme)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=8, labelcolor=theme.ink)
     alpha = f"Krippendorff's alpha {found.alpha:.2f}." if np.isfinite(found.alpha) else ""
     title = f"Agreement of reviewers on {number_of(found.items, 'item')}"
-    titled(axes, theme, title, _joined(about, alpha, _more(found.pairs, "pairs of reviewers", _MOST_REVIEWERS)))
+    titled(axes, theme, title, _joined(alpha, _more(found.pairs, "pairs of reviewers", _MOST_REVIEWERS)))
     return figure
 
 

@@ -92,9 +92,9 @@ class _Rows:
         media, kind, taxon, camera, event, moment, reviewed = (
             np.array(column, dtype=np.int64) for column in self._numbers.values()
         )
-        small = (column.astype(np.int32) for column in (taxon, camera, event))
         return Sightings(
-            media, kind.astype(np.int8), *small, moment, reviewed.astype(bool), tuple(self.taxa), tuple(self.cameras)
+            media, kind.astype(np.int8), taxon.astype(np.int32), camera.astype(np.int32), event.astype(np.int32), moment,
+            reviewed.astype(np.bool_), tuple(self.taxa), tuple(self.cameras),
         )  # fmt: skip
 
 

@@ -65,7 +65,7 @@ class Events:
     @property
     def is_timed(self) -> NDArray[np.bool_]:
         """True for events with a time."""
-        return self.moment_E != NO_TIME
+        return np.not_equal(self.moment_E, NO_TIME)
 
     def chosen(self, is_chosen_E: NDArray[np.bool_]) -> Events:
         """Return some of the events."""

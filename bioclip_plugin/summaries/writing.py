@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -94,7 +93,7 @@ def write_table(path: Path, figure: Figure) -> None:
 
 def pictures_of(name: str, figure: Figure, options: FigureOptions) -> dict[str, bytes]:
     """Return a figure's pictures by file name; none for a figure that is a table only."""
-    endings: Collection[str] = [ending for ending in options.endings if ending != "csv"]
+    endings = [ending for ending in options.endings if ending != "csv"]
     if not endings:
         return {}
     with importing():
