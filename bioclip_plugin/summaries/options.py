@@ -47,7 +47,8 @@ class FigureOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
-        for option in options_of(self.__class__):
+        kind: type = self.__class__
+        for option in options_of(kind):
             for value in getattr(self, option.name) if option.multiple else ():
                 option.check(value)
         if self.events == "run" and self.event_gap is not None:

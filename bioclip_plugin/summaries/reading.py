@@ -21,7 +21,8 @@ from bioclip_plugin.items.deployments import DeploymentRow
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.items.verdicts import ReviewVerdict
 from bioclip_plugin.report.decisions import decided
-from bioclip_plugin.reviews.pairing import events_of, newest_statements, overlap, reviews_of_events
+from bioclip_plugin.reviews.in_force import newest_statements
+from bioclip_plugin.reviews.pairing import events_of, overlap, reviews_of_events
 from bioclip_plugin.store import Review, Run, Store, StoredItem, StoredRegion
 from bioclip_plugin.store.records import asked_level
 from bioclip_plugin.summaries.effort import Stated

@@ -11,7 +11,7 @@ from typing import Any
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.items.verdicts import ReviewVerdict
 from bioclip_plugin.reviews.agreement import is_above, is_within
-from bioclip_plugin.reviews.pairing import newest_statements
+from bioclip_plugin.reviews.in_force import in_force, reviewer_key, subject_of
 from bioclip_plugin.store import Review
 from bioclip_plugin.summaries.effort import number
 from bioclip_training.evidence.intervals import Interval, binomial_interval
@@ -95,33 +95,24 @@ def agreement_of_reviewers(reviews: Iterable[Review]) -> ReviewerAgreement:
     """
     by_item: dict[Hashable, dict[str, list[Review]]] = defaultdict(lambda: defaultdict(list))
     skipped: Counter[str] = Counter()
-    for review in reviews:
-        if not review.reviewer.strip():
+    names: dict[str, str] = {}  # as first written, since case and white space make no other person
+    for review in in_force(reviews, by_reviewer=True):
+        if key := reviewer_key(review.reviewer):
+            by_item[subject_of(review)][names.setdefault(key, review.reviewer.strip())].append(review)
+        else:
             skipped[ANONYMOUS] += 1
-            continue
-        by_item[_key(review)][review.reviewer].append(review)
     items = []
     for of_reviewer in by_item.values():
-        labels: dict[str, Label] = {}
-        for reviewer, given in of_reviewer.items():
-            newest = newest_statements(given)
-            if len(newest) > 1:
-                skipped[SEVERAL] += 1
-            else:
-                labels[reviewer] = (newest[0].verdict, newest[0].taxon if newest[0].verdict == "taxon" else None)
+        one_each = {reviewer: given[0] for reviewer, given in of_reviewer.items() if len(given) == 1}
+        skipped[SEVERAL] += sum(len(given) > 1 for given in of_reviewer.values())
+        labels: dict[str, Label] = {
+            reviewer: (one.verdict, one.taxon if one.verdict == "taxon" else None) for reviewer, one in one_each.items()
+        }
         if len(labels) > 1:
             items.append(labels)
-        elif labels:
-            skipped[ALONE] += 1
+        skipped[ALONE] += len(labels) == 1
+    skipped = +skipped  # without zeros
     return _compared(items, dict(skipped))
-
-
-def _key(review: Review) -> Hashable:
-    target = review.target
-    if target.kind == "event":
-        return "event", target.event
-    # A review of the whole image as a region is one of the image.
-    return "media", target.uri, target.frame, target.region.box if target.region else None
 
 
 def _compared(items: list[dict[str, Label]], skipped: Mapping[str, int]) -> ReviewerAgreement:

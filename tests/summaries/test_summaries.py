@@ -224,7 +224,7 @@ def test_reviewers_are_compared_by_their_newest_reviews_of_the_same_thing() -> N
     box = Region(0.1, 0.1, 0.2, 0.2)
     found = agreement_of_reviewers(
         [
-            review("Ann", FOX, "a"), review("Bob", "blank", "a"), review("Bob", Taxon(genus="Vulpes", species="vulpes"), "a", 2),
+            review("Ann", FOX, "a"), review("Bob", "blank", "a"), review("bob ", Taxon(genus="Vulpes", species="vulpes"), "a", 2),
             review("Ann", LYNX, "b"), review("Bob", FELIDAE, "b"), review("Ann", "blank", "c"), review("Bob", "blank", "c"),
             review("Ann", "person", "d"), review("Bob", FOX, "d"), review("Ann", FOX, "e", box=box), review("Bob", FOX, "e"),
             review("", FOX, "a"), review("Cy", FOX, "f"), review("Cy", LYNX, "f"),
