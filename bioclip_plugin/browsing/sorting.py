@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bioclip_core.errors import UsageError
+from bioclip_core.errors import DataError, UsageError
+from bioclip_core.files.documents import parse_document
 from bioclip_plugin.browsing.columns import Columns
 from bioclip_plugin.browsing.query import ViewQuery
 
@@ -89,9 +89,9 @@ def parse_cursor(query: ViewQuery, run: int, text: str) -> Cursor:
         if len(text) > _LONGEST:
             raise ValueError
         padded = text.encode("ascii") + b"=" * (-len(text) % 4)
-        given = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        given = parse_document(base64.b64decode(padded, altchars=b"-_", validate=True), list[Any], name="cursor")
         of, value, position, region = given
-    except (ValueError, TypeError, binascii.Error, RecursionError):
+    except (ValueError, DataError):  # binascii.Error is one of the first
         raise UsageError(_WRONG) from None
     numbers_fit = all(type(number) is int and 0 <= number <= _LARGEST for number in (position, region))
     value_fits = value is None or (type(value) in (int, float) and math.isfinite(value))

@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import URL, Connection
+from sqlalchemy import Connection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bioclip_core.errors import StoreError
@@ -315,11 +315,6 @@ class Store(Upkeep, FeatureRows):
         It may be run again from the start when the database goes away.
         """
         return self._database.read(work, *given, **named)
-
-    @property
-    def url(self) -> URL:
-        """The address in its one form, with its secrets: not for messages."""
-        return self._database.url
 
     def features(self, feature_set: Run | int, keys: Sequence[FeatureKey]) -> dict[FeatureKey, NDArray[np.float16]]:
         """Return stored vectors (D numbers each) by content sha256, frame and box; missing vectors are absent."""
