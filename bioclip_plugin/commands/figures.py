@@ -48,11 +48,13 @@ def figures(store: str, run: int | None, output: Path, force: bool, **options: A
     check_figures(output, chosen, force=force)
     console = console_for()
     interrupts = interruptible(console, "Nothing was written; the same command starts again.")
-    with open_store(store) as opened, interrupts, ProgressLine("Drawing", unit="figures") as line:
+    with open_store(store) as opened, interrupts:
         one = opened.run(run)
-        read = read_run(opened, one, chosen.deployments)
+        with ProgressLine("Reading") as line:
+            read = read_run(opened, one, chosen.deployments, line.reach)
         made = make_figures(read.sightings, read.stated, read.reviews, chosen, read.findings)
-        written = write_figures(output, made, chosen, force=force, progress=line.reach)
+        with ProgressLine("Drawing", unit="figures") as line:
+            written = write_figures(output, made, chosen, force=force, progress=line.reach)
         say_unfinished(console, opened, one)
     print_lines(
         console,

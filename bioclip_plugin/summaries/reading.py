@@ -19,7 +19,7 @@ from bioclip_plugin.formats.shared.image_verdicts import threshold_of
 from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.deployments import DeploymentRow
 from bioclip_plugin.items.media import MediaItem
-from bioclip_plugin.items.verdicts import ReviewVerdict
+from bioclip_plugin.items.metadata import is_time_lapse
 from bioclip_plugin.report.decisions import decided
 from bioclip_plugin.reviews.in_force import newest_statements
 from bioclip_plugin.reviews.pairing import events_of, overlap, reviews_of_events
@@ -38,10 +38,12 @@ from bioclip_plugin.summaries.sightings import (
     Sightings,
 )
 
+TIME_LAPSE = "regions of time-lapse images count like those of images that an animal triggered"
 _PAGE = 500  # items whose reviews are read in one query
-_REVIEWED_AS: dict[ReviewVerdict, int] = {
+REVIEWED_AS: dict[str, int] = {
     "taxon": TAXON, "blank": BLANK, "person": PERSON, "vehicle": VEHICLE, "unidentifiable": UNKNOWN, "not_in_label_set": UNKNOWN,
 }  # fmt: skip
+"""Kind of result by the verdict of a review."""
 Name = tuple[int, Taxon | None]
 """Kind of result and taxon."""
 
@@ -128,8 +130,10 @@ def read_run(store: Store, run: Run, options: DeploymentOptions, progress: Progr
             events = [review for name in events_of(stored) for review in of_events.get(name, ())]
             kept.update({review.id: review for review in (*reviews, *events)})
             rows.begin(deployments.completed(stored.item))
-            for name, event, reviewed in _names(stored, reviews, events, threshold):
+            for name, event, reviewed in final_names(stored, reviews, events, threshold):
                 rows.add(name, event, reviewed=reviewed)
+                if name[0] == TAXON and is_time_lapse(stored.item):
+                    findings.add(TIME_LAPSE, stored.item.uri)
         done += len(page)
         progress(done, total)
     table = deployments.table
@@ -150,10 +154,17 @@ def _stated(row: DeploymentRow) -> Stated:
     return Stated(*(None if end is None else seconds_of(end) for end in (row.starts, row.ends)))
 
 
-def _names(
+def final_names(
     stored: StoredItem, reviews: Sequence[Review], of_events: Sequence[Review], threshold: float
 ) -> Iterator[tuple[Name, str | None, bool]]:
-    """Yield the final names in an image, each with its event and whether it is a reviewer's."""
+    """Yield the final names in an image, each with its event and whether it is a reviewer's.
+
+    Args:
+        stored: the image with its results.
+        reviews: of the image and its boxes.
+        of_events: of its events.
+        threshold: the confidence from which boxes of the run's detector count.
+    """
     item_event = stored.item.sequence
     if stored.failure is not None or stored.status != "done":
         whole = newest_statements([one for one in reviews if one.target.kind == "media"]) or newest_statements(
@@ -169,14 +180,17 @@ def _names(
     events = [region.decision.event if region.decision else None for region in stored.regions]
     event = next(filter(None, events), None) or item_event
     given: list[tuple[Name, str | None, bool]] = []
+    of_whole = not any(at is not None for at in about)
     for place, region in enumerate(stored.regions):
+        name = _of_run(region, threshold)
         if own := newest_statements([one for one, at in zip(reviews, about, strict=True) if at == place]):
             given += ((_of_review(one), events[place] or event, True) for one in own)
-        elif not image or (_of_run(region, threshold)[0] in (PERSON, VEHICLE) and image[0].verdict != "blank"):
-            given.append((_of_run(region, threshold), events[place] or event, False))
+        elif not image or (name[0] in (PERSON, VEHICLE) and image[0].verdict != "blank"):
+            given.append((name, events[place] or event, False))
+        else:
+            of_whole = True  # the review of the image stands for the regions that nobody reviewed
     drawn = [one for one, at in zip(reviews, about, strict=True) if at == _ELSEWHERE]
-    given += ((_of_review(one), event, True) for one in drawn)
-    given += ((_of_review(one), event, True) for one in image)
+    given += ((_of_review(one), event, True) for one in (*drawn, *(image if of_whole else ())))
     yield from given or [((BLANK, None), event, False)]
 
 
@@ -194,7 +208,7 @@ def _about(review: Review, regions: Sequence[StoredRegion]) -> int | None:
 
 
 def _of_review(review: Review) -> Name:
-    return _REVIEWED_AS[review.verdict], review.taxon if review.verdict == "taxon" else None
+    return REVIEWED_AS[review.verdict], review.taxon if review.verdict == "taxon" else None
 
 
 def _of_run(region: StoredRegion, threshold: float) -> Name:

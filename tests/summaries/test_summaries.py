@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from made_columns import made_columns
 from made_sightings import DUCK, FELIDAE, FOX, HERON, LYNX, Row, day, seconds, sightings
 
+from bioclip_core.classify import Candidate
 from bioclip_core.errors import UsageError
 from bioclip_core.findings import Findings
 from bioclip_core.taxonomy import Rank, Taxon
-from bioclip_plugin.items.media import Region
-from bioclip_plugin.store import Review, ReviewTarget
+from bioclip_plugin.items.media import MediaItem, Region
+from bioclip_plugin.store import Review, ReviewTarget, StoredItem, StoredRegion
+from bioclip_plugin.store.records import StoredDecision
 from bioclip_plugin.summaries.activity import by_camera, by_date, by_hour, natural, periods
 from bioclip_plugin.summaries.effort import BOTH, IMAGES, EffortTable, Stated, effort_of
 from bioclip_plugin.summaries.options import FigureOptions
 from bioclip_plugin.summaries.rates import Rates, rates_of, within_effort
+from bioclip_plugin.summaries.reading import final_names, seconds_of
 from bioclip_plugin.summaries.reviewers import agreement_of_reviewers, cohen_kappa, krippendorff_alpha
 from bioclip_plugin.summaries.richness import accumulation_of, chao
-from bioclip_plugin.summaries.sightings import Sightings, at_rank, independent_events
+from bioclip_plugin.summaries.sightings import KINDS, NO_TIME, Sightings, at_rank, independent_events
+from bioclip_plugin.summaries.viewing import sightings_of_columns
 
 HALF_HOUR = 1800.0
 
@@ -77,8 +83,6 @@ def test_images_without_a_sequence_are_not_one_event() -> None:
 
 def test_the_hour_is_that_of_the_cameras_clock_whatever_its_offset() -> None:
     """earthtoolsmaker/biowatch#578: 6:54 in Kruger was night, since its hour was read in UTC."""
-    from bioclip_plugin.summaries.reading import seconds_of
-
     assert seconds_of(datetime.fromisoformat("2024-05-01T06:54:00+02:00")) == seconds("2024-05-01T06:54:00")
     found = by_hour(independent_events(sightings([(FOX, "A", "2024-05-01T06:54:00"), (FOX, "A", "")]), HALF_HOUR))
     assert found.counts_TH[0].nonzero()[0].tolist() == [6]
@@ -259,3 +263,63 @@ def test_a_pause_for_the_runs_own_events_is_refused() -> None:
         FigureOptions(events="run", event_gap=10.0)
     with pytest.raises(UsageError, match="figure"):
         FigureOptions(figures=("hour",))
+
+
+def found(taxon: Taxon | None, box: Region | None, verdict: str = "taxon") -> StoredRegion:
+    candidate = Candidate(taxon, str(taxon.rank), 0.9) if taxon else None
+    return StoredRegion(box, 1, {}, (), StoredDecision(verdict, candidate, "event 1"))  # type: ignore[arg-type]
+
+
+LEFT, RIGHT = Region(0.1, 0.1, 0.2, 0.2, "finder"), Region(0.6, 0.6, 0.2, 0.2, "finder")
+NEAR_LEFT = Region(0.11, 0.1, 0.2, 0.2)
+
+
+def named(*regions: StoredRegion, reviews: Sequence[Review] = (), of_events: Sequence[Review] = ()) -> list[str]:
+    """Return the final names in an image; those of reviewers with an asterisk."""
+    stored = StoredItem(MediaItem("a", detected=True), "done", None, list(regions))
+    names = final_names(stored, reviews, of_events, 0.2)
+    return [f"{taxon.name if taxon else KINDS[kind]}{'*' if reviewed else ''}" for (kind, taxon), _, reviewed in names]
+
+
+def test_names_of_reviewers_go_before_the_runs_from_the_box_over_the_image_to_the_event() -> None:
+    fox, person = found(FOX, LEFT), found(None, RIGHT, "person")
+    assert named(fox, person) == ["Vulpes vulpes", "person"]
+    assert named() == ["blank"]
+    assert named(fox, found(LYNX, RIGHT), reviews=[review("Ann", DUCK, box=NEAR_LEFT)]) == [
+        "Anas platyrhynchos*",
+        "Lynx lynx",
+    ]
+    assert named(fox, person, reviews=[review("Ann", LYNX)]) == ["person", "Lynx lynx*"]
+    assert named(fox, person, reviews=[review("Ann", "blank")]) == ["blank*"]
+    assert named(fox, reviews=[review("Ann", LYNX), review("Ann", DUCK)]) == ["Lynx lynx*", "Anas platyrhynchos*"]
+    assert named(fox, reviews=[review("Ann", HERON, box=RIGHT)]) == ["Vulpes vulpes", "Ardea cinerea*"]
+    assert named(fox, of_events=[review("Ann", "unidentifiable")]) == ["unknown*"]
+    assert named(person, reviews=[review("Ann", LYNX)]) == ["person", "Lynx lynx*"]
+    both = [review("Ann", LYNX), review("Ann", FELIDAE, box=LEFT)]
+    assert named(fox, reviews=both, of_events=[review("Bob", DUCK)]) == ["Felidae*"]
+
+
+def test_columns_of_a_view_give_the_same_sightings() -> None:
+    columns = made_columns(
+        [
+            {"taxon": FOX, "camera": "A", "at": "2024-05-01T10:00:00", "event": "e"}, {"taxon": LYNX, "camera": "B", "review": 0},
+            {"verdict": "blank"},
+            {"failure": "decode: damaged"}, {"verdict": "person"}, {"taxon": FOX, "review": 1}, {"verdict": "unknown"},
+        ],
+        [{"taxon": DUCK}, {"verdict": "unidentifiable"}],
+        (FOX, LYNX, DUCK),
+    )  # fmt: skip
+    given = sightings_of_columns(columns)
+    assert [KINDS[kind] for kind in given.kind_N] == [
+        "taxon",
+        "taxon",
+        "blank",
+        "unanswered",
+        "person",
+        "unknown",
+        "unknown",
+    ]
+    assert [given.taxa[taxon].name for taxon in given.taxon_N if taxon >= 0] == ["Vulpes vulpes", "Anas platyrhynchos"]
+    assert events_of(at_rank(given, Rank.SPECIES)) == [("Anas platyrhynchos", 1), ("Vulpes vulpes", 1)]
+    assert given.reviewed_N.nonzero()[0].tolist() == [1, 5]
+    assert given.moment_N[:2].tolist() == [seconds("2024-05-01T10:00:00"), NO_TIME]
