@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bioclip_core.labels.prototypes import unit_rows
 from bioclip_plugin.contracts.review_items import ReviewItems
 
 COMPARED = 20_000
@@ -44,6 +45,18 @@ def place_in_group(group_N: NDArray[np.integer], score_N: NDArray[np.floating]) 
     place_N = np.empty(len(group_N), dtype=np.int64)
     place_N[order_N] = np.arange(len(group_N)) - start_N
     return place_N
+
+
+def compared(features_ND: NDArray[np.floating], *numbers: NDArray[np.int64]) -> list[NDArray[np.float32]]:
+    """Return the features of several parts of the items, less the mean of all of these, L2-normalised.
+
+    Without their common direction, features of all models lie alike: of the leaves' pairs of two species, 4% have a cosine above
+    0.98 with features of the demo model, and 0.3% without the mean.
+    """
+    rows_ND = np.asarray(features_ND[np.concatenate(numbers)], dtype=np.float32)
+    if len(rows_ND):
+        rows_ND = unit_rows(rows_ND - rows_ND.mean(axis=0))
+    return np.split(rows_ND, np.cumsum([len(part) for part in numbers])[:-1])
 
 
 def some_of(numbers_W: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from bioclip_plugin.contracts.review_items import ReviewItems
 from bioclip_plugin.review_order.clusters import MOST_CLUSTERS, clusters_of
-from bioclip_plugin.review_order.scoring import known, labels_held, some_of
+from bioclip_plugin.review_order.scoring import compared, known, labels_held, some_of
 
 SAME = 0.98
 """Cosine of features above which two images show the same thing."""
@@ -74,8 +74,8 @@ def _typical_of_new_clusters(
 ) -> NDArray[np.int64]:
     """Return the items nearest to the middle of clusters without a review, the largest cluster first."""
     waiting, reviewed = some_of(waiting, seed), some_of(np.flatnonzero(items.reviewed_N), seed)
-    both = np.concatenate([waiting, reviewed])
-    clusters = clusters_of(features_ND[both], min(len(reviewed) + batch, MOST_CLUSTERS), seed)
+    both_BD = np.concatenate(compared(features_ND, waiting, reviewed))
+    clusters = clusters_of(both_BD, min(len(reviewed) + batch, MOST_CLUSTERS), seed)
     held_C = np.bincount(clusters.number_N[len(waiting) :], minlength=len(clusters.sizes_C))
     number_W, closeness_W = clusters.number_N[: len(waiting)], clusters.closeness_N[: len(waiting)]
     order_W = np.lexsort((-closeness_W, number_W))
@@ -91,8 +91,8 @@ def _spread(
     """Return the best item of each of ``batch`` clusters of the best ranked ones that are no near-duplicates."""
     most = max(min(_BEFORE_DUPLICATES * batch, _MOST_SHORTLISTED), batch)
     best = ranked[:most]
-    features_BD = np.asarray(features_ND[best], dtype=np.float32)
-    seen_RD = np.asarray(features_ND[some_of(np.flatnonzero(items.reviewed_N), seed)], dtype=np.float32)
+    reviewed, others = (some_of(np.flatnonzero(part_N), seed) for part_N in (items.reviewed_N, ~items.reviewed_N))
+    features_BD, seen_RD, _ = compared(features_ND, best, reviewed, others)
     kept = different(features_BD, seen_RD)[: _SHORTLIST * batch]
     clusters = clusters_of(features_BD[kept], batch, seed)
     # np.unique gives the first place of each cluster: its best item, since they are ranked.

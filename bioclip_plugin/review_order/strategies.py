@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.review_items import ReviewItems
 from bioclip_plugin.review_order.clusters import clusters_of
-from bioclip_plugin.review_order.scoring import best_of, known, labels_held, place_in_group, some_of
+from bioclip_plugin.review_order.scoring import best_of, compared, known, labels_held, place_in_group, some_of
 from bioclip_plugin.review_order.spreading import Spread
 
 
@@ -93,7 +93,7 @@ class MostTypical:
         if items.features_ND is None:
             return Randomly().order(items, batch, seed)
         waiting = some_of(np.flatnonzero(~items.reviewed_N), seed)
-        clusters = clusters_of(items.features_ND[waiting], batch, seed)
+        clusters = clusters_of(compared(items.features_ND, waiting)[0], batch, seed)
         turn_W = place_in_group(clusters.number_N, clusters.closeness_N)
         order_W = np.lexsort((-clusters.sizes_C[clusters.number_N], turn_W))
         return waiting[order_W[:batch]]
