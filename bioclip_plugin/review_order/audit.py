@@ -5,7 +5,6 @@ Every honest figure comes from it: a later draw, from what is left after reviews
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,11 +79,6 @@ def draw(
     is_drawn_U[order_U] = np.arange(len(units)) - starts_H[stratum_U[order_U]] < shares_H[stratum_U[order_U]]
     rows_S = np.flatnonzero(is_drawn_U[unit_N])
     return AuditSample(rows_S, (shares_H / sizes_H)[stratum_U[unit_N[rows_S]]], int(is_drawn_U.sum()), len(units))
-
-
-def names_of(numbers_S: NDArray[np.integer], names: Sequence[str], otherwise: str = NO_DEPLOYMENT) -> list[str]:
-    """Return the names of numbers, and another word for -1."""
-    return [names[number] if number >= 0 else otherwise for number in numbers_S.tolist()]
 
 
 def _units(event_N: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bioclip_core.errors import UsageError
-from bioclip_plugin.review_order.audit import draw, names_of
+from bioclip_plugin.review_order.audit import draw
 
 
 def test_each_deployment_gives_its_share_of_events_and_at_least_one() -> None:
@@ -47,7 +47,6 @@ def test_a_small_project_is_drawn_whole_and_few_draws_are_not_stratified() -> No
     assert (everything.rows_S.tolist(), everything.inclusion_S.tolist()) == ([0, 1, 2], [1.0, 1.0, 1.0])
     few = draw(np.full(9, -1), np.arange(9), 0, 3)
     assert few.inclusion_S == pytest.approx([1 / 3] * 3)
-    assert names_of(np.array([1, -1]), ["ridge", "pond"]) == ["pond", ""]
     with pytest.raises(UsageError, match="of 0 events: draw at least 1"):
         draw(np.array([0]), np.array([0]), 0, 0)
     with pytest.raises(UsageError, match="classify images first"):
