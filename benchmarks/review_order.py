@@ -171,7 +171,7 @@ def _reach(values_S: NDArray[np.float64]) -> float:
     """Return half of the 95% interval of a mean over seeds."""
     if len(values_S) < 2:
         return float("nan")
-    return t_quantile(len(values_S) - 1) * float(values_S.std(ddof=1)) / float(len(values_S)) ** 0.5
+    return float(t_quantile(len(values_S) - 1) * values_S.std(ddof=1) / np.sqrt(len(values_S)))
 
 
 def _array(curve: dict[str, Any]) -> NDArray[np.float64]:
