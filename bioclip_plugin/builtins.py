@@ -30,6 +30,7 @@ COMMANDS = (
     ("validate", "validate:validate", "Check a file or package in another program's format."),
     ("report", "report:report", "Write a run's results as one HTML file with a gallery."),
     ("figures", "figures:figures", "Write a run's activity, effort and detection rates as tables and pictures."),
+    ("search", "search:search", "Find images that are similar to an image, a name or words."),
     ("rules", "rules:rules", "List rules, and apply them to stored answers."),
     ("review", "reviewing.review:review", "Import and list people's reviews, and compare a run with them."),
     ("second-opinion", "reviewing.second_opinion:second_opinion", "Compare catalogued names with a run's answers."),

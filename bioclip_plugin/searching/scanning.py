@@ -13,6 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bioclip_core.process.quiet import quiet
+
 log = logging.getLogger(__name__)
 
 Scanner = Literal["usearch", "torch", "numpy"]
@@ -21,7 +23,12 @@ _SPARE = 64
 """Rows that a scan returns beyond those that are wanted, so that rounding at the end of its list changes nothing."""
 _TOLERANCE = 1e-4
 """Largest error of a float32 sum of the products of two vectors of length 1."""
-_BLOCK_BYTES = 1 << 22  # of float32: the block stays in the processor's cache
+_NUMPY_BLOCK = 1 << 20
+"""Numbers in a block: 4 MB in float32, which the processor's cache holds."""
+_TORCH_BLOCK = 12 << 20
+"""Larger, since torch's threads wait for each other at each block."""
+_COPIED = 16 << 20
+"""Numbers that are copied at once out of a narrow choice of rows."""
 _WIDE = 0.25
 """Share of rows from which usearch compares all of them and the others are dropped; a narrower choice is copied out."""
 _TORCH_PAYS = 1 << 27
@@ -112,28 +119,39 @@ def _best(
         return np.empty(0, np.int64), np.empty(0, np.float32)
     if scanner == "usearch":
         return _by_usearch(vectors_ND, query_D, count, allowed)
-    multiply = _torch_product if scanner == "torch" else _numpy_product
-    product_A = np.empty(len(vectors_ND) if allowed is None else len(allowed), np.float32)
-    size = max(1, _BLOCK_BYTES // (4 * len(query_D)))
-    for first in range(0, len(product_A), size):
-        chosen: Any = slice(first, first + size) if allowed is None else allowed[first : first + size]
-        product_A[first : first + size] = multiply(vectors_ND[chosen], query_D)
+    multiply = _torch_products if scanner == "torch" else _numpy_products
+    product_A = multiply(vectors_ND, query_D, allowed)
     best = np.argpartition(product_A, len(product_A) - count)[-count:]
     return (best.astype(np.int64) if allowed is None else allowed[best]), product_A[best]
 
 
-def _numpy_product(block_BD: NDArray[np.float16], query_D: NDArray[np.float32]) -> NDArray[np.float32]:
-    product_B: NDArray[np.float32] = block_BD.astype(np.float32) @ query_D
-    return product_B
+def _numpy_products(
+    vectors_ND: NDArray[np.float16], query_D: NDArray[np.float32], allowed: NDArray[np.int64] | None
+) -> NDArray[np.float32]:
+    product_A = np.empty(len(vectors_ND) if allowed is None else len(allowed), np.float32)
+    size = max(1, _NUMPY_BLOCK // len(query_D))
+    for first in range(0, len(product_A), size):
+        chosen: Any = slice(first, first + size) if allowed is None else allowed[first : first + size]
+        product_A[first : first + size] = vectors_ND[chosen].astype(np.float32) @ query_D
+    return product_A
 
 
-def _torch_product(block_BD: NDArray[np.float16], query_D: NDArray[np.float32]) -> NDArray[np.float32]:
+def _torch_products(
+    vectors_ND: NDArray[np.float16], query_D: NDArray[np.float32], allowed: NDArray[np.int64] | None
+) -> NDArray[np.float32]:
     import torch
 
-    with torch.inference_mode():
-        block = torch.from_numpy(np.array(block_BD))  # a copy, since torch warns of memory that cannot be written
-        product_B: NDArray[np.float32] = torch.mv(block.float(), torch.from_numpy(query_D)).numpy()
-        return product_B
+    product_A = np.empty(len(vectors_ND) if allowed is None else len(allowed), np.float32)
+    size = max(1, _TORCH_BLOCK // len(query_D))
+    with torch.inference_mode(), quiet():  # of the warning that a mapped file cannot be written
+        products, query = torch.from_numpy(product_A), torch.from_numpy(query_D)
+        wide_BD = torch.empty((min(size, len(product_A)), len(query_D)))
+        for first in range(0, len(product_A), size):
+            chosen: Any = slice(first, first + size) if allowed is None else allowed[first : first + size]
+            block_BD = torch.from_numpy(np.asarray(vectors_ND[chosen]))
+            part_BD = wide_BD[: len(block_BD)].copy_(block_BD)
+            torch.mv(part_BD, query, out=products[first : first + size])
+    return product_A
 
 
 def _by_usearch(
@@ -159,7 +177,7 @@ def _copied_out(
     vectors_ND: NDArray[np.float16], query_D: NDArray[np.float32], count: int, allowed: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return places in ``allowed``, whose rows are copied some at a time."""
-    size = max(1, 16 * _BLOCK_BYTES // (4 * len(query_D)))
+    size = max(1, _COPIED // len(query_D))
     found = []
     for first in range(0, len(allowed), size):
         rows = allowed[first : first + size]
