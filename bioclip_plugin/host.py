@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bioclip_core.errors import UsageError
 from bioclip_plugin.contracts.manager import BioclipPluginManager
@@ -14,6 +14,14 @@ from bioclip_plugin.items.request import ClassifyRequest
 from bioclip_plugin.plugins import create_plugin_manager
 from bioclip_plugin.running import session
 from bioclip_plugin.running.web_options import WebOptions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bioclip_plugin.running.session import Classifiable
+    from bioclip_plugin.searching.of_sessions import SessionSearch
+    from bioclip_plugin.searching.results import Kind, Query, SearchResult
 
 _DEFAULT = ClassifyRequest()
 
@@ -84,8 +92,49 @@ class Session(session.Session):
         web = _web_options(fetch, fetch_options)
         super().__init__(ClassifyRequest.from_mapping(options), plugins or create_plugin_manager(), web=web)
         self.fetching.is_in_python = True
+        self._search: SessionSearch | None = None
         if plugins is None:
             self._closing.callback(self.plugins.close)
+
+    def search(
+        self,
+        query: Query | Classifiable,
+        *,
+        kind: Kind | None = None,
+        run: int | None = None,
+        top: int = 20,
+        region: int | None = None,
+        within: NDArray[np.int64] | None = None,
+    ) -> SearchResult:
+        """Return the regions of a run that are most similar to an image, an item, a name or words, by their stored features.
+
+        Equal contents are one hit, with the number of copies. The first search of a run builds or opens what is derived from
+        its features; later ones take up what was stored since.
+
+        Args:
+            query: a text, which is the path of an image, an item of the run by its name or its key (``RUN-MEDIA-REGION``), a
+                name in the label set, or words; or an image as :meth:`classify` takes it.
+            kind: what a text is: ``image``, ``item``, ``name`` or ``words``; None: what it can only be.
+            run: number of the run; None: the one that was begun last.
+            top: largest number of hits.
+            region: number of the region, from 1, of an item with several.
+            within: numbers of the regions of the store that may be hits, as a filter; None: all of the run.
+
+        Raises:
+            UsageError: without a store, if the Session is closed, and for a text that could be two of these, or is none.
+            DataError: for a model with other weights than those of the run's features, with the models that the store has.
+            NoTextTower: for words, if the model has no text tower.
+            ImageError: for an image that cannot be read.
+        """
+        self._check_open()
+        if self.store is None:
+            raise UsageError("this Session is without a store; open it with store=... to search")
+        with self._lock:
+            if self._search is None:
+                from bioclip_plugin.searching.of_sessions import SessionSearch
+
+                self._search = SessionSearch(self.store, self.engine)
+        return self._search.search(query, kind=kind, run=run, top=top, region=region, within=within)
 
 
 def _web_options(fetch: str | os.PathLike[str] | None, manners: FetchOptions | None) -> WebOptions:

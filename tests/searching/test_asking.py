@@ -124,3 +124,30 @@ def test_another_model_is_refused_with_those_that_the_store_has(session: Session
             DataError, match=r"other weights than those of other, .*the store has features of: fake in run 1"
         ):
             asked.query("a red fish", "words")
+
+
+def test_a_session_searches_by_texts_and_by_images_in_memory(session: Session) -> None:
+    found = session.search(Image.new("RGB", (12, 12), COLOURS["blue"]), top=2)
+    assert found.hits[0].item.uri == "blue.png"
+    assert found.hits[0].cosine == pytest.approx(1.0)
+    assert len(found.hits) == 2
+    by_name = session.search("red fish", kind="name", run=1, top=1)
+    assert (by_name.kind, by_name.hits[0].item.uri) == ("name", "red.png")
+    assert session.search(Path("green.png"), top=1).kind == "item"
+    paint(Path("lime.png"), (10, 255, 0))
+    session.classify("lime.png")
+    assert session.search("green.png", top=1).hits[0].item.uri == "lime.png"
+
+
+def test_searches_of_sessions_that_cannot_be_made_are_refused(session: Session) -> None:
+    with pytest.raises(UsageError, match="kind 'photo': give one of image, item, name, words, or none"):
+        session.search("red.png", kind="photo")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="kind words: give the query as a text"):
+        session.search(Image.new("RGB", (9, 9)), kind="words")
+    with fake_session(name="other") as other, pytest.raises(DataError, match="other weights than those of other"):
+        other.search(Image.new("RGB", (9, 9)))
+    session.close()
+    with pytest.raises(UsageError, match="closed"):
+        session.search("red.png")
+    with Session(model="demo") as without, pytest.raises(UsageError, match="without a store"):
+        without.search("red.png")
