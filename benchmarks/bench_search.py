@@ -41,7 +41,9 @@ def _write(path: Path) -> None:
 def queries(features_ND: NDArray[np.float16], count: int) -> NDArray[np.float32]:
     """Return queries near rows: each a row with as much noise."""
     rng = np.random.default_rng(17)
-    rows = features_ND[np.sort(rng.choice(len(features_ND), count, replace=False))].astype(np.float32)
+    rows: NDArray[np.float32] = features_ND[np.sort(rng.choice(len(features_ND), count, replace=False))].astype(
+        np.float32
+    )
     return rows + rng.standard_normal(rows.shape, dtype=np.float32) / np.sqrt(np.float32(fixtures.WIDE))
 
 
@@ -76,7 +78,9 @@ def test_search(benchmark: BenchmarkFixture, features: NDArray[np.float16], scan
         found.append(rows)
 
     left = iter(queries_QD)
-    benchmark.pedantic(search, setup=lambda: ((next(left),), {}), rounds=rounds, warmup_rounds=1)
+    benchmark.pedantic(  # type: ignore[no-untyped-call]
+        search, setup=lambda: ((next(left),), {}), rounds=rounds, warmup_rounds=1
+    )
     expected = by_brute_force(features, queries_QD, allowed)
     recall = np.mean([np.isin(one, true).mean() for one, true in zip(found, expected, strict=True)])
     benchmark.extra_info.update(
