@@ -41,10 +41,9 @@ def _write(path: Path) -> None:
 def queries(features_ND: NDArray[np.float16], count: int) -> NDArray[np.float32]:
     """Return queries near rows: each a row with as much noise."""
     rng = np.random.default_rng(17)
-    rows: NDArray[np.float32] = features_ND[np.sort(rng.choice(len(features_ND), count, replace=False))].astype(
-        np.float32
-    )
-    return rows + rng.standard_normal(rows.shape, dtype=np.float32) / np.sqrt(np.float32(fixtures.WIDE))
+    chosen = np.sort(rng.choice(len(features_ND), count, replace=False))
+    noise_QD: NDArray[np.float32] = rng.standard_normal((count, fixtures.WIDE), dtype=np.float32)
+    return features_ND[chosen].astype(np.float32) + noise_QD / np.sqrt(np.float32(fixtures.WIDE))
 
 
 def by_brute_force(
