@@ -43,7 +43,9 @@ def queries(features_ND: NDArray[np.float16], count: int) -> NDArray[np.float32]
     rng = np.random.default_rng(17)
     chosen = np.sort(rng.choice(len(features_ND), count, replace=False))
     noise_QD: NDArray[np.float32] = rng.standard_normal((count, fixtures.WIDE), dtype=np.float32)
-    return features_ND[chosen].astype(np.float32) + noise_QD / np.sqrt(np.float32(fixtures.WIDE))
+    noise_QD /= np.sqrt(np.float32(fixtures.WIDE))
+    noise_QD += features_ND[chosen]
+    return noise_QD
 
 
 def by_brute_force(
