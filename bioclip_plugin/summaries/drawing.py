@@ -39,8 +39,10 @@ class Theme:
     line: str
     blue: str
     orange: str
+    empty: str
+    """Of a tile without anything."""
     ramp: tuple[str, ...]
-    """From the empty tile to the fullest one, of steadily changing lightness and one hue."""
+    """From the least tile to the fullest one, of steadily changing lightness and one hue."""
 
 
 LIGHT = Theme(
@@ -51,7 +53,8 @@ LIGHT = Theme(
     "#d9dde1",
     "#0072b2",
     "#d55e00",
-    ("#f1f4f7", "#9cc4e4", "#2f7ebc", "#0a2f5c"),
+    "#f1f4f7",
+    ("#d3e5f4", "#6aaed6", "#2171b5", "#08306b"),
 )
 DARK = Theme(
     "dark",
@@ -61,7 +64,8 @@ DARK = Theme(
     "#3a424a",
     "#56b4e9",
     "#e69f00",
-    ("#20262c", "#22527d", "#4a97cf", "#d6ecff"),
+    "#20262c",
+    ("#20486a", "#3f86bd", "#7fbfee", "#e3f3ff"),
 )
 THEMES = {theme.name: theme for theme in (LIGHT, DARK)}
 
@@ -103,11 +107,12 @@ def tiles(
 
     rows, columns = values_RC.shape
     highest = float(np.nanmax(values_RC)) if values_RC.size and np.isfinite(values_RC).any() else 0.0
+    colours = LinearSegmentedColormap.from_list(theme.name, theme.ramp).with_extremes(under=theme.empty)
     shown = axes.pcolormesh(
         np.arange(columns + 1) - 0.5,
         np.arange(rows + 1) - 0.5,
-        values_RC,
-        cmap=LinearSegmentedColormap.from_list(theme.name, theme.ramp),
+        np.where(values_RC == 0, -1.0, values_RC),  # below the scale, so that little differs from nothing
+        cmap=colours,
         norm=PowerNorm(power, 0.0, highest or 1.0),
         edgecolors=theme.ground,
         linewidth=0.6,

@@ -34,6 +34,8 @@ MOST_TAXA = 40
 """Taxa in a picture; tables have all of them."""
 MOST_CAMERAS = 200
 _MOST_REVIEWERS = 40
+_BESIDE, _DATE = 4.2, 0.8
+"""Inches beside the tiles of a picture, for long names and the scale, and of a date below them."""
 
 
 def drawn(name: str, figure: object, theme: Theme, formats: Sequence[str], about: str = "") -> dict[str, bytes] | None:
@@ -51,13 +53,14 @@ def drawn(name: str, figure: object, theme: Theme, formats: Sequence[str], about
     return None if picture is None else files_of(picture, name, formats)
 
 
-def _hours(found: ByHour, theme: Theme, about: str) -> Figure | None:
+def hours_picture(found: ByHour, theme: Theme, about: str) -> Figure | None:
+    """Draw events by hour of the day; None without anything to draw."""
     counts_TH = found.counts_TH[:MOST_TAXA]
     kept = counts_TH.sum(1) > 0
     if not kept.any():
         return None
     names = [
-        f"{short(name)}  {count:,}"
+        f"{short(name)} · {count:,}"
         for name, count in zip(_first(found.names, kept), counts_TH[kept].sum(1), strict=True)
     ]
     figure, axes = themed_figure(8.5, 1.9 + ROW * len(names), theme)
@@ -72,13 +75,14 @@ def _hours(found: ByHour, theme: Theme, about: str) -> Figure | None:
     return figure
 
 
-def _dates(found: ByDate, theme: Theme, about: str) -> Figure | None:
+def dates_picture(found: ByDate, theme: Theme, about: str) -> Figure | None:
+    """Draw events by date, below the cameras at work; None without anything to draw."""
     counts_TB = found.counts_TB[:MOST_TAXA]
     kept = counts_TB.sum(1) > 0
     if not kept.any():
         return None
     names = [
-        f"{short(name)}  {count:,}"
+        f"{short(name)} · {count:,}"
         for name, count in zip(_first(found.names, kept), counts_TB[kept].sum(1), strict=True)
     ]
     width = max(7.5, 3.6 + 0.11 * len(found.starts))
@@ -95,7 +99,7 @@ def _dates(found: ByDate, theme: Theme, about: str) -> Figure | None:
     share_TB = 100 * counts_TB[kept] / counts_TB[kept].sum(1, keepdims=True)
     tiles(axes, share_TB, theme, "% of the taxon's events", of=(upper, axes))
     row_names(axes, names, theme)
-    step = max(1, -(-len(found.starts) // max(int(width * 1.1), 4)))
+    step = -(-len(found.starts) // max(int((width - _BESIDE) / _DATE), 2))
     ticks = range(0, len(found.starts), step)
     axes.set_xticks(list(ticks), [_shown_period(found, place) for place in ticks], fontsize=8, color=theme.ink)
     axes.set_xlabel(
@@ -107,13 +111,14 @@ def _dates(found: ByDate, theme: Theme, about: str) -> Figure | None:
     return figure
 
 
-def _cameras(found: ByCamera, theme: Theme, about: str) -> Figure | None:
+def cameras_picture(found: ByCamera, theme: Theme, about: str) -> Figure | None:
+    """Draw events by camera; None without anything to draw."""
     counts_CT = found.counts_CT[:MOST_CAMERAS, :MOST_TAXA]
     if not counts_CT.size:
         return None
     days = [one.days for one in found.cameras[:MOST_CAMERAS]]
     cameras = [
-        f"{short(one.camera)}  {one.days:,.0f} d" if one.is_known else f"{short(one.camera)}  ? d"
+        f"{short(one.camera)} · {one.days:,.0f} d" if one.is_known else f"{short(one.camera)} · ? d"
         for one in found.cameras[:MOST_CAMERAS]
     ]
     names = found.names[:MOST_TAXA]
@@ -141,7 +146,8 @@ def _cameras(found: ByCamera, theme: Theme, about: str) -> Figure | None:
     return figure
 
 
-def _rates(found: Rates, theme: Theme, about: str) -> Figure | None:
+def rates_picture(found: Rates, theme: Theme, about: str) -> Figure | None:
+    """Draw detection rates and naive occupancy; None without anything to draw."""
     taxa = found.taxa[:MOST_TAXA]
     if not taxa:
         return None
@@ -165,13 +171,14 @@ def _rates(found: Rates, theme: Theme, about: str) -> Figure | None:
         one.set_axisbelow(True)
         one.tick_params(axis="y", length=0)
     axes[0].set(ylim=(len(taxa) - 0.4, -0.6))
-    row_names(axes[0], [f"{short(one.name)}  {one.events:,}" for one in taxa], theme)
+    row_names(axes[0], [f"{short(one.name)} · {one.events:,}" for one in taxa], theme)
     effort = f"{number_of(found.cameras, 'camera')}, {found.camera_days:,.0f} camera-days."
     titled(axes[0], theme, "Naive detection rates", _joined(effort, about, _more(found.taxa, "taxa", MOST_TAXA)))
     return figure
 
 
-def _accumulation(found: Accumulation, theme: Theme, about: str) -> Figure | None:
+def accumulation_picture(found: Accumulation, theme: Theme, about: str) -> Figure | None:
+    """Draw the accumulation of taxa; None without anything to draw."""
     figure, axes = themed_figure(7.0, 4.6, theme)
     axes.fill_between(found.days_P, found.low_P, found.high_P, color=theme.blue, alpha=0.25, linewidth=0,
                       label=f"95% of {found.permutations} random orders")  # fmt: skip
@@ -193,7 +200,8 @@ def _accumulation(found: Accumulation, theme: Theme, about: str) -> Figure | Non
     return figure
 
 
-def _reviewers(found: ReviewerAgreement, theme: Theme, _about: str) -> Figure | None:
+def reviewers_picture(found: ReviewerAgreement, theme: Theme, _about: str = "") -> Figure | None:
+    """Draw the agreement of pairs of reviewers; None without anything to draw."""
     pairs = found.pairs[:_MOST_REVIEWERS]
     if not pairs:
         return None
@@ -210,7 +218,7 @@ def _reviewers(found: ReviewerAgreement, theme: Theme, _about: str) -> Figure | 
     axes.grid(axis="x", color=theme.line, linewidth=0.5)
     axes.tick_params(axis="y", length=0)
     themed(axes, theme)
-    names = [f"{short(one.reviewers[0])} – {short(one.reviewers[1])}  {one.items:,}" for one in pairs]
+    names = [f"{short(one.reviewers[0])} – {short(one.reviewers[1])} · {one.items:,}" for one in pairs]
     row_names(axes, names, theme)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=8, labelcolor=theme.ink)
     alpha = f"Krippendorff's alpha {found.alpha:.2f}." if np.isfinite(found.alpha) else ""
@@ -220,8 +228,13 @@ def _reviewers(found: ReviewerAgreement, theme: Theme, _about: str) -> Figure | 
 
 
 _PICTURES: dict[type, Callable[[Any, Theme, str], Figure | None]] = {
-    ByHour: _hours, ByDate: _dates, ByCamera: _cameras, Rates: _rates, Accumulation: _accumulation, ReviewerAgreement: _reviewers,
-}  # fmt: skip
+    ByHour: hours_picture,
+    ByDate: dates_picture,
+    ByCamera: cameras_picture,
+    Rates: rates_picture,
+    Accumulation: accumulation_picture,
+    ReviewerAgreement: reviewers_picture,
+}
 
 
 def short(name: str) -> str:
