@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from bioclip_core.next_commands import command
-from bioclip_core.nouns import size_of
+from bioclip_core.nouns import number_of, size_of
 from bioclip_plugin.commands.context import EXIT_DONE, EXIT_WITH_FAILURES
-from bioclip_plugin.commands.options import json_option, output_option, store_option
+from bioclip_plugin.commands.options import COUNT, json_option, output_option, store_option
 from bioclip_plugin.commands.progress import ProgressLine
-from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table
+from bioclip_plugin.commands.reporting import console_for, print_json, print_lines, print_table, printable
 from bioclip_plugin.store import open_store
 
 
@@ -23,6 +23,7 @@ def store() -> None:
     \b
     bioclip-plugin store info --store results.db
     bioclip-plugin store compact --store results.db
+    bioclip-plugin store index --store results.db
     bioclip-plugin store upgrade --store postgresql+psycopg://me@server/results
     bioclip-plugin store backup --store results.db --output backups/results-2026-05-31.db
     """
@@ -171,3 +172,44 @@ def compact(dry_run: bool, full: bool, store: str, as_json: bool) -> int:
             *(f"Not done: {sentence}." for sentence in done.left),
         )
     return EXIT_WITH_FAILURES if done.left else EXIT_DONE
+
+
+@store.command("index")
+@click.option("--run", "runs", type=COUNT, multiple=True, help="Number of a run, repeatable (default: all runs).")
+@store_option
+def index(runs: tuple[int, ...], store: str) -> int:
+    """Rebuild what is derived from a store for browsing and search: the columns of its runs, and the matrix of its features.
+
+    Both are beside an SQLite store (results.db.view, results.db.search), else in the cache, and are brought up to date whenever they
+    are used; the command is for a copied store, after a fault, or before many people begin. Columns of deleted runs are removed.
+
+    \b
+    bioclip-plugin store index --store results.db
+    bioclip-plugin store index --run 3 --store postgresql+psycopg://me@server/results
+    """
+    from bioclip_plugin.browsing import keeping
+    from bioclip_plugin.browsing.view import RunView
+    from bioclip_plugin.searching.matrix import open_matrix
+
+    lines: list[str] = []
+    with ProgressLine("Indexing", unit="blocks") as line, open_store(store) as opened:
+
+        def stage(name: str, unit: str) -> Callable[[int, int], None]:
+            line.stage(name, 0, 0, unit)
+            return lambda done, total: line.stage(name, done, total, unit)
+
+        known = [run.id for run in opened.runs()]
+        for number in runs or known:
+            view = RunView.open(opened, number, rebuild=True, progress=stage(f"Columns of run {number}", "blocks"))
+            lines += [f"Run {number}: {number_of(len(view.columns), 'row')}", *(f"  {note}" for note in view.notes)]
+        folder = keeping.folder_of(opened)
+        if removed := keeping.forget_others(folder, known):
+            lines.append(f"Removed the columns of {number_of(removed, 'deleted run')}")
+        for one in opened.feature_sets():
+            matrix = open_matrix(opened, one, rebuild=True, progress=stage("Matrix of features", "features"))
+            lines += [
+                f"Feature set {one.number}: {number_of(len(matrix), 'feature')}",
+                *(f"  {note}" for note in matrix.notes),
+            ]
+    print_lines(console_for(), *map(printable, lines), f"Columns: {folder}")
+    return EXIT_DONE

@@ -51,6 +51,24 @@ def test_exports_of_the_remaining_runs_are_the_same_bytes(
     assert bioclip("runs", "show", gone[0], "--store", four_runs).code == 1
 
 
+def test_what_is_derived_from_a_store_is_rebuilt_and_that_of_deleted_runs_goes(
+    bioclip: Bioclip, four_runs: str
+) -> None:
+    first = bioclip("store", "index", "--store", four_runs, "--run", 4)
+    assert (first.code, first.err) == (0, "")
+    folder = Path(f"{four_runs}.view")
+    assert [file.name for file in folder.iterdir()] == ["run-4.npz"]
+    bioclip("runs", "delete", 4, "--yes", "--store", four_runs)
+    indexed = bioclip("store", "index", "--store", four_runs)
+    assert (indexed.code, indexed.err) == (0, "")
+    assert "Removed the columns of 1 deleted run" in indexed.out
+    assert sorted(file.name for file in folder.iterdir()) == ["run-1.npz", "run-2.npz", "run-3.npz"]
+    listed = json.loads(bioclip("runs", "show", 1, "--json", "--store", four_runs).out)
+    assert f"Run 1: {listed['listed']} rows" in indexed.out, listed
+    assert "Feature set 1: " in indexed.out
+    assert bioclip("store", "index", "--store", four_runs, "--run", 4).code == 1
+
+
 def test_a_script_has_to_say_that_it_means_it(bioclip: Bioclip, four_runs: str) -> None:
     outcome = bioclip("runs", "delete", 1, "--store", four_runs)
     assert outcome.code == 2
