@@ -194,7 +194,7 @@ def _parts(
         place_R = index.rows(content_R, box_R)
         order = np.argsort(place_R[place_R >= 0], kind="stable")
         place_R, vectors_RD = place_R[place_R >= 0][order], vectors_RD[place_R >= 0][order]
-        rows_RD, usable_R, largest = _normalised(vectors_RD)
+        rows_RD, usable_R, largest = normalised(vectors_RD)
         of_key_R = missing[place_R[usable_R]]
         keys_R3 = np.stack([keys.content_N[of_key_R], keys.box_N[of_key_R], keys.tag_N[of_key_R]], axis=1)
         yield rows_RD, keys_R3, largest, int((~usable_R).sum())
@@ -202,7 +202,7 @@ def _parts(
         report(done, len(missing))
 
 
-def _normalised(vectors_RD: NDArray[np.float16]) -> tuple[NDArray[np.float16], NDArray[np.bool_], float]:
+def normalised(vectors_RD: NDArray[np.float16]) -> tuple[NDArray[np.float16], NDArray[np.bool_], float]:
     """Return the usable rows with length 1, which rows are usable, and the largest difference from 1 that is left."""
     with np.errstate(invalid="ignore", over="ignore"):
         wide_RD = vectors_RD.astype(np.float32)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +13,8 @@ from bioclip_core.errors import DataError
 from bioclip_core.nouns import number_of
 from bioclip_core.progress import Progress
 from bioclip_plugin.searching.matrix import Matrix, open_matrix, refreshed
+from bioclip_plugin.searching.nearest_keys import NearestKeys
+from bioclip_plugin.searching.pgvector import PgvectorFeatures, why_not_pgvector
 from bioclip_plugin.searching.results import Hit, Query, SearchResult, check_top
 from bioclip_plugin.searching.run_regions import RunRegions
 from bioclip_plugin.searching.scanning import nearest
@@ -22,17 +23,6 @@ from bioclip_plugin.store.feature_rows import StoredFeatureSet
 
 _CHECK_EVERY_S = 5.0
 """Age from which the state of a PostgreSQL store is asked for again; an SQLite file is looked at before each search."""
-
-
-@dataclass(frozen=True, slots=True)
-class NearestKeys:
-    """K keys of features, nearest first."""
-
-    content_K: NDArray[np.int64]
-    box_K: NDArray[np.int64]
-    cosine_K: NDArray[np.float64]
-    is_exact: bool
-    method: str
 
 
 class Features(Protocol):
@@ -113,10 +103,20 @@ class Searcher:
         self._lock = threading.Lock()
         (feature_set,) = (one for one in store.feature_sets() if one.number == run.feature_set)
         self.feature_set = feature_set
-        self.features: Features = MatrixFeatures(store, feature_set, rebuild=rebuild, progress=progress)
+        self._notes: tuple[str, ...] = ()
+        self.features = self._opened(rebuild, progress)
         self._seen: Any = None
         self._state = ""
         self._refresh()
+
+    def _opened(self, rebuild: bool, progress: Progress | None) -> Features:
+        """Return the features in the database where it can search, else as a matrix."""
+        if self._store.file is None:
+            reason = why_not_pgvector(self._store, self.feature_set)
+            if not reason:
+                return PgvectorFeatures(self._store, self.feature_set, rebuild=rebuild, progress=progress)
+            self._notes = (f"the database cannot search by itself ({reason}): a matrix in the user's cache is used",)
+        return MatrixFeatures(self._store, self.feature_set, rebuild=rebuild, progress=progress)
 
     def search(self, query: Query, top: int = 20, *, within: NDArray[np.int64] | None = None) -> SearchResult:
         """Return the regions of the run that are most similar to a query. Equal contents are one hit, with their number.
@@ -150,7 +150,7 @@ class Searcher:
             allowed_P[regions.place_M[self._row_of(regions, query.item)]] = False
         places = np.flatnonzero(allowed_P)
         found = features.nearest(query.vector_D, top, regions.content_P[places], regions.box_P[places])
-        notes = [*features.notes, *self._missing(regions, has_feature_P)]
+        notes = [*self._notes, *features.notes, *self._missing(regions, has_feature_P)]
         hits = self._hits(regions, found, chosen)
         return SearchResult(
             hits, found.is_exact, query.described, query.kind, self.run.id, len(places), found.method, tuple(notes)
@@ -214,6 +214,8 @@ class Searcher:
 
     def _hits(self, regions: RunRegions, found: NearestKeys, chosen: NDArray[np.int64] | None) -> tuple[Hit, ...]:
         place_K = regions.places(found.content_K, found.box_K)
+        is_known_K = place_K >= 0  # another program may have added rows to a table of the database meanwhile
+        place_K, cosine_K = place_K[is_known_K], found.cosine_K[is_known_K]
         row_K, copies_K = regions.first_P[place_K], regions.copies_P[place_K]
         if chosen is not None:  # the first region that passes the filter, and the number of those that do
             of_hits = chosen[np.isin(regions.place_M[chosen], place_K)]
@@ -223,7 +225,7 @@ class Searcher:
         media_K, region_K = regions.rows.media_M[row_K], regions.rows.region_M[row_K]
         results = self._store.media_results(self.run, set(media_K.tolist()))
         hits = []
-        columns = (media_K, region_K, found.cosine_K, copies_K)
+        columns = (media_K, region_K, cosine_K, copies_K)
         for media, region, cosine, copies in zip(*(column.tolist() for column in columns), strict=True):
             if media not in results:  # deleted meanwhile
                 continue

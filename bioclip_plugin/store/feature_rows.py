@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from bioclip_plugin.store.media_rows import item_of_row
 from bioclip_plugin.store.reading import regions_of_run
 from bioclip_plugin.store.records import MediaName, Run, StoredRegion
 from bioclip_plugin.store.taxa import TaxonCache
+
+Read = TypeVar("Read")
 
 _AT_ONCE = 50_000
 _SIDE = BOX_UNIT + 1
@@ -123,6 +125,18 @@ class FeatureRows:
     def media_numbers(self, names: Iterable[MediaName]) -> dict[MediaName, int]:
         """Return the numbers of the media with these names (uri and frame); others are absent."""
         return self._database.read(_media_numbers, list(names))
+
+    def half_vectors_of(self, work: Callable[..., Read], *given: Any) -> Read:
+        """Run reading work of :mod:`bioclip_plugin.store.half_vectors`, on PostgreSQL."""
+        return self._database.read(work, *given)
+
+    def write_half_vectors(self, work: Callable[..., Read], *given: Any) -> Read:
+        """Run writing work of :mod:`bioclip_plugin.store.half_vectors`, on PostgreSQL.
+
+        Raises:
+            StoreError: if the database refuses.
+        """
+        return self._database.write(work, *given)
 
     @property
     def file(self) -> Path | None:
