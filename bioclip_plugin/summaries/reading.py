@@ -18,6 +18,7 @@ from bioclip_plugin.contracts.run_deployments import deployments_of
 from bioclip_plugin.formats.shared.image_verdicts import threshold_of
 from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.deployments import DeploymentRow
+from bioclip_plugin.items.finding_deployments import Deployments
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.items.metadata import is_time_lapse
 from bioclip_plugin.report.decisions import decided
@@ -136,9 +137,13 @@ def read_run(store: Store, run: Run, options: DeploymentOptions, progress: Progr
                     findings.add(TIME_LAPSE, stored.item.uri)
         done += len(page)
         progress(done, total)
-    table = deployments.table
-    stated = {row.name: _stated(row) for row in (table.rows if table else ())}
-    return ReadRun(rows.sightings(), stated, list(kept.values()), findings)
+    return ReadRun(rows.sightings(), stated_in(deployments), list(kept.values()), findings)
+
+
+def stated_in(deployments: Deployments | None) -> dict[str, Stated]:
+    """Return start and end of the rows of a table of deployments, by name; nothing without a table."""
+    table = deployments.table if deployments else None
+    return {row.name: _stated(row) for row in (table.rows if table else ())}
 
 
 def seconds_of(moment: datetime | None) -> int:
@@ -166,13 +171,8 @@ def final_names(
         threshold: the confidence from which boxes of the run's detector count.
     """
     item_event = stored.item.sequence
-    if stored.failure is not None or stored.status != "done":
-        whole = newest_statements([one for one in reviews if one.target.kind == "media"]) or newest_statements(
-            of_events
-        )
-        yield from ((_of_review(one), item_event, True) for one in whole)
-        if not whole:
-            yield (UNANSWERED, None), item_event, False
+    if (stored.failure is not None or stored.status != "done") and not (reviews or of_events):
+        yield (UNANSWERED, None), item_event, False
         return
     about = [_about(review, stored.regions) for review in reviews]
     image = newest_statements([one for one, place in zip(reviews, about, strict=True) if place is None])

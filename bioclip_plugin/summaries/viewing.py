@@ -1,16 +1,43 @@
-"""Sightings of a run's columns, which pages of a server have in memory."""
+"""Sightings of a run's columns, which pages of a server have in memory: no pass over the store."""
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
 
+from bioclip_core.findings import Findings
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin.browsing.columns import UNKNOWN_MOMENT, VERDICTS, Columns
+from bioclip_plugin.browsing.places import table_of
 from bioclip_plugin.browsing.tree import TaxonNode
-from bioclip_plugin.summaries.reading import REVIEWED_AS
+from bioclip_plugin.reviews.pairing import reviews_of_events
+from bioclip_plugin.store import Review, Run, Store
+from bioclip_plugin.summaries.reading import REVIEWED_AS, ReadRun, stated_in
 from bioclip_plugin.summaries.sightings import KINDS, NO_TIME, PERSON, UNANSWERED, UNCLASSIFIED, Sightings
 
 _VERDICT_KINDS = np.array([*(KINDS.index(verdict) for verdict in VERDICTS), UNCLASSIFIED], dtype=np.int8)
+
+
+_PAGE = 500
+
+
+def read_columns(store: Store, run: Run, columns: Columns) -> ReadRun:
+    """Return what the figures of a run are made of, from its columns; only reviewed images are read from the store.
+
+    Args:
+        store: the store of the run.
+        run: the run.
+        columns: its columns, with the deployments that the run began with.
+    """
+    findings = Findings()
+    deployments = table_of(store, run, findings)
+    own = set(columns.events)
+    reviews: list[Review] = [one for name, given in reviews_of_events(store).items() if name in own for one in given]
+    items = store.reviewed_items(run, ranks=())
+    while page := [(stored.item.uri, stored.item.frame) for stored in islice(items, _PAGE)]:
+        reviews += (one for given in store.reviews_of(page).values() for one in given)
+    return ReadRun(sightings_of_columns(columns), stated_in(deployments), reviews, findings)
 
 
 def sightings_of_columns(columns: Columns) -> Sightings:

@@ -12,15 +12,21 @@ from plain_figures import plain_figures
 from report_samples import BLUE, PERSON, RED, TAXA, House, item, trapped
 
 from bioclip_core.errors import BioclipError
+from bioclip_core.findings import Findings
 from bioclip_core.taxonomy import Taxon
 from bioclip_plugin import create_plugin_manager
+from bioclip_plugin.browsing.view import RunView
 from bioclip_plugin.cli import run
 from bioclip_plugin.contracts.manager import BioclipPluginManager
+from bioclip_plugin.items.deployment_options import DeploymentOptions
 from bioclip_plugin.items.media import MediaItem
 from bioclip_plugin.store import ReviewTarget, Store
 from bioclip_plugin.store.records import StatedReview
 from bioclip_plugin.summaries import writing
+from bioclip_plugin.summaries.making import make_figures
 from bioclip_plugin.summaries.options import FigureOptions
+from bioclip_plugin.summaries.reading import read_run
+from bioclip_plugin.summaries.viewing import read_columns
 from bioclip_plugin.testing import FakeModel
 
 Figures = Callable[..., tuple[int, str, str]]
@@ -117,6 +123,26 @@ def test_a_runs_figures_are_written_and_what_is_not_in_them_is_said(house: House
     for picture in ("hours", "dates", "cameras", "rates", "accumulation", "reviewers"):
         light, dark = (Path(f"out/{picture}{variant}.svg").read_text("utf-8") for variant in ("", "-dark"))
         assert light.count("#14181c") == 0 < dark.count("#14181c")
+
+
+def test_a_views_columns_give_the_figures_of_a_pass_over_the_store(house: House) -> None:
+    items = trapped(house, 6)
+    house.classify([*items, item(house.folder / "gone.jpg")])
+    reviewed(house, (items[0], "Ann", BLUE), (items[1], "Ann", None), (items[1], "Bob", RED))
+    with Store.open(house.address) as store:
+        one = store.run()
+        passed = read_run(store, one, DeploymentOptions())
+        with RunView.open(store, one.id) as view:
+            viewed = read_columns(store, one, view.columns)
+    made = [
+        make_figures(read.sightings, read.stated, read.reviews, FigureOptions(), Findings())
+        for read in (passed, viewed)
+    ]
+    assert [figure.rows() for figure in made[0].figures.values()] == [
+        figure.rows() for figure in made[1].figures.values()
+    ]
+    assert made[0].lines == made[1].lines
+    assert "1 item of two or more, 0 with equal answers" in made[0].lines[-1]
 
 
 def test_one_table_needs_no_pictures_and_replaces_only_what_is_ours(house: House, figures: Figures) -> None:

@@ -16,7 +16,7 @@ from bioclip_core.findings import Findings
 from bioclip_core.taxonomy import Rank, Taxon
 from bioclip_plugin.items.media import MediaItem, Region
 from bioclip_plugin.store import Review, ReviewTarget, StoredItem, StoredRegion
-from bioclip_plugin.store.records import StoredDecision
+from bioclip_plugin.store.records import ItemStatus, StoredDecision
 from bioclip_plugin.summaries.activity import by_camera, by_date, by_hour, natural, periods
 from bioclip_plugin.summaries.effort import BOTH, IMAGES, EffortTable, Stated, effort_of
 from bioclip_plugin.summaries.options import FigureOptions
@@ -274,9 +274,14 @@ LEFT, RIGHT = Region(0.1, 0.1, 0.2, 0.2, "finder"), Region(0.6, 0.6, 0.2, 0.2, "
 NEAR_LEFT = Region(0.11, 0.1, 0.2, 0.2)
 
 
-def named(*regions: StoredRegion, reviews: Sequence[Review] = (), of_events: Sequence[Review] = ()) -> list[str]:
+def named(
+    *regions: StoredRegion,
+    reviews: Sequence[Review] = (),
+    of_events: Sequence[Review] = (),
+    status: ItemStatus = "done",
+) -> list[str]:
     """Return the final names in an image; those of reviewers with an asterisk."""
-    stored = StoredItem(MediaItem("a", detected=True), "done", None, list(regions))
+    stored = StoredItem(MediaItem("a", detected=True), status, None, list(regions))
     names = final_names(stored, reviews, of_events, 0.2)
     return [f"{taxon.name if taxon else KINDS[kind]}{'*' if reviewed else ''}" for (kind, taxon), _, reviewed in names]
 
@@ -295,6 +300,8 @@ def test_names_of_reviewers_go_before_the_runs_from_the_box_over_the_image_to_th
     assert named(fox, reviews=[review("Ann", HERON, box=RIGHT)]) == ["Vulpes vulpes", "Ardea cinerea*"]
     assert named(fox, of_events=[review("Ann", "unidentifiable")]) == ["unknown*"]
     assert named(person, reviews=[review("Ann", LYNX)]) == ["person", "Lynx lynx*"]
+    assert named(status="failed") == ["unanswered"]
+    assert named(status="failed", reviews=[review("Ann", LYNX, box=LEFT)]) == ["Lynx lynx*"]
     both = [review("Ann", LYNX), review("Ann", FELIDAE, box=LEFT)]
     assert named(fox, reviews=both, of_events=[review("Bob", DUCK)]) == ["Felidae*"]
 
