@@ -47,6 +47,7 @@ COMMANDS = (
     ("ablate", "training.ablate:ablate", "Train a collection in several ways and compare them."),
     ("analyze", "training.analyze:analyze", "Measure the structure of a model's features: tree, traits, variation."),
     ("calibrate", "training.calibrate:calibrate", "Fit the temperature of a model on the dev part of a catalog."),
+    ("serve", "serve:serve", "Answer programs over HTTP: classify images, look up labels and runs."),
     ("models", "models:models", "List, describe, fetch, trust and export models."),
     ("store", "store:store", "Maintain a result store."),
     ("fetch", "fetch:fetch", "Show and check a folder of fetched images."),

@@ -263,8 +263,10 @@ OF_OTHERS = {
     "cv2": "required by speciesnet",
     "idna": "in try: the standard library's rules otherwise",
     "kagglehub": "required by speciesnet",
+    "pydantic": "required by fastapi",
     "requests": "required by kagglehub",
     "scipy": "required by scikit-learn",
+    "starlette": "required by fastapi",
     "threadpoolctl": "required by scikit-learn",
     "timm": "required by open_clip_torch",
     "tqdm": "required by huggingface_hub",
@@ -279,6 +281,7 @@ DISTRIBUTIONS = {
     "open_clip": "open_clip_torch",
     "sklearn": "scikit-learn",
     "pillow_heif": "pillow-heif",
+    "prometheus_client": "prometheus-client",
     "yaml": "pyyaml",
 }
 

@@ -110,6 +110,12 @@ def items_at(
     return _items_of_rows(connection, run, connection.execute(query).all(), cache, ranks)
 
 
+def item_numbered(connection: Connection, run: Run, media: int, cache: TaxonCache) -> StoredItem | None:
+    """Return one item of a run by the number of its media; None if the run did not list it."""
+    rows = connection.execute(_listed_media(run).where(schema.media.c.id == media)).all()
+    return next(iter(_items_of_rows(connection, run, rows, cache, None)), None)
+
+
 def _listed_media(run: Run) -> Select[Any]:
     """Return a query of a run's media in listing order."""
     listed, media = schema.listing, schema.media

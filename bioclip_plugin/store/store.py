@@ -374,6 +374,12 @@ class Store(Upkeep, FeatureRows):
                 lambda connection, _, at=page: reading.items_at(connection, run, at, self._taxa, ranks),
             )
 
+    def item_numbered(self, run: Run, media: int) -> StoredItem | None:
+        """Return one item of a run by the number of its media; None if the run did not list it."""
+        return self._database.read(
+            _still_there, run, lambda connection, _: reading.item_numbered(connection, run, media, self._taxa)
+        )
+
     def listed_items(self, run: Run, *, only_answered: bool = False) -> Iterator[MediaItem]:
         """Yield a run's items in listing order, without regions and results."""
         return self._pages_of(

@@ -1,0 +1,1 @@
+"""The HTTP server: one process, one model, any number of clients."""
