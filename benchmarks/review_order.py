@@ -107,7 +107,7 @@ def _stored() -> dict[str, Any]:
 
 def markdown(stored: dict[str, Any]) -> str:
     """Return a table per collection and learner: accuracy by the number of reviews, and reviews for the accuracy of random ones."""
-    parts = []
+    parts, places = [], {order.name: place for place, order in enumerate(ORDERS)}
     for name, found in stored.items():
         curves = {order: _array(curve) for order, curve in found["curves"].items()}
         counts = next(iter(found["curves"].values()))["reviews"]
@@ -118,7 +118,7 @@ def markdown(stored: dict[str, Any]) -> str:
                 *(_spread_of(accuracy_SR[:, place]) for place in shown),
                 *map(_ratio_of, _ratios(curves, order, counts)),
             ]
-            for order, accuracy_SR in curves.items()
+            for order, accuracy_SR in sorted(curves.items(), key=lambda entry: places[entry[0]])
         ]
         heads = ["order", *(f"{counts[place]} reviews" for place in shown), "of random", "of random events"]
         parts.append(f"**{name}** ({found['images']} images, {found['test']} held out)\n\n{table(heads, rows)}")
