@@ -11,6 +11,7 @@ from bioclip_plugin.browsing.columns import VERDICTS, Columns
 from bioclip_plugin.browsing.filters import Mask, all_of, masks_of, node_named, taxa_by, undecided
 from bioclip_plugin.browsing.query import UNDECIDED, ViewQuery
 from bioclip_plugin.browsing.tree import TaxonNode
+from bioclip_plugin.items.verdicts import REVIEW_VERDICTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,7 @@ def facets_of(columns: Columns, query: ViewQuery) -> Facets:
 
     every = all_of(columns, masks.values())
     verdict_mask = without("verdicts")
-    marks = np.array([*(mark.verdict for mark in columns.reviews), ""], object)
-    said = np.unique(marks[columns.review_N[without("review_verdicts")]], return_counts=True)
+    said = np.array([*(REVIEW_VERDICTS.index(mark.verdict) for mark in columns.reviews), -1], np.int8)
     hours = np.bincount(columns.hours[without("hours") & columns.timed], minlength=24)
     above, taxa, alone = _taxa(columns, query, without("taxon"))
     return Facets(
@@ -73,7 +73,7 @@ def facets_of(columns: Columns, query: ViewQuery) -> Facets:
             **_counts(VERDICTS, columns.verdict_N[verdict_mask]),
             **_positive({UNDECIDED: int(np.count_nonzero(verdict_mask & undecided(columns)))}),
         },
-        _positive({str(name): int(count) for name, count in zip(*said, strict=True) if name}),
+        _counts(REVIEW_VERDICTS, said[columns.review_N[without("review_verdicts")]]),
         _flag_counts(columns, every),
         tuple(hours.tolist()),
         int(np.count_nonzero(without("reviewed") & (columns.review_N >= 0))),

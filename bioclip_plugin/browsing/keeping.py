@@ -29,7 +29,9 @@ from bioclip_plugin.store import Store
 FORMAT = 1
 FOLDER_SUFFIX = ".view"
 _FILE = re.compile(r"run-(\d+)\.npz")
-_WORDS, _NAMES, _BLOCKS = "words", "names", "blocks"
+_WORDS, _NAMES, _BLOCKS, _EVENTS = "words", "names", "blocks", "events"
+_BETWEEN = "\0"
+"""No text of the store holds it. Names of events are too many for JSON: a run has one for every few images."""
 _MOST_BYTES = 1 << 30
 _DAMAGE = (
     OSError, ValueError, TypeError, KeyError, EOFError, IndexError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error,
@@ -44,7 +46,6 @@ class _Words:
     format: int
     block: int
     stamp: str
-    events: tuple[str, ...]
     flags: tuple[str, ...]
     failures: tuple[str, ...]
     places: tuple[tuple[str, str, str, bool], ...]
@@ -83,8 +84,12 @@ def _rows_of(arrays: Any) -> RunRows:
         raise ValueError(f"they are of format {words.format}, not {FORMAT}")
     raw = {name: arrays[name] for name in RAW_TYPES}
     names, blocks = arrays[_NAMES], arrays[_BLOCKS]
+    events = bytes(arrays[_EVENTS]).decode()
     vocabulary = Vocabulary(
-        Words(words.events), Flags(words.flags), Reasons(words.failures), PlaceNumbers(words.places)
+        Words(events.split(_BETWEEN) if events else ()),
+        Flags(words.flags),
+        Reasons(words.failures),
+        PlaceNumbers(words.places),
     )
     limits = {
         "event": len(vocabulary.events.words), "failure": len(vocabulary.failures.words), "place": len(vocabulary.places.places),
@@ -99,15 +104,14 @@ def _rows_of(arrays: Any) -> RunRows:
 def save(folder: Path, run: int, rows: RunRows) -> str:
     """Keep the rows of a run; return why that failed, empty if it worked. A disk without room costs time at the next start only."""
     known = rows.vocabulary
-    words = _Words(
-        FORMAT, BLOCK, rows.stamp, known.events.words, known.flags.words, known.failures.words, known.places.places
-    )
-    text = np.frombuffer(json.dumps(asdict(words)).encode(), np.uint8)
+    words = _Words(FORMAT, BLOCK, rows.stamp, known.flags.words, known.failures.words, known.places.places)
+    texts = {_WORDS: json.dumps(asdict(words)), _EVENTS: _BETWEEN.join(known.events.words)}
+    parts = {name: np.frombuffer(text.encode(), np.uint8) for name, text in texts.items()}
     path = folder / f"run-{run}.npz"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing_file(path) as draft, draft.open("wb") as file:
-            np.savez(file, **rows.raw, **{_NAMES: rows.names, _BLOCKS: rows.blocks, _WORDS: text})  # type: ignore[arg-type]
+            np.savez(file, **rows.raw, **{_NAMES: rows.names, _BLOCKS: rows.blocks, **parts})  # type: ignore[arg-type]
     except (OSError, BioclipError) as error:
         reason = reason_of(error, path) if isinstance(error, OSError) else str(error)
         return (

@@ -111,7 +111,8 @@ def places_of(
     found = np.full(len(media), -1, np.int32)
     if not reviews:
         return found
-    numbers = {name: number for number, name in enumerate(events)}
+    reviewed = {one.event for one in reviews if one.kind == "event"}
+    numbers = {name: number for number, name in enumerate(events) if name in reviewed} if reviewed else {}
     of_event = np.full(len(events) + 1, -1, np.int32)
     of_media: dict[int, int] = {}
     of_region: dict[int, int] = {}

@@ -25,6 +25,7 @@ from bioclip_plugin.browsing.reading import (
     empty_rows,
     names_in_order,
     read_block,
+    totals_of,
 )
 from bioclip_plugin.browsing.review_rows import ReviewTable, places_of
 from bioclip_plugin.browsing.tree import Tree, tree_of
@@ -83,6 +84,9 @@ def up_to_date(
         rows, is_new = RunRows(stamp), True
     else:
         is_new = False
+    # While nobody works on a run, its images can only be forgotten: one that was changed, in another run.
+    if not is_new and run.status != "running" and store.read(totals_of, run) == rows.blocks.sum(axis=0).tolist():
+        return rows, False
     # First: what is written while rows are read shows as a difference the next time.
     blocks = store.read(blocks_of, run)
     changed = list(changed_blocks(rows.blocks, blocks))

@@ -73,7 +73,7 @@ def tree_of(taxa: Mapping[int, tuple[Taxon, str]]) -> Tree:
         taxa: each taxon with its level (a rank, ``label`` or ``group``), by any numbers.
     """
     of_lineage = {number: taxon for number, (taxon, level) in taxa.items() if level not in _OWN_WORDS and taxon.rank}
-    joined = dict(zip(of_lineage, join_taxa(list(of_lineage.values()))[0], strict=True))
+    joined = _joined(of_lineage)
     paths = {number: _path_of(joined.get(number, taxon), level) for number, (taxon, level) in taxa.items()}
     common: dict[Path, str] = {}
     for number, path in paths.items():
@@ -83,6 +83,13 @@ def tree_of(taxa: Mapping[int, tuple[Taxon, str]]) -> Tree:
     stops = _stops(every)
     nodes = tuple(_node(path, common.get(path, ""), places, stops[place], place) for place, path in enumerate(every))
     return Tree(nodes, {number: places[path] for number, path in paths.items()})
+
+
+def _joined(taxa: Mapping[int, Taxon]) -> Mapping[int, Taxon]:
+    """Return each taxon with its joined lineage; without holes there is nothing to join, which takes half a second for 5,000."""
+    if not any("" in taxon.lineage[: taxon.rank.depth] for taxon in taxa.values() if taxon.rank):
+        return taxa
+    return dict(zip(taxa, join_taxa(list(taxa.values()))[0], strict=True))
 
 
 def _path_of(taxon: Taxon, level: str) -> Path:

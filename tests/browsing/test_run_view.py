@@ -161,6 +161,10 @@ def test_a_run_that_another_program_writes_to_grows_and_only_changed_blocks_are_
         other.end_run(run, "finished", {})
         assert view.refresh(), "rules decide at the end"
         assert view.count(ViewQuery(failures="only")) == 10
+        assert not view.refresh()
+        list_uris(other, other.begin_run(replace(PLAN_WITH_RANK, sources=("other",))), "00.jpg", stat=(5, 5))
+        assert view.refresh(), "an image that another run found changed is to do again in this one, too"
+        assert view.count(ViewQuery(failures="no")) == 1
 
 
 def test_decisions_that_rules_change_at_the_end_of_a_run_show(store: Store, run: Run) -> None:
