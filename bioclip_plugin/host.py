@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from bioclip_plugin.running.session import Classifiable
     from bioclip_plugin.searching.of_sessions import SessionSearch
-    from bioclip_plugin.searching.results import Kind, Query, SearchResult
+    from bioclip_plugin.searching.results import Kind, NameFrom, Query, SearchResult
 
 _DEFAULT = ClassifyRequest()
 
@@ -104,6 +104,7 @@ class Session(session.Session):
         run: int | None = None,
         top: int = 20,
         region: int | None = None,
+        name_from: NameFrom = "labels",
         within: NDArray[np.int64] | None = None,
     ) -> SearchResult:
         """Return the regions of a run that are most similar to an image, an item, a name or words, by their stored features.
@@ -118,6 +119,8 @@ class Session(session.Session):
             run: number of the run; None: the one that was begun last.
             top: largest number of hits.
             region: number of the region, from 1, of an item with several.
+            name_from: what a name's vector is made of: ``labels``, its rows in the label set, or ``reviews``, the mean of the
+                run's images that people reviewed as it.
             within: numbers of the regions of the store that may be hits, as a filter; None: all of the run.
 
         Raises:
@@ -134,7 +137,8 @@ class Session(session.Session):
                 from bioclip_plugin.searching.of_sessions import SessionSearch
 
                 self._search = SessionSearch(self.store, self.engine)
-        return self._search.search(query, kind=kind, run=run, top=top, region=region, within=within)
+        search = self._search.search
+        return search(query, kind=kind, run=run, top=top, region=region, name_from=name_from, within=within)
 
 
 def _web_options(fetch: str | os.PathLike[str] | None, manners: FetchOptions | None) -> WebOptions:

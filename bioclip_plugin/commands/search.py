@@ -65,6 +65,13 @@ COLUMNS = (
 @click.option("--top", type=click.IntRange(1, _MOST), default=20, show_default=True, help="Largest number of results.")
 @run_option
 @click.option("--region", type=COUNT, help="Number of the region, from 1, of a stored image with several.")
+@click.option(
+    "--name-from",
+    type=click.Choice(("labels", "reviews")),
+    default="labels",
+    show_default=True,
+    help="What stands for a name: its rows in the label set, or the mean of the run's images that people reviewed as it.",
+)
 @click.option("--rebuild", is_flag=True, help="Make what searches derive from the stored features anew.")
 @click.option("--output", type=GivenPath(), help="CSV file to write.")
 @force_option
@@ -89,6 +96,7 @@ def search(
     \b
     bioclip-plugin search photos/0001.jpg --store results.db
     bioclip-plugin search Felidae --top 50 --output cats.csv
+    bioclip-plugin search Felidae --name-from reviews
     bioclip-plugin search "a bird on the ground at night"
     """
     console = console_for(to_stderr=as_json)
@@ -108,7 +116,7 @@ def search(
 
 def _searched(
     plugins: BioclipPluginManager, text: str, address: str, *, kind: Any, top: int, run: int | None, region: int | None,
-    rebuild: bool, model: str | None, labels: str | None, device: str,
+    name_from: Any, rebuild: bool, model: str | None, labels: str | None, device: str,
 ) -> SearchResult:  # fmt: skip
     from bioclip_plugin.searching.asking import Asking
     from bioclip_plugin.searching.engine_of_run import engine_of_run
@@ -121,7 +129,7 @@ def _searched(
         )
         with ProgressLine("Building the search matrix", unit="features") as line:
             searcher = Searcher(store, chosen, rebuild=rebuild, progress=line.reach)
-        return searcher.search(Asking(store, searcher, engine).query(text, kind, region), top)
+        return searcher.search(Asking(store, searcher, engine).query(text, kind, region, name_from), top)
 
 
 def _row(hit: Hit) -> tuple[Any, ...]:

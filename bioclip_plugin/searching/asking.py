@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bioclip_core.errors import BioclipError, DataError
+from bioclip_core.errors import BioclipError, DataError, UsageError
 from bioclip_core.findings import shortened
 from bioclip_plugin.items.media import Region, uri_of
 from bioclip_plugin.searching.queries import (
@@ -21,7 +21,8 @@ from bioclip_plugin.searching.queries import (
     rows_of_name,
     words_query,
 )
-from bioclip_plugin.searching.results import Kind, Query
+from bioclip_plugin.searching.results import Kind, NameFrom, Query
+from bioclip_plugin.searching.reviewed import reviewed_query
 from bioclip_plugin.searching.searcher import Searcher
 from bioclip_plugin.store import Store
 
@@ -58,17 +59,24 @@ class Asking:
         """
         self._store, self._searcher, self._engine = store, searcher, engine
 
-    def query(self, text: str, kind: Kind | None = None, region: int | None = None) -> Query:
+    def query(
+        self, text: str, kind: Kind | None = None, region: int | None = None, name_from: NameFrom = "labels"
+    ) -> Query:
         """Return the query that a text asks for.
 
         Args:
             text: path of an image, name or key of an item of the store, name of a taxon, or words.
             kind: what it is; None: what it can only be.
             region: number of the region, from 1, of a stored image with several.
+            name_from: what a name's vector is made of: its rows in the label set, or the images that people reviewed as it.
 
         Raises:
             DataError: for a text that is nothing of these, or that could be two of them.
         """
+        if name_from == "reviews":
+            if kind not in (None, "name"):
+                raise UsageError(f"a search by {kind} has nothing to do with reviews: leave that option out")
+            return reviewed_query(self._store, self._searcher, text)
         chosen = kind or self._kind(text)
         if chosen == "item":
             return self._item(text, region)

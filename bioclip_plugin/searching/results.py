@@ -15,6 +15,8 @@ from bioclip_plugin.items.media import MediaItem, Region
 
 Kind = Literal["image", "item", "name", "words"]
 KINDS: tuple[Kind, ...] = ("image", "item", "name", "words")
+NameFrom = Literal["labels", "reviews"]
+NAMES_FROM: tuple[NameFrom, ...] = ("labels", "reviews")
 MOST_HITS = 10_000
 
 

@@ -142,6 +142,10 @@ def test_a_session_searches_by_texts_and_by_images_in_memory(session: Session) -
 def test_searches_of_sessions_that_cannot_be_made_are_refused(session: Session) -> None:
     with pytest.raises(UsageError, match="kind 'photo': give one of image, item, name, words, or none"):
         session.search("red.png", kind="photo")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="name_from 'photos': give one of labels, reviews"):
+        session.search("red fish", name_from="photos")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="a search by words has nothing to do with reviews"):
+        session.search("red fish", kind="words", name_from="reviews")
     with pytest.raises(UsageError, match="kind words: give the query as a text"):
         session.search(Image.new("RGB", (9, 9)), kind="words")
     with fake_session(name="other") as other, pytest.raises(DataError, match="other weights than those of other"):

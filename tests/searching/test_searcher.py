@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from search_samples import BOX, DIMENSION, add, begin
-from store_samples import QUICK
+from store_samples import FELIDAE, LYNX, QUICK
 
 from bioclip_core.errors import DataError, UsageError
 from bioclip_plugin.searching import searcher as searchers
 from bioclip_plugin.searching.queries import item_query
 from bioclip_plugin.searching.results import Query, SearchResult
+from bioclip_plugin.searching.reviewed import reviewed_query
 from bioclip_plugin.searching.searcher import Searcher
-from bioclip_plugin.store import Run, Store
+from bioclip_plugin.store import ReviewTarget, Run, Store
 
 
 @pytest.fixture
@@ -130,3 +131,23 @@ def test_what_cannot_be_searched_is_refused(store: Store, run: Run) -> None:
 def test_a_run_without_images_has_no_hits(store: Store) -> None:
     found = Searcher(store, begin(store, "nothing")).search(at(0.0))
     assert (found.hits, found.compared) == ((), 0)
+
+
+def test_a_name_is_the_mean_of_the_regions_that_people_reviewed_as_it(store: Store, run: Run) -> None:
+    searcher = Searcher(store, run)
+    for name, taxon in (("a", LYNX), ("e", FELIDAE), ("c", None)):
+        store.add_review(ReviewTarget("media", name), "taxon" if taxon else "blank", taxon, reviewer="one")
+    store.add_review(ReviewTarget("region", "f", region=BOX), "taxon", LYNX, reviewer="one")
+    store.add_review(ReviewTarget("media", "f"), "blank", reviewer="two")
+    found = reviewed_query(store, searcher, "lynx fictus")
+    assert found.described == "the name lynx fictus: mean of 2 reviewed regions of run 1"
+    np.testing.assert_allclose(found.vector_D, angles(0.0, 0.3).astype(np.float32).mean(axis=0))
+    assert reviewed_query(store, searcher, "Felidae").described.startswith(
+        "the name Felidae: mean of 3 reviewed regions"
+    )
+    store.add_review(ReviewTarget("media", "a"), "blank", reviewer="two")  # replaces the first
+    assert "mean of 1 reviewed region of" in reviewed_query(store, searcher, "Lynx").described
+    with pytest.raises(
+        DataError, match=r"no region of run 1 is reviewed as 'Canis' \(0 reviews in the store name it\)"
+    ):
+        reviewed_query(store, searcher, "Canis")
