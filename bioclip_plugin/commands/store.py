@@ -189,7 +189,7 @@ def index(runs: tuple[int, ...], store: str) -> int:
     """
     from bioclip_plugin.browsing import keeping
     from bioclip_plugin.browsing.view import RunView
-    from bioclip_plugin.searching.matrix import open_matrix
+    from bioclip_plugin.searching.searcher import open_features
 
     lines: list[str] = []
     with ProgressLine("Indexing", unit="blocks") as line, open_store(store) as opened:
@@ -206,10 +206,10 @@ def index(runs: tuple[int, ...], store: str) -> int:
         if removed := keeping.forget_others(folder, known):
             lines.append(f"Removed the columns of {number_of(removed, 'deleted run')}")
         for one in opened.feature_sets():
-            matrix = open_matrix(opened, one, rebuild=True, progress=stage("Matrix of features", "features"))
+            features, notes = open_features(opened, one, rebuild=True, progress=stage("Features", "features"))
             lines += [
-                f"Feature set {one.number}: {number_of(len(matrix), 'feature')}",
-                *(f"  {note}" for note in matrix.notes),
+                f"Feature set {one.number}: {number_of(len(features), 'feature')}",
+                *(f"  {note}" for note in (*notes, *features.notes)),
             ]
     print_lines(console_for(), *map(printable, lines), f"Columns: {folder}")
     return EXIT_DONE

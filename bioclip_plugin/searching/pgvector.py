@@ -43,6 +43,9 @@ class PgvectorFeatures:
         self._state = ""
         self._take_up(rebuild=rebuild)
 
+    def __len__(self) -> int:
+        return self._rows
+
     def refresh(self) -> None:
         # The table may be of another state than the one that was read: other programs bring it up to date, too.
         table = self._store.half_vectors_of(half_vectors.stored_state, self._feature_set)

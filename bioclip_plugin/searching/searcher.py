@@ -32,6 +32,9 @@ class Features(Protocol):
     def notes(self) -> tuple[str, ...]:
         """Sentences about how the features came about."""
 
+    def __len__(self) -> int:
+        """Return the number of features that can be found."""
+
     def refresh(self) -> None:
         """Take up what was stored since."""
 
@@ -61,6 +64,9 @@ class MatrixFeatures:
         """Sentences about the matrix."""
         return self.matrix.notes
 
+    def __len__(self) -> int:
+        return len(self.matrix) - len(self.matrix.removed)
+
     def refresh(self) -> None:
         self.matrix = refreshed(self.matrix, self._store)
 
@@ -78,6 +84,26 @@ class MatrixFeatures:
         found = nearest(matrix.vectors_ND, query_D, count, allowed=allowed, deviation=matrix.deviation)
         keys = matrix.content_N[found.rows_K], matrix.box_N[found.rows_K]
         return NearestKeys(*keys, found.cosine_K, is_exact=True, method=found.scanner)
+
+
+def open_features(
+    store: Store, feature_set: StoredFeatureSet, *, rebuild: bool = False, progress: Progress | None = None
+) -> tuple[Features, tuple[str, ...]]:
+    """Return the features in the database where it can search, else as a matrix, up to date; and the reason for the matrix.
+
+    Args:
+        store: the store.
+        feature_set: one of its feature sets.
+        rebuild: True builds what is derived from the features anew.
+        progress: called with the features read and with all of them; None: a line is logged every few seconds.
+    """
+    notes: tuple[str, ...] = ()
+    if store.file is None:
+        reason = why_not_pgvector(store, feature_set)
+        if not reason:
+            return PgvectorFeatures(store, feature_set, rebuild=rebuild, progress=progress), ()
+        notes = (f"the database cannot search by itself ({reason}): a matrix in the user's cache is used",)
+    return MatrixFeatures(store, feature_set, rebuild=rebuild, progress=progress), notes
 
 
 class Searcher:
@@ -103,20 +129,10 @@ class Searcher:
         self._lock = threading.Lock()
         (feature_set,) = (one for one in store.feature_sets() if one.number == run.feature_set)
         self.feature_set = feature_set
-        self._notes: tuple[str, ...] = ()
-        self.features = self._opened(rebuild, progress)
+        self.features, self._notes = open_features(store, feature_set, rebuild=rebuild, progress=progress)
         self._seen: Any = None
         self._state = ""
         self._refresh()
-
-    def _opened(self, rebuild: bool, progress: Progress | None) -> Features:
-        """Return the features in the database where it can search, else as a matrix."""
-        if self._store.file is None:
-            reason = why_not_pgvector(self._store, self.feature_set)
-            if not reason:
-                return PgvectorFeatures(self._store, self.feature_set, rebuild=rebuild, progress=progress)
-            self._notes = (f"the database cannot search by itself ({reason}): a matrix in the user's cache is used",)
-        return MatrixFeatures(self._store, self.feature_set, rebuild=rebuild, progress=progress)
 
     def search(self, query: Query, top: int = 20, *, within: NDArray[np.int64] | None = None) -> SearchResult:
         """Return the regions of the run that are most similar to a query. Equal contents are one hit, with their number.
