@@ -28,7 +28,7 @@ def known(values_N: NDArray[np.floating], otherwise: float) -> NDArray[np.float6
 def best_of(items: ReviewItems, score_N: NDArray[np.float64], batch: int, seed: int) -> NDArray[np.int64]:
     """Return the items with the greatest scores among those without a review; equal ones in random order."""
     waiting = np.flatnonzero(~items.reviewed_N)
-    if batch < len(waiting):
+    if 0 < batch < len(waiting):
         # Only those that may be among the best are sorted: a million items need a tenth of the time.
         least = np.partition(score_N[waiting], len(waiting) - batch)[len(waiting) - batch]
         waiting = waiting[score_N[waiting] >= least]

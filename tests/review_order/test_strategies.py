@@ -77,6 +77,7 @@ def test_every_order_leaves_out_reviewed_items_and_is_the_same_for_a_seed() -> N
             numbers = order(strategy.name, items)
             assert (set(numbers), len(numbers)) == (waiting, len(waiting)), strategy.name
             assert order(strategy.name, items) == numbers
+            assert order(strategy.name, items, batch=0) == []
     assert len({tuple(order("random", ITEMS, seed=seed)) for seed in range(9)}) > 1
     assert len({strategy.name for strategy in STRATEGIES}) == len(STRATEGIES) == 7
     assert all(strategy.sentence.endswith(".") and strategy.sentence.count(". ") == 0 for strategy in STRATEGIES)
