@@ -11,7 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_core.findings import Findings
-from bioclip_plugin.summaries.sightings import BLANK, DAY_S, KINDS, NO_TIME, PERSON, TAXON, UNKNOWN, VEHICLE, Sightings
+from bioclip_plugin.summaries.sightings import (
+    BLANK,
+    DAY_S,
+    KINDS,
+    NO_TIME,
+    PERSON,
+    TAXON,
+    UNKNOWN,
+    VEHICLE,
+    Sightings,
+    different_pairs,
+)
 
 BOTH, STARTED, ENDED, IMAGES = "deployment", "deployment start, last image", "first image, deployment end", "images"
 """Origins of an effort; empty for a camera of unknown effort."""
@@ -126,16 +137,12 @@ def _counts(sightings: Sightings) -> dict[int, dict[str, int]]:
     known = sightings.camera_N >= 0
     camera, kind, media = sightings.camera_N[known], sightings.kind_N[known], sightings.media_N[known]
     found: dict[int, dict[str, int]] = {}
-    for columns, is_all in (((camera, media), True), ((camera, kind, media), False)):
-        different = np.unique(np.stack([column.astype(np.int64) for column in columns]), axis=1)
-        for (place, *of), count in zip(*_counted(different[:-1]), strict=True):
-            found.setdefault(int(place), {})["images" if is_all else KINDS[of[0]]] = int(count)
+    for name, group in (("images", camera), ("", camera.astype(np.int64) * len(KINDS) + kind)):
+        numbers, counts = np.unique(different_pairs(group, media)[0], return_counts=True)
+        for group_number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+            place, of = (group_number, 0) if name else divmod(group_number, len(KINDS))
+            found.setdefault(place, {})[name or KINDS[of]] = count
     return found
-
-
-def _counted(columns: NDArray[np.int64]) -> tuple[list[list[int]], list[int]]:
-    different, counts = np.unique(columns, axis=1, return_counts=True)
-    return different.T.tolist(), counts.tolist()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from bioclip_plugin.summaries.sightings import (
     Events,
     Sightings,
     at_rank,
+    different,
     independent_events,
 )
 
@@ -139,7 +140,7 @@ def _counted(ranked: Sightings, events: Events, efforts: list[CameraEffort], opt
     """Yield lines about what the figures count."""
     known = [one for one in efforts if one.is_known]
     days = sum(one.days for one in known)
-    images = len(np.unique(ranked.media_N))
+    images = len(different(ranked.media_N))
     yield f"{number_of(images, 'image')}, {number_of(len(efforts), 'camera')}, {days:,.1f} camera-days of {number_of(len(known), 'camera')}"
     origins = {
         origin: sum(one.known_by == origin for one in efforts) for origin in sorted({one.known_by for one in efforts})

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bioclip_core.findings import Findings
 from bioclip_plugin.summaries.activity import most_frequent
 from bioclip_plugin.summaries.effort import CameraEffort, number, shown_day
-from bioclip_plugin.summaries.sightings import Events, names_of
+from bioclip_plugin.summaries.sightings import Events, different_pairs, names_of
 from bioclip_training.evidence.intervals import Interval, binomial_interval
 
 
@@ -111,7 +111,7 @@ def rates_of(events: Events, efforts: Sequence[CameraEffort]) -> Rates | None:
     if not known:
         return None
     names = names_of(events.taxa)
-    pairs = np.unique(np.stack([events.taxon_E, events.camera_E]), axis=1)[0]
+    pairs, _ = different_pairs(events.taxon_E, events.camera_E)
     count = len(events.taxa)
     events_T, cameras_T = np.bincount(events.taxon_E, minlength=count), np.bincount(pairs, minlength=count)
     images_T = _sums(events.taxon_E, events.images_E, count)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bioclip_plugin.summaries.effort import CameraEffort, number
-from bioclip_plugin.summaries.sightings import Events
+from bioclip_plugin.summaries.sightings import Events, different_pairs
 from bioclip_training.evidence.intervals import Interval
 
 _POINTS = 200
@@ -104,7 +104,7 @@ def accumulation_of(
     firsts_C = np.array([one.first_day or 0 for one in efforts])
     total = int(begins_C[-1])
     units_E = begins_C[events.camera_E] + events.days - firsts_C[events.camera_E]
-    taxon_I, unit_I = np.unique(np.stack([events.taxon_E.astype(np.int64), units_E]), axis=1)
+    taxon_I, unit_I = different_pairs(events.taxon_E, units_E)
     seen, taxon_I = np.unique(taxon_I, return_inverse=True)
     days_P = np.unique(np.linspace(1, total, min(total, _POINTS)).round().astype(np.int64))
     counts_RP = np.empty((permutations, len(days_P)))

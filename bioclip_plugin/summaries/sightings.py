@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,7 +127,7 @@ def independent_events(sightings: Sightings, gap_s: float | None) -> Events:
     count = int(begins.sum())
     reviewed = np.zeros(count, dtype=bool)
     np.logical_or.at(reviewed, number, sightings.reviewed_N[chosen_S][order])
-    images = np.unique(np.stack([number, media[order]]), axis=1)[0] if len(order) else number
+    images, _ = different_pairs(number, media[order])
     first = np.flatnonzero(begins)
     return Events(
         columns[0][first].astype(np.int32),
@@ -137,6 +138,21 @@ def independent_events(sightings: Sightings, gap_s: float | None) -> Events:
         sightings.taxa,
         sightings.cameras,
     )
+
+
+def different(numbers_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return each number once, sorted: many times as fast as ``np.unique``, which hashes (NumPy 2.4)."""
+    ordered = np.sort(numbers_N)
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
+
+
+def different_pairs(one_N: NDArray[Any], other_N: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return each pair of numbers once, sorted; numbers from 0 as they are, many times as fast as NumPy's rows without repeats."""
+    if not len(one_N):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    width = int(other_N.max()) + 1
+    one, other = np.divmod(different(one_N.astype(np.int64) * width + other_N), width)
+    return one, other
 
 
 def _first_known(moment_S: NDArray[np.int64], number_S: NDArray[np.int64], count: int) -> NDArray[np.int64]:
