@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 
 from bioclip_plugin.browsing.columns import MOST_FLAGS
 from bioclip_plugin.store.reasons import kind_of_reason
@@ -16,16 +17,26 @@ class Words:
 
     def __init__(self, words: Iterable[str] = ()) -> None:
         """Begin with known words."""
-        self._numbers = {word: number for number, word in enumerate(words)}
+        self._words = list(words)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        # Not before a word is looked up: a run has many events, and most views of it are only read.
+        return {word: number for number, word in enumerate(self._words)}
 
     @property
     def words(self) -> tuple[str, ...]:
         """The words by number."""
-        return tuple(self._numbers)
+        return tuple(self._words)
 
     def number(self, word: str | None) -> int:
         """Return the number of a word, a new one if need be; -1 for none."""
-        return self._numbers.setdefault(word, len(self._numbers)) if word else -1
+        if not word:
+            return -1
+        number = self._numbers.setdefault(word, len(self._words))
+        if number == len(self._words):
+            self._words.append(word)
+        return number
 
 
 class Flags(Words):
@@ -55,7 +66,7 @@ class Reasons(Words):
 
     def __init__(self, words: Iterable[str] = ()) -> None:
         super().__init__(words)
-        self._kinds = {kind_of_reason(word): number for word, number in self._numbers.items()}
+        self._kinds = {kind_of_reason(word): number for number, word in enumerate(self._words)}
 
     def number(self, word: str | None) -> int:
         """Return the number of a reason's kind."""
