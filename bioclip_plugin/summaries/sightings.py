@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -166,7 +167,7 @@ def _first_known(moment_S: NDArray[np.int64], number_S: NDArray[np.int64], count
 def names_of(taxa: Sequence[Taxon]) -> list[str]:
     """Return a name for each taxon; those that share one get the name of their highest known rank."""
     names = [taxon.name for taxon in taxa]
-    several = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+    several = {name for name, count in Counter(names).items() if count > 1}
     return [
         f"{name} ({next(filter(None, taxon.lineage), '')})" if name in several else name
         for name, taxon in zip(names, taxa, strict=True)

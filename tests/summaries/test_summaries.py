@@ -24,7 +24,7 @@ from bioclip_plugin.summaries.rates import Rates, rates_of, within_effort
 from bioclip_plugin.summaries.reading import final_names, seconds_of
 from bioclip_plugin.summaries.reviewers import agreement_of_reviewers, cohen_kappa, krippendorff_alpha
 from bioclip_plugin.summaries.richness import accumulation_of, chao
-from bioclip_plugin.summaries.sightings import KINDS, NO_TIME, Sightings, at_rank, independent_events
+from bioclip_plugin.summaries.sightings import KINDS, NO_TIME, Sightings, at_rank, independent_events, names_of
 from bioclip_plugin.summaries.viewing import sightings_of_columns
 
 HALF_HOUR = 1800.0
@@ -155,6 +155,11 @@ def test_answers_above_the_rank_are_no_taxa_and_a_reviewers_binomial_is_its_spec
     family = at_rank(sightings(rows), Rank.FAMILY)
     assert [taxon.name for taxon in family.taxa] == ["Canidae", "Felidae", "red stripe"]
     assert family.taxon_N.tolist() == [1, 1, 1, 0, 2]
+
+
+def test_taxa_of_one_name_in_two_kingdoms_are_told_apart() -> None:
+    given = [Taxon.of((kingdom, "", "", "", "", "Oenanthe", "alba")) for kingdom in ("Animalia", "Plantae")]
+    assert names_of([*given, FOX]) == ["Oenanthe alba (Animalia)", "Oenanthe alba (Plantae)", "Vulpes vulpes"]
 
 
 def test_dates_are_days_weeks_or_months_with_the_cameras_that_were_at_work() -> None:
