@@ -338,3 +338,22 @@ def test_verdicts_without_a_taxon_and_unknown_words_of_other_programs_are_shown(
         assert view.columns.moment_N[1] != UNKNOWN_MOMENT
         assert VERDICTS[view.columns.verdict_N[0]] == "taxon"
         assert view.entries([0])[0].captured_at is None
+
+
+def test_a_table_of_deployments_gives_cameras_and_corrected_times_and_may_be_gone_later(
+    store: Store, tmp_path: Path
+) -> None:
+    table = tmp_path / "deployments.csv"
+    table.write_text("deploymentID,clock_shift\ncam1,+1h\ncam2,\n")
+    run = store.begin_run(replace(PLAN_WITH_RANK, settings={"deployments": str(table)}))
+    items = [MediaItem(f"{folder}/a.jpg", captured_at=datetime(2026, 5, 1, 6)) for folder in ("cam1", "cam2")]
+    store.commit(run, [record(one, region_record()) for one in store.list_items(run, items, [STAT] * 2)])
+    with RunView.open(store) as view:
+        assert [(one.camera, one.captured_at) for one in view.entries([0, 1])] == [
+            ("cam1", datetime(2026, 5, 1, 7)), ("cam2", datetime(2026, 5, 1, 6)),
+        ]  # fmt: skip
+        table.unlink()
+        assert view.refresh()
+        assert [one.camera for one in view.entries([0, 1])] == ["cam1", "cam2"], "their folders"
+        assert view.entries([0])[0].captured_at == datetime(2026, 5, 1, 6)
+        assert any("cannot be used" in note for note in view.notes)
