@@ -177,6 +177,11 @@ def test_the_end_in_mid_batch_answers_every_request_and_takes_less_than_five_sec
         session.engine.use_encoder(plain)
 
 
+def test_small_parts_of_responses_are_sent_at_once() -> None:
+    with server.listening("127.0.0.1", 0) as opened:
+        assert opened.proto == socket.IPPROTO_TCP  # for which alone asyncio sets TCP_NODELAY
+
+
 def test_a_port_in_use_is_named_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with server.listening("127.0.0.1", 0) as opened:
         port = opened.getsockname()[1]
