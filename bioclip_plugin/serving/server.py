@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from bioclip_core.errors import DataError
+from bioclip_core.process.threads import Workers
 from bioclip_plugin.serving.state import Workbench
 
 HEADERS_S = 20.0
@@ -147,8 +149,14 @@ def serve(
         if server.should_exit:
             await watching
 
+    # On a thread of its own: the caller's may have a loop already, as in a notebook.
+    loop = Workers(1, "bioclip-serve-loop")
     try:
-        asyncio.run(run())
+        served = loop.submit(lambda: asyncio.run(run())).future
+        while not served.done():
+            wait([served], _LOOK_S)  # in parts, since Ctrl-C ends no endless wait on Windows
+        served.result()
     finally:
         opened.close()
+        loop.close(wait_s=0)
     return bench.close(0.5)
