@@ -40,7 +40,7 @@ class ReviewMark:
 
     id: int
     kind: TargetKind
-    """What was reviewed: the region itself, its image, or its event."""
+    """Whether the review is of the region itself, of its image or of its event."""
     verdict: str
     """One of ``REVIEW_VERDICTS``."""
     taxon: int

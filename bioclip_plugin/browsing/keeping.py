@@ -36,12 +36,12 @@ _MOST_BYTES = 1 << 30
 _DAMAGE = (
     OSError, ValueError, TypeError, KeyError, EOFError, IndexError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-"""What NumPy and zipfile raise for files that they did not write, or that were cut or changed."""
+"""Errors of NumPy and zipfile for a file that is damaged or not one of ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """What the arrays of a file do not say."""
+    """The part of a file that is not arrays: names and settings, as JSON."""
 
     format: int
     block: int

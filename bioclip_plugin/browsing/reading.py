@@ -175,7 +175,7 @@ def _in_metadata(connection: Connection, key: str) -> Any:
 
 
 def moments_of(times: Sequence[str | None]) -> NDArray[np.int64]:
-    """Return stored wall-clock times (ISO 8601) in seconds since 1970; ``UNKNOWN_MOMENT`` for None and what is no time."""
+    """Return stored wall-clock times (ISO 8601) in seconds since 1970; ``UNKNOWN_MOMENT`` for None and for text that is not a time."""
     # NumPy's own missing value is the same number.
     try:
         found: NDArray[np.int64] = np.array([time or "NaT" for time in times], "datetime64[s]").astype(np.int64)

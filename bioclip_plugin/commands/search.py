@@ -155,7 +155,7 @@ def _print(console: Console, result: SearchResult, *, is_written: bool) -> None:
         ]
         print_table(console, ("cosine", "image", "answer", "copies", "key"), rows)
     if not result.hits:
-        console.print("No image can be found: the run has no stored features that pass.")
+        console.print("Nothing to search: no stored feature of this run passes the filters.")
 
 
 def _named(hit: Hit) -> str:
