@@ -59,10 +59,7 @@ def hours_picture(found: ByHour, theme: Theme, about: str) -> Figure | None:
     kept = counts_TH.sum(1) > 0
     if not kept.any():
         return None
-    names = [
-        f"{short(name)} · {count:,}"
-        for name, count in zip(_first(found.names, kept), counts_TH[kept].sum(1), strict=True)
-    ]
+    names = _counted(_first(found.names, kept), counts_TH[kept].sum(1))
     figure, axes = themed_figure(8.5, 1.9 + ROW * len(names), theme)
     share_TH = 100 * counts_TH[kept] / counts_TH[kept].sum(1, keepdims=True)
     tiles(axes, share_TH, theme, "% of the taxon's events", power=1.0)
@@ -81,10 +78,7 @@ def dates_picture(found: ByDate, theme: Theme, about: str) -> Figure | None:
     kept = counts_TB.sum(1) > 0
     if not kept.any():
         return None
-    names = [
-        f"{short(name)} · {count:,}"
-        for name, count in zip(_first(found.names, kept), counts_TB[kept].sum(1), strict=True)
-    ]
+    names = _counted(_first(found.names, kept), counts_TB[kept].sum(1))
     width = max(7.5, 3.6 + 0.11 * len(found.starts))
     figure, lower = themed_figure(width, 2.9 + ROW * len(names), theme)
     lower.remove()
@@ -240,6 +234,10 @@ _PICTURES: dict[type, Callable[[Any, Theme, str], Figure | None]] = {
 def short(name: str) -> str:
     """Return a name for an axis, cut if it is long."""
     return short_label(name).replace(r"\$", "$")
+
+
+def _counted(names: Sequence[str], counts: NDArray[np.int64]) -> list[str]:
+    return [f"{short(name)} · {count:,}" for name, count in zip(names, counts, strict=True)]
 
 
 def _first(names: Sequence[str], kept: NDArray[np.bool_]) -> list[str]:
